@@ -1,0 +1,72 @@
+# One command for each thing. Every target makes .venv and installs what it needs, when missing.
+# `make PYTHON=/path/to/python3.12 ...` chooses the interpreter (3.11 or newer).
+
+PYTHON ?= python3
+PROMPT ?= a large red circle on a white background
+# Taken literally and handed over in the environment, so quotes and dollars in it are only text.
+override PROMPT := $(value PROMPT)
+export PROMPT
+
+BIN := .venv/bin
+INSTALL = if command -v uv >/dev/null 2>&1; then uv pip install --quiet --python $(BIN)/python $(1); \
+	else $(BIN)/python -m pip install --quiet $(1); fi
+
+.DEFAULT_GOAL := help
+.PHONY: help install sample train-boxed test test-slow test-types check format clean
+
+help:  ## List the targets.
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "make %-12s %s\n", $$1, $$2}' Makefile
+
+install: .venv/.installed  ## Install glide_jax into .venv (JAX for the CPU).
+
+sample: .venv/.installed  ## Draw PROMPT="..." with the small model that ships.
+	@$(BIN)/glide-jax sample -- "$$PROMPT"
+
+train-boxed: .venv/.installed-dev  ## Train the small model that ships, from nothing.
+	$(BIN)/python launch/train_boxed.py base --out runs/shapes
+
+test: .venv/.installed-dev  ## Run the fast tests, as CI does.
+	$(BIN)/python -m pytest
+
+test-slow: .venv/.installed-dev  ## Run the slow tests.
+	$(BIN)/python -m pytest -m slow --timeout 1800
+
+test-types: .venv/.installed-dev  ## Run the fast tests with every jaxtyping annotation checked.
+	$(BIN)/python -m pytest --jaxtyping-packages=glide_jax,beartype.beartype
+
+check: .venv/.installed-dev  ## Check format, lint, types and layers.
+	$(BIN)/ruff format --check .
+	$(BIN)/ruff check .
+	$(BIN)/pyright --pythonpath $(BIN)/python
+	$(BIN)/python -m pytest --quiet tests/test_layers.py
+
+format: .venv/.installed-dev  ## Format the code and apply safe lint fixes.
+	$(BIN)/ruff format .
+	$(BIN)/ruff check --fix .
+
+clean:  ## Remove .venv, caches and build outputs; runs and pictures stay.
+	rm -rf .venv build dist ./*.egg-info .pytest_cache .ruff_cache
+	find glide_jax configs tests -name __pycache__ -type d -prune -exec rm -rf {} +
+
+$(BIN)/python:
+	@for python in "$(PYTHON)" python3.13 python3.12 python3.11; do \
+		"$$python" -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null || continue; \
+		if command -v uv >/dev/null 2>&1; then make_venv="uv venv --quiet --seed --python"; fi; \
+		path=$$("$$python" -c 'import sys; print(sys.executable)'); \
+		if [ -n "$$make_venv" ]; then $$make_venv "$$path" .venv; else "$$path" -m venv .venv; fi \
+			|| { rm -rf .venv; exit 1; }; \
+		exit 0; \
+	done; \
+	echo "glide_jax needs Python 3.11 or newer, and neither $(PYTHON) nor python3.13, python3.12" \
+		"or python3.11 is one: install it, or name it with make PYTHON=/path/to/python." >&2; \
+	exit 1
+
+.venv/.installed: setup.py glide_jax/version.py | $(BIN)/python
+	@echo "Installing glide_jax into .venv ..."
+	@$(call INSTALL,-e .)
+	@touch $@
+
+.venv/.installed-dev: setup.py glide_jax/version.py | $(BIN)/python
+	@echo "Installing glide_jax and its developer tools into .venv ..."
+	@$(call INSTALL,-e '.[dev]')
+	@touch .venv/.installed $@

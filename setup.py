@@ -1,0 +1,85 @@
+"""What glide_jax needs and what it installs; tools are configured in pyproject.toml."""
+
+import pathlib
+import re
+
+from setuptools import find_packages, setup
+
+HERE = pathlib.Path(__file__).parent
+VERSION = re.search(r'__version__ = "(.+)"', (HERE / "glide_jax/version.py").read_text())[1]
+README = HERE / "README.md"
+
+# The lower bounds are versions that were installed together and tried, on Python 3.11.
+REQUIRES = [
+    "jax>=0.10.0",
+    "flax>=0.12.0",
+    "optax>=0.2.6",
+    "orbax-checkpoint>=0.11.30",
+    "tensorflow-datasets>=4.9.8",
+    "sentencepiece>=0.2.1",
+    "ml_collections>=1.0.0",
+    "numpy>=2.0.0",
+    "ml_dtypes>=0.5.0",
+    "pillow>=10.4.0",
+    "regex>=2024.5.15",
+    "ftfy>=6.2.0",
+    "click>=8.1.7",
+    "tqdm>=4.66.3",
+    "safetensors>=0.5.0",
+    "jaxtyping>=0.3.0",
+]
+
+PLOT = ["matplotlib>=3.9"]
+DATA = ["grain>=0.2.12", "array_record>=0.8.1", "pyarrow>=17", "resvg-py>=0.5.0"]
+EVAL = ["scipy>=1.14.0", *PLOT]
+EXTRAS = {
+    "cuda": ["jax[cuda12]>=0.10.0"],  # runs with older drivers too
+    "cuda13": ["jax[cuda13]>=0.10.0"],
+    "tpu": ["jax[tpu]>=0.10.0"],
+    "data": DATA,
+    "eval": EVAL,
+    "plot": PLOT,
+    "web": ["gradio>=6.31.0"],
+    "dev": [
+        *DATA,
+        *EVAL,
+        "pytest>=8.3",
+        "pytest-timeout>=2.3",
+        "beartype>=0.19.0",
+        "ruff>=0.17",
+        "pyright>=1.1.390",
+        "build>=1.2",
+    ],
+}
+
+setup(
+    name="glide-jax",
+    version=VERSION,
+    description="GLIDE, text-guided diffusion, in JAX and Flax: sample, edit, train, evaluate.",
+    long_description=README.read_text(encoding="utf-8") if README.exists() else "",
+    long_description_content_type="text/markdown",
+    author="glide_jax contributors",
+    license="MIT",
+    python_requires=">=3.11",
+    packages=find_packages(include=["glide_jax", "glide_jax.*"]),
+    package_data={
+        "glide_jax": [
+            "tokenizers/assets/*",
+            *(f"boxed/**/*.{kind}" for kind in ("json", "safetensors", "model", "md")),
+        ]
+    },
+    install_requires=REQUIRES,
+    extras_require=EXTRAS,
+    entry_points={"console_scripts": ["glide-jax = glide_jax.cli.main:main"]},
+    classifiers=[
+        "Development Status :: 3 - Alpha",
+        "Intended Audience :: Science/Research",
+        "Operating System :: MacOS",
+        "Operating System :: POSIX :: Linux",
+        "Programming Language :: Python :: 3",
+        "Programming Language :: Python :: 3.11",
+        "Programming Language :: Python :: 3.12",
+        "Programming Language :: Python :: 3.13",
+        "Topic :: Scientific/Engineering :: Artificial Intelligence",
+    ],
+)

@@ -1,0 +1,234 @@
+"""Who may import whom, and who may touch the world. The tables are the architecture."""
+
+import ast
+import pathlib
+import sys
+
+import pytest
+
+ROOT = pathlib.Path(__file__).parents[1] / "glide_jax"
+FILES = sorted(ROOT.rglob("*.py"))
+
+BASE = {"errors", "files", "types", "version"}
+CORE = {"diffusion", "tokenizers", "models"}
+PLUMBING = {"sharding", "distributed", "checkpoints", "data"}
+DRIVERS = {"training", "cascade"}
+JUDGES = {"evaluation", "safety"}
+TOP = BASE | CORE | PLUMBING | DRIVERS | JUDGES | {"build", "pipeline", "benchmarks", "__init__"}
+ALLOWED = {  # layer: the layers it may import besides itself, each of them further down
+    "errors": set(),
+    "version": set(),
+    "files": {"errors"},
+    "types": {"errors"},
+    **dict.fromkeys(CORE, BASE),
+    **dict.fromkeys(PLUMBING - {"data"}, BASE),
+    "data": BASE | {"tokenizers"},
+    **dict.fromkeys(DRIVERS, BASE | PLUMBING | {"diffusion"}),
+    **dict.fromkeys(JUDGES, BASE | CORE | PLUMBING | DRIVERS),
+    "build": BASE | CORE | PLUMBING | DRIVERS | JUDGES,
+    "pipeline": BASE | CORE | PLUMBING | DRIVERS | JUDGES | {"build"},
+    "benchmarks": BASE | CORE | PLUMBING | DRIVERS | JUDGES | {"build"},
+    "__init__": BASE | {"build", "pipeline"},  # the public face
+    "cli": TOP,
+    "web": TOP,
+    "__main__": {"cli"},
+}
+ONLY = {"flax": {"models"}, "ml_collections": {"build"}, "configs": {"build"}}
+OUTSIDE = {  # layer: every package from outside the standard library that it may import
+    "errors": set(),
+    "version": set(),
+    "files": set(),
+    "types": {"jax", "numpy", "jaxtyping"},
+    "diffusion": {"jax", "numpy", "jaxtyping", "einops"},
+}
+NEVER = {"tokenizers": {"jax", "jaxlib", "optax", "orbax"}}
+
+SPEAKERS = {"cli", "web"}  # may print, parse flags and read the environment
+FLAG_PARSERS = {"argparse", "click", "getopt", "optparse"}
+WORLD = {"os.environ", "os.environb", "os.getenv", "os.putenv", "sys.argv"}
+
+MAX_FILE, MAX_FUNCTION = 350, 60
+LONG: dict[str, str] = {}  # "models/unet.py" or "models/unet.py:UNet.__call__": the reason
+
+
+def layer_of(path: pathlib.PurePath) -> str:
+    return path.parts[0].removesuffix(".py")
+
+
+def imports(tree: ast.AST, path: pathlib.PurePath) -> set[str]:
+    """Absolute dotted names of everything imported, at the top or inside a function."""
+    package = ["glide_jax", *path.parts[:-1]]
+    names = set()
+    for node in ast.walk(tree):
+        match node:
+            case ast.Import():
+                names |= {alias.name for alias in node.names}
+            case ast.ImportFrom():
+                base = package[: len(package) - node.level + 1] if node.level else []
+                base = [*base, *([node.module] if node.module else [])]
+                names |= {".".join([*base, alias.name]) for alias in node.names}
+            case ast.Call(args=[ast.Constant(value=str(name)), *_]):
+                if ast.unparse(node.func).split(".")[-1] in {"import_module", "__import__"}:
+                    names.add("glide_jax" + name if name.startswith(".") else name)
+    return names
+
+
+def import_faults(source: str, path: pathlib.PurePath) -> list[str]:
+    layer, faults = layer_of(path), []
+    if layer not in ALLOWED:
+        return [f"{layer} is in no layer: give it a place in the tables of this test"]
+    for name in sorted(imports(ast.parse(source), path)):
+        top, _, rest = name.partition(".")
+        if top == "glide_jax":
+            target = rest.split(".")[0]
+            target = target if target in ALLOWED else "__init__"
+            wrong = target != layer and target not in ALLOWED[layer]
+        else:
+            wrong = (
+                layer not in ONLY.get(top, {layer})
+                or top in NEVER.get(layer, ())
+                or (layer in OUTSIDE and top not in OUTSIDE[layer] | sys.stdlib_module_names)
+            )
+        if wrong:
+            faults.append(f"{layer} must not import {name}")
+    return faults
+
+
+def world_faults(source: str, path: pathlib.PurePath) -> list[str]:
+    """What only cli and web may do: print, parse flags, read the environment."""
+    if layer_of(path) in SPEAKERS:
+        return []
+    tree, faults = ast.parse(source), []
+    for name in sorted(imports(tree, path)):
+        if name in WORLD or name.split(".")[0] in FLAG_PARSERS:
+            faults.append(f"only cli and web use {name}")
+    for node in ast.walk(tree):
+        match node:
+            case ast.Call(func=ast.Name(id="print")):
+                faults.append(f"only cli and web print (line {node.lineno})")
+            case ast.Attribute() if ast.unparse(node) in WORLD:
+                faults.append(f"only cli and web use {ast.unparse(node)} (line {node.lineno})")
+    return faults
+
+
+def length_faults(source: str, path: pathlib.PurePath) -> list[str]:
+    lengths = {str(path): (len(source.splitlines()), MAX_FILE)}
+
+    def visit(node: ast.AST, prefix: str) -> None:
+        for child in ast.iter_child_nodes(node):
+            if isinstance(child, ast.FunctionDef | ast.AsyncFunctionDef | ast.ClassDef):
+                name = f"{prefix}{child.name}"
+                if not isinstance(child, ast.ClassDef):
+                    size = child.end_lineno - child.lineno + 1
+                    lengths[f"{path}:{name}"] = (size, MAX_FUNCTION)
+                visit(child, f"{name}.")
+            else:
+                visit(child, prefix)
+
+    visit(ast.parse(source), "")
+    return [
+        f"{name} has {size} lines, over {most}"
+        for name, (size, most) in lengths.items()
+        if size > most and name not in LONG
+    ]
+
+
+def by_file(test):
+    ids = [str(path.relative_to(ROOT)) for path in FILES]
+    return pytest.mark.parametrize("path", FILES, ids=ids)(test)
+
+
+@by_file
+def test_imports_point_down(path):
+    assert not import_faults(path.read_text(), path.relative_to(ROOT))
+
+
+@by_file
+def test_only_cli_and_web_touch_the_world(path):
+    assert not world_faults(path.read_text(), path.relative_to(ROOT))
+
+
+@by_file
+def test_files_and_functions_are_short(path):
+    assert not length_faults(path.read_text(), path.relative_to(ROOT))
+
+
+@pytest.mark.parametrize(
+    ("file", "source"),
+    [
+        ("diffusion/losses.py", "import flax.linen as nn"),
+        ("diffusion/losses.py", "import optax"),
+        ("diffusion/losses.py", "from glide_jax.models import unet"),
+        ("diffusion/losses.py", "from ..models.unet import UNet"),
+        ("diffusion/losses.py", "from .. import models"),
+        ("diffusion/losses.py", "def f():\n    from glide_jax import models"),
+        ("diffusion/losses.py", "from glide_jax import load"),
+        ("diffusion/losses.py", "import glide_jax.cascade"),
+        ("models/unet.py", "from glide_jax.diffusion.schedules import Schedule"),
+        ("tokenizers/bpe.py", "import jax.numpy as jnp"),
+        ("data/sources/tar.py", "from ... import models"),
+        ("training/loop.py", "from glide_jax.models.unet import UNet"),
+        ("training/loop.py", "from ml_collections import ConfigDict"),
+        ("training/loop.py", "from configs import presets"),
+        ("training/loop.py", "from glide_jax import build"),
+        ("cascade.py", "from .models import unet"),
+        ("evaluation/judge.py", "from flax import linen"),
+        ("build.py", "import glide_jax.pipeline"),
+        ("pipeline.py", "import importlib\nimportlib.import_module('glide_jax.cli.main')"),
+        ("types.py", "from glide_jax import diffusion"),
+        ("errors.py", "from glide_jax import files"),
+        ("newcomer.py", ""),
+    ],
+)
+def test_an_import_that_points_up_is_caught(file, source):
+    assert import_faults(source, pathlib.PurePath(file))
+
+
+@pytest.mark.parametrize(
+    ("file", "source"),
+    [
+        (
+            "diffusion/losses.py",
+            "import math, jax\nfrom ..types import Image\nfrom . import guidance",
+        ),
+        ("diffusion/losses.py", "from glide_jax.errors import InputError"),
+        ("models/unet.py", "import flax.linen as nn\nfrom glide_jax.models import blocks"),
+        ("data/sources/tar.py", "from ...tokenizers import bpe\nfrom ..masks import box"),
+        ("training/loop.py", "from glide_jax import checkpoints, diffusion\nimport optax"),
+        ("build.py", "import ml_collections\nfrom glide_jax.models import zoo"),
+        ("__init__.py", "from .pipeline import Glide\nfrom glide_jax.version import __version__"),
+        ("cli/main.py", "import click\nfrom glide_jax import load"),
+    ],
+)
+def test_an_import_that_points_down_passes(file, source):
+    assert not import_faults(source, pathlib.PurePath(file))
+
+
+@pytest.mark.parametrize(
+    "source",
+    [
+        "def f():\n    print(1)",
+        "import os\nos.environ['A'] = '1'",
+        "import os\nos.getenv('A')",
+        "from os import environ",
+        "import sys\nsys.argv",
+        "import click",
+        "def f():\n    from argparse import ArgumentParser",
+    ],
+)
+def test_touching_the_world_is_caught_below_the_command_line(source):
+    assert world_faults(source, pathlib.PurePath("training/loop.py"))
+    assert not world_faults(source, pathlib.PurePath("cli/train.py"))
+
+
+def test_a_long_file_and_a_long_function_are_caught():
+    path = pathlib.PurePath("cascade.py")
+    body = "class A:\n    def f(self):\n" + "        x = 1\n" * MAX_FUNCTION
+    assert length_faults(body, path) == ["cascade.py:A.f has 61 lines, over 60"]
+    assert length_faults("x = 1\n" * (MAX_FILE + 1), path) == ["cascade.py has 351 lines, over 350"]
+    assert not length_faults("x = 1\n" * MAX_FILE, path)
+
+
+def test_every_exception_for_length_is_still_needed():
+    sizes = [f"{path.relative_to(ROOT)}" for path in FILES]
+    assert all(name.split(":")[0] in sizes and reason for name, reason in LONG.items())
