@@ -1,0 +1,96 @@
+"""Training objectives on a batch of noised images (Nichol & Dhariwal, 2021)."""
+
+import math
+from typing import NamedTuple
+
+import jax
+import jax.numpy as jnp
+from jaxtyping import Array, Float
+
+from glide_jax.diffusion import samplers
+from glide_jax.diffusion.schedules import Schedule
+from glide_jax.types import Image, Prediction, X0Fn
+
+PerImage = Float[Array, " b"]
+
+
+class Hybrid(NamedTuple):
+    """The terms of L_hybrid, one value per image."""
+
+    loss: PerImage
+    mse: PerImage  # mean squared error of eps
+    vb: PerImage  # bits per dimension, already weighted
+
+
+def normal_kl(
+    mean_1: Array, log_var_1: Array, mean_2: Array | float, log_var_2: Array | float
+) -> Array:
+    """KL(N_1 || N_2) elementwise, in nats."""
+    ratio = log_var_1 - log_var_2
+    return 0.5 * (
+        -1.0 - ratio + jnp.exp(ratio) + (mean_1 - mean_2) ** 2 * jnp.exp(-jnp.asarray(log_var_2))
+    )
+
+
+def approx_standard_normal_cdf(x: Array) -> Array:
+    """The tanh approximation of the normal CDF (Page, 1977) that the released models trained on."""
+    return 0.5 * (1.0 + jnp.tanh(math.sqrt(2.0 / math.pi) * (x + 0.044715 * x**3)))
+
+
+def discretized_log_likelihood(x: Image, mean: Image, log_std: Image) -> Image:
+    """Log-probability of 8-bit pixels x in [-1, 1] under a Gaussian (Ho et al., 2020, eq. 13)."""
+    centred, inv_std = x - mean, jnp.exp(-log_std)
+    cdf_above = approx_standard_normal_cdf(inv_std * (centred + 1.0 / 255.0))
+    cdf_below = approx_standard_normal_cdf(inv_std * (centred - 1.0 / 255.0))
+    log = lambda p: jnp.log(jnp.maximum(p, 1e-12))
+    inside = log(cdf_above - cdf_below)
+    # The outermost bins reach to infinity.
+    return jnp.where(x < -0.999, log(cdf_above), jnp.where(x > 0.999, log(1 - cdf_below), inside))
+
+
+def vb_term(s: Schedule, i: Array, x_0: Image, x_t: Image, p: samplers.Gaussian) -> PerImage:
+    """One term of the variational bound, bits per dimension (Ho et al., 2020, eq. 5)."""
+    true_mean = samplers.q_posterior_mean(s, x_0, x_t)
+    kl = normal_kl(true_mean, s.log_var_min, p.mean, p.log_var)
+    nll = -discretized_log_likelihood(x_0, p.mean, 0.5 * p.log_var)
+    bits = lambda a: a.mean(axis=(1, 2, 3)) / math.log(2.0)
+    return jnp.where(i == 0, bits(nll), bits(kl))
+
+
+def prior_bpd(schedule: Schedule, x_0: Image) -> PerImage:
+    """KL of q(x_T | x_0) to the standard normal, bits per dimension: a constant of the data."""
+    s = schedule.at(jnp.broadcast_to(schedule.num_steps - 1, x_0.shape[:1]))
+    log_var = 2.0 * jnp.log(s.sqrt_one_minus_alpha_bar)
+    kl = normal_kl(s.sqrt_alpha_bar * x_0, log_var, 0.0, 0.0)
+    return kl.mean(axis=(1, 2, 3)) / math.log(2.0)
+
+
+def hybrid(
+    schedule: Schedule,
+    i: Array,
+    x_0: Image,
+    x_t: Image,
+    eps: Image,
+    out: Prediction,
+    *,
+    vb_weight: float | Array = 1e-3,
+) -> Hybrid:
+    """L_simple + vb_weight * L_vb, the latter teaching the variance only (eq. 16).
+
+    Args:
+        schedule: the diffusion, un-respaced.
+        i: (b,) steps.
+        x_0: clean images.
+        x_t: noised images.
+        eps: the noise that was added.
+        out: the network's prediction at (x_t, schedule.t[i]).
+        vb_weight: weight of the *sum* over all steps, as 0.001 in the paper: the sampled term is
+            multiplied by it and by the number of steps. 1/num_steps gives a plain mean.
+    """
+    s = schedule.at(i)
+    mse = ((eps - out.eps) ** 2).mean(axis=(1, 2, 3))
+    fixed_eps = Prediction(jax.lax.stop_gradient(out.eps), out.var_frac)
+    identity: X0Fn = lambda x: x  # clipping would stop gradients; the reference trains without
+    p = samplers.p_mean_variance(s, x_t, fixed_eps, identity)
+    vb = vb_term(s, i, x_0, x_t, p) * schedule.num_steps * vb_weight
+    return Hybrid(mse + vb, mse, vb)

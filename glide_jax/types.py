@@ -1,0 +1,49 @@
+"""The few types every layer agrees on."""
+
+from collections.abc import Callable
+from typing import Any, NamedTuple, TypeAlias
+
+from jaxtyping import Array, Float, Int, Key, PyTree, Shaped
+
+Image: TypeAlias = Float[Array, "b h w c"]  # channels last, values in [-1, 1]
+Timestep: TypeAlias = Shaped[Array, " b"]  # as the network was trained: 0 (clean) ... 999 (noise)
+Scalar: TypeAlias = Float[Array, ""] | float  # may be traced
+Keys: TypeAlias = Key[Array, " b"]  # typed PRNG keys, one per image
+Params: TypeAlias = PyTree[Float[Array, "..."]]
+
+
+class Prediction(NamedTuple):
+    """What a network says about x_t."""
+
+    eps: Image  # the noise in x_t
+    var_frac: Image  # reverse log-variance: 0 is the posterior's, 1 is beta's
+
+
+class TextCond(NamedTuple):
+    """All that a UNet needs of a prompt; computed once per prompt, not once per step.
+
+    `keys_values` maps the name of each attention layer to its text keys and values (axis 2).
+    """
+
+    pooled: Float[Array, "b e"]
+    keys_values: dict[str, Float[Array, "b n 2 heads d"]]
+
+
+class Cond(NamedTuple):
+    """What a network is conditioned on: one pytree whose leaves all lead with b.
+
+    The null condition of classifier-free guidance differs from `cond` in its text only.
+    """
+
+    text: TextCond | None = None
+    low_res: Image | None = None  # upsamplers: the small image, any size, [-1, 1]
+    known: Image | None = None  # inpainting: the picture, [-1, 1]; its unknown pixels do not matter
+    mask_known: Float[Array, "b h w 1"] | None = None  # 1 where `known` is to be kept
+
+
+Network: TypeAlias = Callable[[Image, Timestep, Cond], Prediction]  # model.apply with params bound
+Denoiser: TypeAlias = Callable[[Image, Timestep], Prediction]  # a network with its condition bound
+Score: TypeAlias = Callable[[Image, Timestep], Image]  # grad of log p(y | x_t) in x_t
+X0Fn: TypeAlias = Callable[[Image], Image]  # applied to every prediction of x_0
+Step: TypeAlias = Callable[[Image, Int[Array, ""], Image], Image]  # (x_t, i, noise) -> x_{t-1}
+Loss: TypeAlias = Callable[[Params, Any, Key[Array, ""]], tuple[Float[Array, ""], dict[str, Array]]]
