@@ -1,0 +1,167 @@
+"""Building blocks of the networks. NHWC; parameters float32, compute in `dtype`."""
+
+import math
+from functools import partial
+from typing import Literal
+
+import flax.linen as nn
+import jax
+import jax.numpy as jnp
+from jax.typing import DTypeLike
+from jaxtyping import Array, Float
+
+from glide_jax.types import Image, Timestep
+
+# PyTorch's epsilon, not Flax's 1e-6: the released weights were trained with it. The two-pass
+# variance matters for activations with a large mean (8e-4 against 1e-5 at mean 30).
+GroupNorm32 = partial(
+    nn.GroupNorm, num_groups=32, epsilon=1e-5, use_fast_variance=False, dtype=jnp.float32
+)
+LayerNorm = partial(nn.LayerNorm, epsilon=1e-5, use_fast_variance=False, dtype=jnp.float32)
+
+
+def group_norm(x: Float[Array, "... c"], name: str) -> Float[Array, "... c"]:
+    """GroupNorm over 32 groups, computed in float32 whatever the compute dtype."""
+    return GroupNorm32(name=name)(x).astype(x.dtype)
+
+
+def layer_norm(x: Float[Array, "... c"], name: str) -> Float[Array, "... c"]:
+    """LayerNorm, computed in float32 whatever the compute dtype."""
+    return LayerNorm(name=name)(x).astype(x.dtype)
+
+
+def gelu(x: Array) -> Array:
+    """The exact GELU; JAX's default is the tanh approximation."""
+    return nn.gelu(x, approximate=False)
+
+
+def upsample(x: Image) -> Image:
+    """Nearest neighbour, twice the size."""
+    return x.repeat(2, axis=1).repeat(2, axis=2)
+
+
+def downsample(x: Image) -> Image:
+    """Mean of 2 x 2 pixels, half the size."""
+    return nn.avg_pool(x, window_shape=(2, 2), strides=(2, 2))
+
+
+def resize_bilinear(x: Image, height: int, width: int) -> Image:
+    """Bilinear with half-pixel centres and no antialiasing, as PyTorch's interpolate."""
+    shape = (x.shape[0], height, width, x.shape[3])
+    return jax.image.resize(x, shape, "bilinear", antialias=False)
+
+
+def space_to_depth(x: Image, block: int) -> Image:
+    """(b, h, w, c) to (b, h/block, w/block, block*block*c)."""
+    b, h, w, c = x.shape
+    x = x.reshape(b, h // block, block, w // block, block, c).transpose(0, 1, 3, 2, 4, 5)
+    return x.reshape(b, h // block, w // block, block * block * c)
+
+
+def depth_to_space(x: Image, block: int) -> Image:
+    """The inverse of `space_to_depth`."""
+    b, h, w, c = x.shape
+    x = x.reshape(b, h, w, block, block, c // block**2).transpose(0, 1, 3, 2, 4, 5)
+    return x.reshape(b, h * block, w * block, c // block**2)
+
+
+def timestep_embedding(t: Timestep, width: int) -> Float[Array, "b {width}"]:
+    """Sinusoids of t, cosines first (Vaswani et al., 2017); always float32.
+
+    Frequencies fall from 1 to 1/10000 over width // 2 of them, the end excluded; an odd width is
+    padded with a zero. Phases reach 999 radians, so float32 is good to about 1e-4 here.
+    """
+    half = width // 2
+    freq = jnp.exp(-math.log(10000) / half * jnp.arange(half, dtype=jnp.float32))
+    phase = t.astype(jnp.float32)[:, None] * freq
+    emb = jnp.concatenate([jnp.cos(phase), jnp.sin(phase)], axis=-1)
+    return jnp.pad(emb, ((0, 0), (0, width % 2)))
+
+
+def attend(
+    q: Float[Array, "b n heads d"], k: Float[Array, "b m heads d"], v: Float[Array, "b m heads d"]
+) -> Float[Array, "b n e"]:
+    """Softmax attention with a float32 softmax; heads are joined."""
+    out = jax.nn.dot_product_attention(q, k, v)
+    return out.reshape(*out.shape[:2], -1)
+
+
+def conv3x3(channels: int, dtype: DTypeLike, name: str, *, stride: int = 1, zero: bool = False):
+    """A 3 x 3 convolution padded by one pixel on every side.
+
+    Flax's "SAME" would pad a stride of 2 by (0, 1), PyTorch pads by (1, 1). `zero` starts it at
+    zero, so that a fresh residual branch adds nothing.
+    """
+    init = nn.initializers.zeros if zero else nn.initializers.lecun_normal()
+    return nn.Conv(
+        channels,
+        (3, 3),
+        strides=stride,
+        padding=((1, 1), (1, 1)),
+        kernel_init=init,
+        dtype=dtype,
+        name=name,
+    )
+
+
+class ResBlock(nn.Module):
+    """Residual block modulated by `emb` (time plus pooled text), optionally resampling by 2.
+
+    With `scale_shift` the modulation is norm(h) * (1 + scale) + shift, else h + emb before the
+    norm. The last convolution starts at zero: a fresh block is the identity, up to its skip
+    projection (ADM, Dhariwal & Nichol, 2021, appendix A).
+    """
+
+    channels: int
+    resample: Literal["up", "down"] | None = None
+    scale_shift: bool = True
+    dropout: float = 0.0
+    dtype: DTypeLike = jnp.float32
+
+    @nn.compact
+    def __call__(self, x: Image, emb: Float[Array, "b e"], *, train: bool = False) -> Image:
+        h = nn.silu(group_norm(x, name="in_norm"))
+        match self.resample:
+            case "up":
+                x, h = upsample(x), upsample(h)
+            case "down":
+                x, h = downsample(x), downsample(h)
+        h = conv3x3(self.channels, self.dtype, "in_conv")(h)
+
+        width = 2 * self.channels if self.scale_shift else self.channels
+        emb = nn.Dense(width, dtype=jnp.float32, name="emb")(nn.silu(emb))
+        emb = emb.astype(h.dtype)[:, None, None, :]
+        if self.scale_shift:
+            scale, shift = jnp.split(emb, 2, axis=-1)
+            h = nn.silu(group_norm(h, name="out_norm") * (1 + scale) + shift)
+        else:
+            h = nn.silu(group_norm(h + emb, name="out_norm"))
+
+        h = nn.Dropout(self.dropout, deterministic=not train)(h)
+        h = conv3x3(self.channels, self.dtype, "out_conv", zero=True)(h)
+        if x.shape[-1] != self.channels:
+            x = nn.Conv(self.channels, (1, 1), dtype=self.dtype, name="skip")(x)
+        return x + h
+
+
+class AttentionBlock(nn.Module):
+    """Self-attention over pixels whose keys and values are preceded by the text's.
+
+    The text's keys and values come from `TextKeysValues`, once per prompt (GLIDE, section 2.1).
+    """
+
+    heads: int
+    dtype: DTypeLike = jnp.float32
+
+    @nn.compact
+    def __call__(self, x: Image, text: Float[Array, "b n 2 heads d"] | None = None) -> Image:
+        b, h, w, c = x.shape
+        y = group_norm(x, name="norm").reshape(b, h * w, c)
+        qkv = nn.Dense(3 * c, dtype=self.dtype, name="qkv")(y)
+        # Heads outermost, then q, k, v: the order of the released weights.
+        q, k, v = jnp.moveaxis(qkv.reshape(b, h * w, self.heads, 3, c // self.heads), 3, 0)
+        if text is not None:
+            k = jnp.concatenate([text[:, :, 0].astype(k.dtype), k], axis=1)
+            v = jnp.concatenate([text[:, :, 1].astype(v.dtype), v], axis=1)
+        out = nn.Dense(c, dtype=self.dtype, kernel_init=nn.initializers.zeros, name="proj")
+        return x + out(attend(q, k, v)).reshape(b, h, w, c)
