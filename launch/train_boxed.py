@@ -131,7 +131,8 @@ def main() -> None:
         null_tokens=jnp.asarray(null.tokens[0]),
         null_fraction=config.null_fraction,
         vb_weight=config.vb_weight,
-        min_snr=config.min_snr,
+        max_snr=config.max_snr,
+        prediction=config.prediction,
     )
     tx = optax.chain(optax.clip_by_global_norm(1.0), optax.adam(learning_rate(config), b2=0.99))
     checkpoint = args.out / f"{args.stage}.safetensors"

@@ -9,16 +9,30 @@ import pytest
 ROOT = pathlib.Path(__file__).parents[1] / "glide_jax"
 FILES = sorted(ROOT.rglob("*.py"))
 
-BASE = {"errors", "files", "types", "version"}
+BASE = {"checks", "errors", "files", "types", "version"}
 CORE = {"diffusion", "tokenizers", "models"}
-PLUMBING = {"sharding", "distributed", "checkpoints", "data"}
+PLUMBING = {"compiling", "images", "sharding", "distributed", "checkpoints", "data"}
 DRIVERS = {"training", "cascade"}
 JUDGES = {"evaluation", "safety"}
-TOP = BASE | CORE | PLUMBING | DRIVERS | JUDGES | {"build", "pipeline", "benchmarks", "__init__"}
+TOP = (
+    BASE
+    | CORE
+    | PLUMBING
+    | DRIVERS
+    | JUDGES
+    | {
+        "build",
+        "importing",
+        "pipeline",
+        "benchmarks",
+        "__init__",
+    }
+)
 ALLOWED = {  # layer: the layers it may import besides itself, each of them further down
     "errors": set(),
     "version": set(),
     "files": {"errors"},
+    "checks": {"errors"},
     "types": {"errors"},
     **dict.fromkeys(CORE, BASE),
     **dict.fromkeys(PLUMBING - {"data"}, BASE),
@@ -26,6 +40,7 @@ ALLOWED = {  # layer: the layers it may import besides itself, each of them furt
     **dict.fromkeys(DRIVERS, BASE | PLUMBING | {"diffusion"}),
     **dict.fromkeys(JUDGES, BASE | CORE | PLUMBING | DRIVERS),
     "build": BASE | CORE | PLUMBING | DRIVERS | JUDGES,
+    "importing": BASE | CORE | PLUMBING | {"build"},
     "pipeline": BASE | CORE | PLUMBING | DRIVERS | JUDGES | {"build"},
     "benchmarks": BASE | CORE | PLUMBING | DRIVERS | JUDGES | {"build"},
     "__init__": BASE | {"build", "pipeline"},  # the public face
@@ -38,6 +53,7 @@ OUTSIDE = {  # layer: every package from outside the standard library that it ma
     "errors": set(),
     "version": set(),
     "files": set(),
+    "checks": set(),
     "types": {"jax", "numpy", "jaxtyping"},
     "diffusion": {"jax", "numpy", "jaxtyping", "einops"},
 }
@@ -111,6 +127,12 @@ def world_faults(source: str, path: pathlib.PurePath) -> list[str]:
     return faults
 
 
+def docstring_lines(node: ast.AST) -> int:
+    first = node.body[0]
+    is_text = isinstance(first, ast.Expr) and isinstance(first.value, ast.Constant)
+    return first.end_lineno - first.lineno + 1 if is_text else 0
+
+
 def length_faults(source: str, path: pathlib.PurePath) -> list[str]:
     lengths = {str(path): (len(source.splitlines()), MAX_FILE)}
 
@@ -119,7 +141,8 @@ def length_faults(source: str, path: pathlib.PurePath) -> list[str]:
             if isinstance(child, ast.FunctionDef | ast.AsyncFunctionDef | ast.ClassDef):
                 name = f"{prefix}{child.name}"
                 if not isinstance(child, ast.ClassDef):
-                    size = child.end_lineno - child.lineno + 1
+                    # A docstring's list of arguments makes nothing harder to follow.
+                    size = child.end_lineno - child.lineno + 1 - docstring_lines(child)
                     lengths[f"{path}:{name}"] = (size, MAX_FUNCTION)
                 visit(child, f"{name}.")
             else:

@@ -34,18 +34,21 @@ def normal_kl(
 
 def approx_standard_normal_cdf(x: Array) -> Array:
     """The tanh approximation of the normal CDF (Page, 1977) that the released models trained on."""
-    return 0.5 * (1.0 + jnp.tanh(math.sqrt(2.0 / math.pi) * (x + 0.044715 * x**3)))
+    # A sigmoid is (1 + tanh) / 2 without its cancellation in the lower tail.
+    return jax.nn.sigmoid(2.0 * math.sqrt(2.0 / math.pi) * (x + 0.044715 * x**3))
 
 
 def discretized_log_likelihood(x: Image, mean: Image, log_std: Image) -> Image:
     """Log-probability of 8-bit pixels x in [-1, 1] under a Gaussian (Ho et al., 2020, eq. 13)."""
     centred, inv_std = x - mean, jnp.exp(-log_std)
-    cdf_above = approx_standard_normal_cdf(inv_std * (centred + 1.0 / 255.0))
-    cdf_below = approx_standard_normal_cdf(inv_std * (centred - 1.0 / 255.0))
+    cdf = lambda edge: approx_standard_normal_cdf(inv_std * edge)
     log = lambda p: jnp.log(jnp.maximum(p, 1e-12))
-    inside = log(cdf_above - cdf_below)
+    # The bin on the lower side of the mean, where probabilities near 0 keep their digits.
+    lower = -jnp.abs(centred)
+    inside = log(cdf(lower + 1.0 / 255.0) - cdf(lower - 1.0 / 255.0))
     # The outermost bins reach to infinity.
-    return jnp.where(x < -0.999, log(cdf_above), jnp.where(x > 0.999, log(1 - cdf_below), inside))
+    black, white = log(cdf(centred + 1.0 / 255.0)), log(cdf(1.0 / 255.0 - centred))
+    return jnp.where(x < -0.999, black, jnp.where(x > 0.999, white, inside))
 
 
 def vb_term(s: Schedule, i: Array, x_0: Image, x_t: Image, p: samplers.Gaussian) -> PerImage:

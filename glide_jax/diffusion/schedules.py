@@ -50,8 +50,10 @@ def tables(alpha_bar: np.ndarray) -> dict[str, np.ndarray]:
     computed from a float32 alpha_bar, hence float64 here and one cast at the end.
     """
     alpha_bar = np.asarray(alpha_bar, np.float64)
+    beta = 1.0 - alpha_bar / np.append(1.0, alpha_bar[:-1])
+    # Accumulated again, as in the reference: 1 - beta has lost 1e-8 of itself where beta is 0.999.
+    alpha_bar = np.cumprod(1.0 - beta)
     prev = np.append(1.0, alpha_bar[:-1])
-    beta = 1.0 - alpha_bar / prev
     var = beta * (1.0 - prev) / (1.0 - alpha_bar)
     log_var = np.log(np.maximum(var, 1e-300))
     # A single step has no step 1 to borrow from; its variance is then that of beta.
@@ -91,17 +93,51 @@ def from_alpha_bar(
     return Schedule(jnp.int32(len(t)), jnp.asarray(pad(t), jnp.int32), **values)
 
 
-def cosine_alpha_bar(num_steps: int = 1000, max_beta: float = 0.999) -> np.ndarray:
-    """alpha_bar of Nichol & Dhariwal (2021, eq. 17), GLIDE's `squaredcos_cap_v2`."""
+def cosine_beta(num_steps: int = 1000, max_beta: float = 0.999) -> np.ndarray:
+    """Beta of Nichol & Dhariwal (2021, eq. 17), GLIDE's `squaredcos_cap_v2`."""
     f = lambda u: math.cos((u + 0.008) / 1.008 * math.pi / 2) ** 2
     ratio = [f((i + 1) / num_steps) / f(i / num_steps) for i in range(num_steps)]
-    return np.cumprod(1.0 - np.minimum(1.0 - np.array(ratio), max_beta))
+    return np.minimum(1.0 - np.array(ratio), max_beta)
+
+
+def linear_beta(num_steps: int = 1000) -> np.ndarray:
+    """Beta of Ho et al. (2020), rescaled so any number of steps ends equally noisy."""
+    scale = 1000 / num_steps
+    return ddpm_beta("linear", num_steps, scale * 1e-4, scale * 0.02)
+
+
+def ddpm_beta(name: str, num_steps: int, start: float = 1e-4, end: float = 0.02) -> np.ndarray:
+    """The schedules that Ho et al. (2020) compared; no released GLIDE model uses one.
+
+    Args:
+        name: "linear", "quad", "const", "warmup10", "warmup50" or "jsd".
+        num_steps: length of the diffusion.
+        start: first beta. end: last beta; "const" knows only this one, "jsd" neither.
+    """
+    match name:
+        case "linear":
+            return np.linspace(start, end, num_steps)
+        case "quad":
+            return np.linspace(start**0.5, end**0.5, num_steps) ** 2
+        case "const":
+            return np.full(num_steps, end)
+        case "warmup10" | "warmup50":
+            beta, warmup = np.full(num_steps, end), int(num_steps * int(name[-2:]) / 100)
+            beta[:warmup] = np.linspace(start, end, warmup)
+            return beta
+        case "jsd":  # 1/T, 1/(T-1), 1/(T-2), ..., 1
+            return 1.0 / np.linspace(num_steps, 1, num_steps)
+    raise InputError(f"noise schedule {name!r} is not one that Ho et al. compared.")
+
+
+def cosine_alpha_bar(num_steps: int = 1000, max_beta: float = 0.999) -> np.ndarray:
+    """alpha_bar of `cosine_beta`."""
+    return np.cumprod(1.0 - cosine_beta(num_steps, max_beta))
 
 
 def linear_alpha_bar(num_steps: int = 1000) -> np.ndarray:
-    """alpha_bar of Ho et al. (2020), rescaled so any number of steps ends equally noisy."""
-    scale = 1000 / num_steps
-    return np.cumprod(1.0 - np.linspace(scale * 1e-4, scale * 0.02, num_steps))
+    """alpha_bar of `linear_beta`."""
+    return np.cumprod(1.0 - linear_beta(num_steps))
 
 
 ALPHA_BARS = {"squaredcos_cap_v2": cosine_alpha_bar, "linear": linear_alpha_bar}

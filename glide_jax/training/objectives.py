@@ -7,7 +7,7 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Bool, Int
 
-from glide_jax.diffusion import losses, samplers
+from glide_jax.diffusion import losses, parameterization, samplers
 from glide_jax.diffusion.schedules import Schedule
 from glide_jax.types import Cond, Image, Loss, Network, Params, TextCond
 
@@ -29,7 +29,8 @@ def text_to_image(
     *,
     null_fraction: float = 0.2,
     vb_weight: float = 1e-3,
-    min_snr: float = float("inf"),
+    max_snr: float = float("inf"),
+    prediction: str = "eps",
 ) -> Loss:
     """L_hybrid on eps and the variance (GLIDE, section 2.1), some captions emptied (section 2.3).
 
@@ -40,7 +41,9 @@ def text_to_image(
         null_tokens: the empty prompt, whose mask is all False.
         null_fraction: part of captions replaced by the empty one.
         vb_weight: see `losses.hybrid`.
-        min_snr: caps the signal-to-noise ratio's weight (Hang et al., 2023); infinity is L_simple.
+        max_snr: caps the weight that clean timesteps have in the error of x_0, as Min-SNR does
+            (Hang et al., 2023); infinity is the plain mean squared error of the prediction.
+        prediction: "eps", or "v" (Salimans & Ho, 2022) for networks trained from nothing.
     """
 
     def loss(params: Params, batch: Batch, key: Array) -> tuple[Array, dict[str, Array]]:
@@ -53,16 +56,27 @@ def text_to_image(
         i = jax.random.randint(i_key, (b,), 0, schedule.num_steps)
         eps = jax.random.normal(eps_key, batch.image.shape)
         x_t = samplers.q_sample(schedule.at(i), batch.image, eps)
+        s = schedule.at(i)
         out = network(params)(x_t, schedule.t[i], Cond(text, low_res=batch.low_res))
-        terms = losses.hybrid(schedule, i, batch.image, x_t, eps, out, vb_weight=vb_weight)
+        # The signal-to-noise ratio is the weight of x_0's error in that of eps, and 1 more in v's.
         snr = schedule.alpha_bar[i] / (1.0 - schedule.alpha_bar[i])
-        weight = jnp.minimum(snr, min_snr) / snr
-        total = (weight * terms.mse + terms.vb).mean()
+        if prediction == "v":
+            error = ((parameterization.v_target(s, batch.image, eps) - out.eps) ** 2).mean(
+                (1, 2, 3)
+            )
+            weight = (jnp.minimum(snr, max_snr) + 1.0) / (snr + 1.0)
+            out = out._replace(eps=parameterization.eps_of_v(s, x_t, out.eps))
+        else:
+            error = ((eps - out.eps) ** 2).mean((1, 2, 3))
+            weight = jnp.minimum(snr, max_snr) / snr
+        terms = losses.hybrid(schedule, i, batch.image, x_t, eps, out, vb_weight=vb_weight)
+        total = (weight * error + terms.vb).mean()
         noisy = i >= schedule.num_steps // 2
         return total, {
             "mse": terms.mse.mean(),
+            "error": error.mean(),
             "vb": terms.vb.mean(),
-            "mse_noisy_half": jnp.mean(terms.mse, where=noisy),
+            "error_noisy_half": jnp.mean(error, where=noisy),
         }
 
     return loss

@@ -1,0 +1,162 @@
+"""What several commands share: the cache folder, the device, progress, writing pictures."""
+
+import contextlib
+import os
+import pathlib
+import re
+import sys
+import warnings
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import click
+
+from glide_jax.errors import InputError
+
+# Our own ranges are checked where the values are used; here they stay text.
+model_option = click.option(
+    "--model", default="shapes", show_default=True, help="A model directory, or a name."
+)
+dtype_option = click.option(
+    "--dtype", default="float32", show_default=True, help="float32, bfloat16 or float16."
+)
+device_option = click.option(
+    "--device", default=None, help="cpu, gpu or tpu; by default the best that JAX finds."
+)
+out_option = click.option(
+    "--out", type=click.Path(path_type=pathlib.Path), default="out", show_default=True,
+    help="Folder for pictures.",
+)  # fmt: skip
+
+
+def sampling_options(command: Callable) -> Callable:
+    """Options of every command that draws; values are checked by `Glide.pictures`."""
+    options = [
+        click.option("--n", default="1", show_default=True, help="Pictures of each prompt."),
+        click.option("--seed", default="0", show_default=True, help="0 to 4294967295."),
+        click.option("--first-index", default="0", help="Number of the first picture of a seed."),
+        click.option("--steps", help="Of the base: 1 to 1000, or a respacing such as fast27."),
+        click.option("--guidance-scale", help="Classifier-free guidance; 1 is none."),
+        click.option("--sampler", help="Of the base: ddpm or ddim."),
+        click.option("--eta", help="Randomness of ddim, 0 to 1."),
+        click.option("--upsample/--no-upsample", default=True, help="Run the upsampler, if any."),
+        click.option("--upsample-steps", help="As --steps, of the upsampler."),
+        click.option("--temperature", help="Of the upsampler's starting noise."),
+        click.option("--clip-guidance-scale", help="Guide by the model's CLIP."),
+        click.option("--batch-size", default="4", show_default=True, help="Pictures at once."),
+        model_option,
+        dtype_option,
+        device_option,
+        out_option,
+    ]
+    for option in reversed(options):
+        command = option(command)
+    return command
+
+
+def cache_folder() -> pathlib.Path:
+    """GLIDE_JAX_CACHE, or ~/.cache/glide_jax."""
+    return pathlib.Path(os.environ.get("GLIDE_JAX_CACHE") or "~/.cache/glide_jax").expanduser()
+
+
+def say(text: str) -> None:
+    """A line on standard error: results alone go to standard output."""
+    print(text, file=sys.stderr, flush=True)
+
+
+def choose_device(device: str | None) -> str:
+    """Starts JAX on the wanted kind of device and describes it.
+
+    Raises:
+        InputError: there is no such device, or this JAX cannot use it.
+    """
+    import jax
+
+    if device is not None:
+        if device not in ("cpu", "gpu", "tpu"):
+            raise InputError(f"device is {device!r}; it must be cpu, gpu or tpu.")
+        jax.config.update("jax_platforms", {"gpu": "cuda"}.get(device, device))
+    try:
+        devices = jax.devices()
+    except RuntimeError as error:
+        raise InputError(
+            f"JAX finds no {device or 'device'} here: {str(error).splitlines()[0]}; "
+            "`glide-jax doctor` says what to install."
+        ) from None
+    if device is None and jax.default_backend() == "cpu" and unused_accelerator():
+        say(f"note: {unused_accelerator()}")
+    first = devices[0]
+    return f"{len(devices)} x {first.device_kind} ({first.platform})"
+
+
+def unused_accelerator() -> str | None:
+    """What to install for an accelerator that is here but that this JAX cannot use."""
+    if pathlib.Path("/dev/nvidia0").exists():
+        return "an NVIDIA GPU is here but this JAX is for the CPU: pip install 'glide-jax[cuda]'."
+    if pathlib.Path("/dev/accel0").exists() or pathlib.Path("/dev/vfio/0").exists():
+        return "a TPU seems to be here but this JAX is for the CPU: pip install 'glide-jax[tpu]'."
+    return None
+
+
+def load(model: str, dtype: str, device: str | None) -> Any:
+    """A model on the chosen device; says which, and how large it is."""
+    description = choose_device(device)
+    from glide_jax import pipeline
+
+    glide = pipeline.load(model, dtype=dtype, cache=cache_folder())
+    count = glide.parameter_count / 1e6
+    say(f"{glide.loaded.name}: {count:.1f} M parameters, {dtype} on {description}")
+    return glide
+
+
+@contextlib.contextmanager
+def progress_bars() -> Iterator[Callable[[str, int, int], None]]:
+    """One bar a stage, with an estimate of what is left; the first step includes compiling."""
+    from tqdm import tqdm
+
+    bars: dict[str, Any] = {}
+
+    def report(stage: str, done: int, total: int) -> None:
+        if stage not in bars:
+            bars[stage] = tqdm(total=total, desc=f"{stage:9}", unit="step", file=sys.stderr)
+            bars[stage].reset()
+        bars[stage].update(done - bars[stage].n)
+
+    try:
+        yield report
+    finally:
+        for bar in bars.values():
+            bar.close()
+
+
+@contextlib.contextmanager
+def plain_warnings() -> Iterator[None]:
+    """Warnings as sentences, without the place in the code."""
+    old = warnings.showwarning
+    warnings.showwarning = lambda message, *_, **__: say(f"warning: {message}")
+    try:
+        yield
+    finally:
+        warnings.showwarning = old
+
+
+def slug(prompt: str, length: int = 48) -> str:
+    """A prompt as part of a file name."""
+    return re.sub(r"[^a-z0-9]+", "-", prompt.lower()).strip("-")[:length].strip("-") or "empty"
+
+
+def check_out(folder: pathlib.Path) -> pathlib.Path:
+    """Makes the folder and tries to write in it, before any work is done.
+
+    Raises:
+        InputError: it cannot be made or written to.
+    """
+    import tempfile
+
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryFile(dir=folder) as file:
+            file.write(b"0" * 4096)
+    except OSError as error:
+        raise InputError(f"--out {str(folder)!r} cannot be written to: {error.strerror}.") from None
+    return folder

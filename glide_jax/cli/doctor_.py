@@ -1,0 +1,90 @@
+"""`glide-jax doctor`: what is here and what is missing."""
+
+import importlib.metadata
+import os
+import platform
+import shutil
+import sys
+
+import click
+
+from glide_jax.cli import common
+from glide_jax.version import __version__
+
+PACKAGES = ("jax", "jaxlib", "flax", "optax", "orbax-checkpoint", "numpy", "sentencepiece")
+EXTRAS = {  # what each extra brings, by a package that only it has
+    "cuda": ("jax-cuda12-plugin", "jax-cuda13-plugin"),
+    "tpu": ("libtpu",),
+    "data": ("grain", "array_record"),
+    "web": ("gradio",),
+    "eval": ("matplotlib",),
+}
+
+
+@click.command("doctor")
+def command() -> None:
+    """Print devices, versions, memory and cache, and what to install for what is here."""
+    rows = [("glide_jax", __version__), ("python", platform.python_version())]
+    rows += [(name, _version(name) or "missing") for name in PACKAGES]
+    have = [extra for extra, names in EXTRAS.items() if any(map(_version, names))]
+    rows.append(("extras", ", ".join(have) or "none"))
+    rows += [("processors", f"{os.cpu_count()} ({platform.machine()})"), ("memory", _memory())]
+    try:
+        rows.append(("devices", common.choose_device(None)))
+        rows += _device_memory()
+        healthy = True
+    except Exception as error:  # whatever JAX's start raises is what the user came to see
+        rows.append(("devices", f"JAX does not start: {str(error).splitlines()[0]}"))
+        healthy = False
+    folder = common.cache_folder()
+    rows += [("cache", f"{folder} ({_size(folder)})"), ("models", ", ".join(_models()))]
+    width = max(len(name) for name, _ in rows)
+    for name, value in rows:
+        print(f"{name:{width}}  {value}")
+    hint = common.unused_accelerator()
+    if hint and "cpu" in rows[-3][1]:
+        print(f"\n{hint}")
+    sys.exit(0 if healthy else 1)
+
+
+def _version(name: str) -> str | None:
+    try:
+        return importlib.metadata.version(name)
+    except importlib.metadata.PackageNotFoundError:
+        return None
+
+
+def _memory() -> str:
+    page = os.sysconf("SC_PAGE_SIZE") / 2**30
+    total = os.sysconf("SC_PHYS_PAGES") * page
+    try:
+        return f"{total:.1f} GiB, {os.sysconf('SC_AVPHYS_PAGES') * page:.1f} free"
+    except ValueError:  # not every system counts free pages
+        return f"{total:.1f} GiB"
+
+
+def _device_memory() -> list[tuple[str, str]]:
+    import jax
+
+    stats = [(d, d.memory_stats() or {}) for d in jax.local_devices()]
+    return [
+        (f"  {d.id}", f"{s['bytes_limit'] / 2**30:.1f} GiB for JAX")
+        for d, s in stats
+        if "bytes_limit" in s
+    ]
+
+
+def _size(folder) -> str:
+    if not folder.exists():
+        return "empty"
+    files = [path for path in folder.rglob("*") if path.is_file()]
+    free = shutil.disk_usage(folder).free / 2**30
+    size = sum(path.stat().st_size for path in files) / 2**20
+    return f"{len(files)} files, {size:.0f} MiB; {free:.0f} GiB free"
+
+
+def _models() -> list[str]:
+    from glide_jax import build
+
+    folder = common.cache_folder() / "models"
+    return build.boxed() + sorted(path.parent.name for path in folder.glob("*/config.json"))

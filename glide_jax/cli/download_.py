@@ -1,0 +1,35 @@
+"""`glide-jax download`: the released checkpoints."""
+
+import pathlib
+
+import click
+
+from glide_jax.cli import common
+from glide_jax.errors import InputError
+
+
+@click.command("download")
+@click.argument("names", nargs=-1)
+@click.option(
+    "--folder", type=click.Path(path_type=pathlib.Path), default=None,
+    help="Where to put the files; by default the cache's checkpoints folder.",
+)  # fmt: skip
+@click.option("--sha256", default=None, help="Refuse a file with another hash (one NAME only).")
+def command(names: tuple[str, ...], folder: pathlib.Path | None, sha256: str | None) -> None:
+    """Fetch released checkpoints by NAMES; without a name, list them.
+
+    A broken connection resumes. `glide-jax import` turns what arrived into a model.
+    """
+    from glide_jax.checkpoints import progress, released
+
+    if not names:
+        for name in released.RELEASED:
+            print(name)
+        return
+    if sha256 is not None and len(names) != 1:
+        raise InputError("--sha256 is for one name; give one name.")
+    folder = folder or common.cache_folder() / "checkpoints"
+    for name in names:
+        with progress.progress_bar(name) as report:
+            path = released.fetch_released(name, folder, sha256=sha256, progress=report)
+        print(path)

@@ -1,0 +1,79 @@
+"""`glide-jax`: one file a subcommand, loaded when it is asked for."""
+
+import importlib
+import os
+import sys
+
+import click
+
+from glide_jax.errors import InputError
+from glide_jax.version import __version__
+
+COMMANDS = {  # name: what `glide-jax --help` says, without importing the command
+    "sample": "Draw pictures of prompts.",
+    "inpaint": "Repaint part of a picture.",
+    "import": "Turn PyTorch GLIDE checkpoints into a model directory.",
+    "export": "Turn a model directory into PyTorch checkpoints.",
+    "download": "Fetch the released PyTorch checkpoints.",
+    "doctor": "Say what this machine has and what is missing.",
+}
+INTERRUPTED = 130  # as a shell reports Ctrl-C
+
+
+class _Lazy(click.Group):
+    """Subcommands imported when they run, so that --help is quick."""
+
+    def list_commands(self, ctx: click.Context) -> list[str]:
+        return list(COMMANDS)
+
+    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
+        if cmd_name not in COMMANDS:
+            return None
+        return importlib.import_module(f"glide_jax.cli.{cmd_name}_").command
+
+    def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        with formatter.section("Commands"):
+            formatter.write_dl(list(COMMANDS.items()))
+
+
+@click.group(cls=_Lazy, context_settings={"help_option_names": ["-h", "--help"]})
+@click.version_option(__version__, prog_name="glide-jax")
+def cli() -> None:
+    """Text-guided diffusion (GLIDE) in JAX.
+
+    Models and compiled programs are kept in ~/.cache/glide_jax, or where GLIDE_JAX_CACHE says.
+    """
+
+
+def main() -> None:
+    """Runs a command; whatever goes wrong for a reason of the user's is one sentence and exit 2."""
+    for stream in (sys.stdout, sys.stderr):  # prompts may hold what a terminal cannot show
+        stream.reconfigure(errors="backslashreplace")  # type: ignore[union-attr]
+    try:
+        code = cli.main(standalone_mode=False, prog_name="glide-jax")
+    except click.exceptions.Exit as error:
+        code = error.exit_code
+    except click.ClickException as error:
+        code = _fail(error.format_message())
+    except (InputError, FileExistsError) as error:
+        code = _fail(str(error))
+    except BrokenPipeError:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        code = 1
+    except OSError as error:
+        where = f"{str(error.filename)!r}: " if error.filename else ""
+        code = _fail(f"{where}{error.strerror or error}.")
+    except (KeyboardInterrupt, click.Abort):
+        print("glide-jax: interrupted; what was finished is kept.", file=sys.stderr)
+        code = INTERRUPTED
+    sys.exit(code if isinstance(code, int) else 0)
+
+
+def _fail(message: str) -> int:
+    text = " ".join(message.split())
+    print(f"glide-jax: {text}", file=sys.stderr)
+    return 2
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,142 @@
+"""Released PyTorch checkpoints to model directories and back, without torch."""
+
+import pathlib
+from collections.abc import Iterator, Mapping
+
+import numpy as np
+
+from glide_jax import build
+from glide_jax.checkpoints import torch_file, torch_import, torch_write
+from glide_jax.errors import InputError
+from glide_jax.models import zoo
+from glide_jax.tokenizers import ClipBPE, GlideBPE
+
+# Input channels of the first convolution tell the released networks apart.
+_STEM = "input_blocks.0.0.weight"
+_KINDS = {3: "base", 7: "base-inpaint", 6: "upsample", 10: "upsample-inpaint"}
+_CLIP = {"blocks.input.patch_proj": "clip image", "blocks.input.w_voc": "clip text"}
+FILES = {  # names of the release
+    "base": "base.pt",
+    "upsample": "upsample.pt",
+    "base-inpaint": "base_inpaint.pt",
+    "upsample-inpaint": "upsample_inpaint.pt",
+    "clip image": "clip_image_enc.pt",
+    "clip text": "clip_text_enc.pt",
+}
+
+CARD = """# {name}
+
+A GLIDE model directory, made by `glide-jax import` from PyTorch checkpoints ({kinds}).
+
+GLIDE: Nichol et al., 2021, arXiv 2112.10741. OpenAI released its filtered models under the MIT
+licence; their model card tells of their data, uses and limits, and holds here unchanged: they
+were trained on pictures without people, and reproduce the biases of their data.
+"""
+
+
+def kind_of(state: Mapping[str, np.ndarray], path: pathlib.Path) -> str:
+    """Which of the released networks a state dict is.
+
+    Raises:
+        InputError: none of them.
+    """
+    for name, kind in _CLIP.items():
+        if name in state:
+            return kind
+    planes = state[_STEM].shape[1] if _STEM in state and state[_STEM].ndim == 4 else None
+    if planes not in _KINDS:
+        raise InputError(
+            f"{str(path)!r} is not one of GLIDE's networks: its tensors are such as "
+            f"{', '.join(repr(name) for name in list(state)[:2]) or 'none'}."
+        )
+    return _KINDS[planes]
+
+
+def import_files(
+    files: list[pathlib.Path], out: pathlib.Path, *, name: str, dtype: str = "float32"
+) -> Iterator[str]:
+    """Makes the model directory `out`; yields a line about each file.
+
+    Args:
+        files: PyTorch checkpoints, at most one of each kind, a base among them; base and upsampler
+            both with inpainting or both without.
+        out: must not exist, or be empty.
+        name: the model's.
+        dtype: of the stored weights, "float32" or "float16".
+
+    Raises:
+        InputError: a file is broken or of another model, or the files do not go together.
+        FileExistsError: something is in the way of `out`.
+    """
+    if out.exists() and (not out.is_dir() or any(out.iterdir())):
+        raise FileExistsError(f"--out {str(out)!r} exists and is not an empty directory.")
+    states = {}
+    for path in files:
+        state = torch_file.read(path)
+        kind = kind_of(state, path)
+        if kind in states:
+            raise InputError(f"{str(path)!r} is a second {kind} network; give one of each.")
+        states[kind] = state
+        yield f"{path}: {kind}, {sum(tensor.size for tensor in state.values()):,} parameters"
+    inpaint = _check_set(states)
+    suffix = "-inpaint" if inpaint else ""
+    base = build.Sampling("100", "ddpm", 5.0 if inpaint else 3.0)
+    up = build.Sampling("fast27", "ddim", 1.0, temperature=0.997)
+    stages = {}
+    for stage, noise, how in (("base", "squaredcos_cap_v2", base), ("upsample", "linear", up)):
+        if stage + suffix in states:
+            config = build.StageConfig(zoo.named(stage + suffix), noise, "eps", how)
+            shapes = build.shapes(config.model)
+            params = torch_import.import_params(states[stage + suffix], shapes)
+            stages[stage] = (config, params)
+    clip = None
+    if "clip image" in states:
+        shapes = build.shapes(zoo.ClipConfig())
+        params = {
+            part: torch_import.import_params(
+                states[f"clip {part}"], shapes[part], torch_import.clip_entry
+            )
+            for part in ("image", "text")
+        }
+        clip = (zoo.ClipConfig(), ClipBPE(), params)
+    card = CARD.format(name=name, kinds=", ".join(states))
+    build.save(out, build.Model(name, GlideBPE(), stages, clip), card=card, dtype=dtype)
+
+
+def _check_set(states: Mapping[str, object]) -> bool:
+    """Whether these networks are the inpainting ones."""
+    glide = [kind for kind in states if not kind.startswith("clip")]
+    inpaint = {kind.endswith("-inpaint") for kind in glide}
+    if len(inpaint) > 1:
+        raise InputError("networks with and without inpainting do not go into one model.")
+    if not any(kind.startswith("base") for kind in glide):
+        raise InputError("there is no base network among the files; a model needs one.")
+    clip = [kind for kind in states if kind.startswith("clip")]
+    if len(clip) == 1:
+        raise InputError("a CLIP needs both its encoders, the image's and the text's.")
+    return inpaint.pop()
+
+
+def export_files(directory: pathlib.Path, out: pathlib.Path) -> Iterator[pathlib.Path]:
+    """Writes a model directory's networks as state dicts in `out`; yields each path.
+
+    Raises:
+        InputError: the directory is not a model, or one whose networks PyTorch GLIDE lacks.
+    """
+    model = build.read(directory)
+    for stage, (config, params) in model.stages.items():
+        if config.model.patch != 1 or config.prediction != "eps":
+            raise InputError(
+                f"the {stage} network of {model.name!r} works on patches or predicts v, which "
+                "PyTorch GLIDE cannot."
+            )
+        kind = stage + ("-inpaint" if config.model.inpaint else "")
+        path = out / FILES[kind]
+        torch_write.write(path, torch_import.export_params(params))
+        yield path
+    if model.clip is not None:
+        for part in ("image", "text"):
+            path = out / FILES[f"clip {part}"]
+            state = torch_import.export_params(model.clip[1][part], torch_import.clip_entry)
+            torch_write.write(path, state)
+            yield path
