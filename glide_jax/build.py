@@ -101,11 +101,11 @@ def fields(cls: type[T], values: Mapping[str, Any], where: str) -> T:
     """
     out = {}
     for name, value in values.items():
-        default = getattr(cls, name, None)
+        default: Any = getattr(cls, name, None)
         if dataclasses.is_dataclass(default) and isinstance(value, Mapping):
             value = fields(type(default), value, f"{where}.{name}")
         value = tuple(value) if isinstance(value, list | tuple) else value
-        if isinstance(default, float) and type(value) is int:
+        if type(default) is float and type(value) is int:
             value = float(value)
         if default is not None and type(value) is not type(default):
             raise InputError(f"{where} has {name}={value!r}, but it should be like {default!r}.")

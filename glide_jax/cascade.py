@@ -76,9 +76,9 @@ def _programs() -> tuple[Callable, Callable, Callable]:
     return encode, start, advance
 
 
-def encode_text(stage: Stage, params: Params, tokens: Array, mask: Array) -> TextCond | None:
-    """The text's condition for a batch of prompts; one compiled program per batch size."""
-    return _programs()[0](params, tokens, mask, encode=stage.encode)
+def encode_text(encode: Callable[..., Any], params: Params, tokens: Array, mask: Array) -> Any:
+    """A text encoder on a batch of prompts; one compiled program per batch size."""
+    return _programs()[0](params, tokens, mask, encode=encode)
 
 
 def _start(keys: Keys, temperature: Scalar, shape: tuple[int, int, int]) -> Image:

@@ -26,7 +26,7 @@ def options() -> dict[str, str] | None:
 
 def enable_cache(folder: pathlib.Path) -> None:
     """Keeps compiled programs in `folder` across processes, unless the user has set a cache."""
-    if jax.config.jax_compilation_cache_dir is None:
+    if getattr(jax.config, "jax_compilation_cache_dir", None) is None:
         folder.mkdir(parents=True, exist_ok=True)
         jax.config.update("jax_compilation_cache_dir", str(folder))
         jax.config.update("jax_persistent_cache_min_compile_time_secs", 0.0)

@@ -137,6 +137,6 @@ def export_files(directory: pathlib.Path, out: pathlib.Path) -> Iterator[pathlib
     if model.clip is not None:
         for part in ("image", "text"):
             path = out / FILES[f"clip {part}"]
-            state = torch_import.export_params(model.clip[1][part], torch_import.clip_entry)
+            state = torch_import.export_params(model.clip[2][part], torch_import.clip_entry)
             torch_write.write(path, state)
             yield path

@@ -1,6 +1,7 @@
 """Glide: the cascade as a person calls it. Prompts in, pictures out."""
 
 import dataclasses
+import functools
 import math
 import pathlib
 from collections.abc import Callable, Iterator, Sequence
@@ -122,7 +123,7 @@ class Glide:
     """A loaded cascade: parameters and a tokenizer; every call is a function of its inputs."""
 
     def __init__(self, loaded: build.Loaded, dtype: str):
-        """Wraps what `build.load` read."""
+        """Takes what `build.load` read."""
         self.loaded, self.dtype = loaded, dtype
 
     @property
@@ -147,9 +148,7 @@ class Glide:
     def pictures(self, prompts: str | Sequence[str], **options: Any) -> Iterator[Picture]:
         """Draws pictures of each prompt, batch by batch (GLIDE, section 2).
 
-        Args:
-            prompts: one, or several; "" draws without a prompt.
-            options: see `Options`.
+        Prompts are one or several, "" to draw without one; for the others see `Options`.
 
         Raises:
             InputError: a value is wrong; raised when the first picture is asked for.
@@ -157,7 +156,7 @@ class Glide:
         yield from self._draw(self._plan(prompts, options))
 
     def parameters(self, prompts: str | Sequence[str], **options: Any) -> list[dict[str, Any]]:
-        """`Picture.parameters` of what `pictures` would draw, without drawing."""
+        """What `Picture.parameters` would be, without drawing."""
         plan = self._plan(prompts, options)
         return [self._parameters(plan, *row) for row in plan.rows()]
 
@@ -176,8 +175,7 @@ class Glide:
         Args:
             image: square, any size; resized to the model's with antialiased bicubic.
             mask: the same size; white is painted anew, black is kept.
-            prompts: as in `pictures`.
-            options: see `Options`.
+            prompts: as in `pictures`, and so are the options.
 
         Raises:
             InputError: image and mask differ in size or are not square, or the mask is all black.
@@ -326,9 +324,8 @@ class Glide:
 
     def _encode(self, name: str, prompts: list[str]) -> tuple[TextCond | None, TextCond | None]:
         """The conditions of the prompts and of the empty prompt (leading axis 1)."""
-        stage, params = self.loaded.stages[name], self.loaded.params[name]
-        encode = lambda *tokens: cascade.encode_text(stage, params, *tokens)
-        tokenizer = self.loaded.tokenizer
+        stage, tokenizer = self.loaded.stages[name], self.loaded.tokenizer
+        encode = functools.partial(cascade.encode_text, stage.encode, self.loaded.params[name])
         return (
             _batched(encode, tokenizer, prompts, stage.context),
             _batched(encode, tokenizer, [""], stage.context),
@@ -338,9 +335,8 @@ class Glide:
         clip, tokenizer = self.loaded.clip, self.loaded.clip_tokenizer
         assert clip is not None, "checked by `_plan`"
         assert tokenizer is not None, "read together with the CLIP"
-        encode = jax.jit(clip.encode, compiler_options=compiling.options())
-        bound = lambda *tokens: encode(self.loaded.params["clip"], *tokens)
-        return _batched(bound, tokenizer, prompts, clip.context)
+        encode = functools.partial(cascade.encode_text, clip.encode, self.loaded.params["clip"])
+        return _batched(encode, tokenizer, prompts, clip.context)
 
 
 def _batched(encode: Callable, tokenizer: Tokenizer, texts: list[str], context: int) -> Any:

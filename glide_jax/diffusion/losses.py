@@ -27,9 +27,9 @@ def normal_kl(
 ) -> Array:
     """KL(N_1 || N_2) elementwise, in nats."""
     ratio = log_var_1 - log_var_2
-    return 0.5 * (
-        -1.0 - ratio + jnp.exp(ratio) + (mean_1 - mean_2) ** 2 * jnp.exp(-jnp.asarray(log_var_2))
-    )
+    squares = (mean_1 - mean_2) ** 2 * jnp.exp(-jnp.asarray(log_var_2))
+    # Nearly equal variances are the rule, and exp(ratio) - 1 has no digits left there.
+    return 0.5 * (jnp.expm1(ratio) - ratio + squares)
 
 
 def approx_standard_normal_cdf(x: Array) -> Array:
