@@ -103,7 +103,8 @@ def fields(cls: type[T], values: Mapping[str, Any], where: str) -> T:
     for name, value in values.items():
         default: Any = getattr(cls, name, None)
         if dataclasses.is_dataclass(default) and isinstance(value, Mapping):
-            value = fields(type(default), value, f"{where}.{name}")
+            kind: Any = type(default)
+            value = fields(kind, value, f"{where}.{name}")
         value = tuple(value) if isinstance(value, list | tuple) else value
         if type(default) is float and type(value) is int:
             value = float(value)

@@ -9,7 +9,7 @@ import pytest
 ROOT = pathlib.Path(__file__).parents[1] / "glide_jax"
 FILES = sorted(ROOT.rglob("*.py"))
 
-BASE = {"checks", "errors", "files", "types", "version"}
+BASE = {"checks", "errors", "options", "files", "types", "version"}
 CORE = {"diffusion", "tokenizers", "models"}
 PLUMBING = {"compiling", "images", "sharding", "distributed", "checkpoints", "data"}
 DRIVERS = {"training", "cascade"}
@@ -33,6 +33,7 @@ ALLOWED = {  # layer: the layers it may import besides itself, each of them furt
     "version": set(),
     "files": {"errors"},
     "checks": {"errors"},
+    "options": {"errors"},
     "types": {"errors"},
     **dict.fromkeys(CORE, BASE),
     **dict.fromkeys(PLUMBING - {"data"}, BASE),
@@ -54,6 +55,7 @@ OUTSIDE = {  # layer: every package from outside the standard library that it ma
     "version": set(),
     "files": set(),
     "checks": set(),
+    "options": {"numpy"},
     "types": {"jax", "numpy", "jaxtyping"},
     "diffusion": {"jax", "numpy", "jaxtyping", "einops"},
 }

@@ -60,13 +60,14 @@ def _little_endian(name: str, array) -> np.ndarray:
 
 def _bytes(array: np.ndarray) -> memoryview:
     # Seen as bytes: bfloat16 has no buffer format of its own.
-    return memoryview(np.ascontiguousarray(array).reshape(-1).view(np.uint8))
+    return np.ascontiguousarray(array).reshape(-1).view(np.uint8).data
 
 
 def _add(archive: zipfile.ZipFile, name: str, data: bytes | memoryview) -> None:
     """Adds an entry whose bytes start at a multiple of 64, so that PyTorch can map them."""
     info = zipfile.ZipInfo(name)  # dated 1980, so that the same arrays make the same file
     info.file_size = len(data)
+    assert archive.fp is not None, "open for writing"
     start = archive.fp.tell() + 30 + len(name) + 4
     padding = -start % _ALIGNMENT
     info.extra = struct.pack("<HH", 0x4246, padding) + bytes(padding)

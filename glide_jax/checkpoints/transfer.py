@@ -152,6 +152,7 @@ class Transfer:
 
     def _copy(self, response: http.client.HTTPResponse, total: int | None) -> None:
         end = self.size if total is None else total
+        assert end is not None, "checked by `_check_total`"
         while chunk := response.read1(_CHUNK):
             if self.done() + len(chunk) > end:
                 self.discard()

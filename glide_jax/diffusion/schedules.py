@@ -112,7 +112,8 @@ def ddpm_beta(name: str, num_steps: int, start: float = 1e-4, end: float = 0.02)
     Args:
         name: "linear", "quad", "const", "warmup10", "warmup50" or "jsd".
         num_steps: length of the diffusion.
-        start: first beta. end: last beta; "const" knows only this one, "jsd" neither.
+        start: first beta; "const" and "jsd" do not know it.
+        end: last beta; "jsd" does not know it.
     """
     match name:
         case "linear":

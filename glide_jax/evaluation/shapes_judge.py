@@ -8,7 +8,7 @@ the largest soft overlap.
 from collections import Counter
 from collections.abc import Iterable
 from functools import lru_cache
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -76,7 +76,8 @@ def judge(image: NDArray[np.uint8]) -> Judged:
     ground_rgb, ground_lab = np.median(rgb[border], 0), np.median(lab[border], 0)
     background, _ = _nearest(ground_lab, shapes.BACKGROUNDS)
     differs = np.linalg.norm(lab - ground_lab, axis=-1) > _CONTRAST
-    labels, n = ndimage.label(differs, np.ones((3, 3)))
+    labelled: Any = ndimage.label(differs, np.ones((3, 3)))  # scipy: a pair, unless given output=
+    labels, n = labelled
     found = (_read(labels == i, rgb, lab, ground_rgb) for i in range(1, n + 1))
     return Judged(background, tuple(sorted((f for f in found if f), key=lambda f: f.x)))
 
@@ -137,7 +138,7 @@ def _read(region: NDArray[np.bool_], rgb: NDArray, lab: NDArray, ground: NDArray
 
     if region.sum() < _MIN_AREA:
         return None
-    core = ndimage.binary_erosion(region)
+    core = np.asarray(ndimage.binary_erosion(region), bool)
     core = core if core.sum() >= 6 else region  # edges are mixed with the background
     colour, distance = _nearest(np.median(lab[core], 0), shapes.COLOURS)
     # Coverage: where between the background (0) and the object's colour (1) a pixel lies.
@@ -198,7 +199,8 @@ def _normalised(cover: NDArray) -> NDArray[np.float32]:
     y = top + side - (side - height) // 2
     x = left + side - (side - width) // 2
     square = Image.fromarray((padded[y : y + side, x : x + side] * 255).astype(np.uint8))
-    return np.asarray(square.resize((_GRID, _GRID), Image.Resampling.BILINEAR), np.float32) / 255
+    square = square.resize((_GRID, _GRID), Image.Resampling.BILINEAR)
+    return np.asarray(square, np.float32) / np.float32(255)
 
 
 def _nearest(lab: NDArray, palette: dict[str, tuple[int, int, int]]) -> tuple[str, float]:

@@ -234,7 +234,7 @@ def _specs() -> Iterator[Spec]:
 
 def _places(rng: np.random.Generator, spec: Spec) -> list[tuple[float, float, float]]:
     """An (x, y, radius) for each object of a spec, without overlap and true to its relation."""
-    if spec.kind == "single":
+    if spec.size is not None:
         return _scatter(rng, 1, *SIZES[spec.size])
     if spec.kind == "count":
         return _scatter(rng, len(spec.objects), 0.12, 0.17)
