@@ -1,0 +1,56 @@
+"""Blocks: what a fresh one does, and in which dtype; their numbers are in tests/golden."""
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+from glide_jax.models import blocks
+
+
+def test_a_fresh_residual_block_is_the_identity():
+    x, emb = jnp.ones((1, 4, 4, 32)), jnp.ones((1, 16))
+    y, _ = blocks.ResBlock(32).init_with_output(jax.random.key(0), x, emb)
+    np.testing.assert_array_equal(y, x)
+
+
+def test_a_fresh_attention_block_is_the_identity():
+    x = jax.random.normal(jax.random.key(0), (1, 4, 4, 32))
+    y, _ = blocks.AttentionBlock(2).init_with_output(jax.random.key(0), x)
+    np.testing.assert_array_equal(y, x)
+
+
+@pytest.mark.parametrize("dtype", [jnp.bfloat16, jnp.float16])
+def test_half_precision_computes_over_float32_parameters(dtype):
+    x, emb = jnp.ones((1, 4, 4, 32), dtype), jnp.ones((1, 16))
+    y, variables = blocks.ResBlock(64, dtype=dtype).init_with_output(jax.random.key(0), x, emb)
+    assert y.dtype == dtype
+    assert all(leaf.dtype == jnp.float32 for leaf in jax.tree.leaves(variables))
+
+
+@pytest.mark.parametrize(("resample", "size"), [("up", 8), ("down", 2), (None, 4)])
+def test_resampling_changes_the_size(resample, size):
+    x, emb = jnp.ones((1, 4, 4, 32)), jnp.ones((1, 16))
+    block = blocks.ResBlock(32, resample=resample)
+    y, _ = block.init_with_output(jax.random.key(0), x, emb)
+    assert y.shape == (1, size, size, 32)
+
+
+def test_depth_to_space_undoes_space_to_depth():
+    x = jax.random.normal(jax.random.key(0), (2, 8, 12, 3))
+    packed = blocks.space_to_depth(x, 4)
+    assert packed.shape == (2, 2, 3, 48)
+    np.testing.assert_array_equal(blocks.depth_to_space(packed, 4), x)
+    np.testing.assert_array_equal(packed[0, 0, 0].reshape(4, 4, 3), x[0, :4, :4])
+
+
+def test_dropout_acts_in_training_only():
+    x, emb = jax.random.normal(jax.random.key(0), (1, 4, 4, 32)), jnp.ones((1, 16))
+    block = blocks.ResBlock(32, dropout=0.5)
+    params = block.init(jax.random.key(1), x, emb)["params"]
+    params["out_conv"]["kernel"] = jnp.ones_like(params["out_conv"]["kernel"])
+    run = lambda key, train: block.apply(
+        {"params": params}, x, emb, train=train, rngs={"dropout": jax.random.key(key)}
+    )
+    np.testing.assert_array_equal(run(0, False), run(1, False))
+    assert not np.array_equal(run(0, True), run(1, True))
