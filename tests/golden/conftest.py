@@ -1,0 +1,30 @@
+"""Golden data: where it is, which cases it has, and a table of the largest errors at the end."""
+
+import pathlib
+
+import pytest
+
+from tests.golden import compare, families
+
+
+@pytest.fixture(scope="session")
+def goldens(request) -> pathlib.Path:
+    """The directory of golden data that is being tested."""
+    return request.config.getoption("--goldens").absolute()
+
+
+def pytest_generate_tests(metafunc):
+    """Makes one test of every case that the directory has, for arguments named `<family>_case`."""
+    directory = metafunc.config.getoption("--goldens").absolute()
+    for family, list_cases in families.CASES.items():
+        if f"{family}_case" in metafunc.fixturenames:
+            metafunc.parametrize(f"{family}_case", list_cases(directory))
+
+
+def pytest_terminal_summary(terminalreporter):
+    if compare.WORST:
+        terminalreporter.section("golden data: the worst number of each family")
+        for family, (part, largest, mean, key) in sorted(compare.WORST.items()):
+            terminalreporter.write_line(
+                f"{family:22} {part:8.1e} of its tolerance; max {largest:.1e}, rms {mean:.1e}: {key}"
+            )
