@@ -21,7 +21,11 @@ def get_config(size: str = "full") -> ConfigDict:
     """
     if size not in ("full", "smoke"):
         raise ValueError(f"size is {size!r}, but must be full or smoke.")
-    shared = dict(batch_size=32, warmup_steps=200, decay_fraction=0.3, ema_decay=0.998, seed=0)
+    # One object teaches colours and shapes soonest; two are the rarer part.
+    kinds = ("single",) * 4 + ("count",) * 2 + ("pair", "relation")
+    shared = dict(
+        kinds=kinds, batch_size=32, warmup_steps=200, decay_fraction=0.3, ema_decay=0.998, seed=0
+    )
     config = ConfigDict(
         dict(
             tokenizer=dict(vocab_size=400),
@@ -30,7 +34,7 @@ def get_config(size: str = "full") -> ConfigDict:
                 noise_schedule="squaredcos_cap_v2",
                 image_size=64,
                 crop=64,
-                steps=4500,
+                steps=4400,
                 lr=1e-3,
                 null_fraction=0.1,
                 max_snr=5.0,
@@ -43,15 +47,15 @@ def get_config(size: str = "full") -> ConfigDict:
                 model="shapes-upsample",
                 noise_schedule="linear",
                 image_size=256,
-                crop=64,
-                steps=3000,
+                crop=256,
+                steps=1500,
                 lr=1e-3,
                 null_fraction=0.1,
                 max_snr=5.0,
                 prediction="v",
                 vb_weight=1e-4,
-                low_res_noise=0.04,
-                **shared,
+                low_res_noise=0.12,
+                **(shared | dict(batch_size=8, warmup_steps=100)),
             ),
         )
     )

@@ -1,6 +1,6 @@
 """Draws captions with a shapes model and counts, by an exact judge, what came out right.
 
-    python launch/judge_boxed.py --n 50 --guidance-scale 3 --out docs/results/shapes.json
+python launch/judge_boxed.py --n 50 --guidance-scale 3 --out docs/results/shapes.json
 """
 
 import argparse

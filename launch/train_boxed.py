@@ -53,7 +53,9 @@ def learning_rate(config) -> optax.Schedule:
 
 def make_batch(config, tokenizer, context: int, step: int) -> objectives.Batch:
     """Step `step`'s batch; upsamplers see random crops, made small and slightly spoilt."""
-    images, captions = shapes.batch(config.seed, step, config.batch_size, config.image_size)
+    images, captions = shapes.batch(
+        config.seed, step, config.batch_size, config.image_size, kinds=config.kinds
+    )
     tokens, mask = tokenizer(captions, context)
     x = images.astype(np.float32) / 127.5 - 1.0
     if config.image_size == 64:

@@ -7,7 +7,7 @@ composition can be measured on captions that no training run has seen.
 
 import math
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 from itertools import permutations, product
@@ -98,12 +98,17 @@ def held_out(scene: Scene | Spec) -> bool:
     return four or any(pair in HELD_OUT_PAIRS for pair in pairs)
 
 
-def sample_scene(rng: np.random.Generator, *, split: str = "train") -> Scene:
-    """Draw a scene of a split; kinds, colours, shapes and relations are uniform within it."""
+def sample_scene(
+    rng: np.random.Generator, *, split: str = "train", kinds: Sequence[str] = KINDS
+) -> Scene:
+    """Draw a scene of a split; colours, shapes and relations are uniform within it.
+
+    A kind is drawn as often as `kinds` repeats it.
+    """
     _check_split(split)
-    spec = _sample_spec(rng)
+    spec = _sample_spec(rng, kinds)
     while not _in_split(spec, split):
-        spec = _sample_spec(rng)
+        spec = _sample_spec(rng, kinds)
     objects = tuple(
         Object(colour, shape, *place, _jitter(rng, COLOURS[colour], _JITTER))
         for (colour, shape), place in zip(spec.objects, _places(rng, spec), strict=True)
@@ -175,7 +180,13 @@ def render(scene: Scene, size: int = 64) -> NDArray[np.uint8]:
 
 
 def batch(
-    seed: int, step: int, batch_size: int, size: int, *, split: str = "train"
+    seed: int,
+    step: int,
+    batch_size: int,
+    size: int,
+    *,
+    split: str = "train",
+    kinds: Sequence[str] = KINDS,
 ) -> tuple[NDArray[np.uint8], list[str]]:
     """The batch of a training step: images (batch_size, size, size, 3) uint8 and their captions.
 
@@ -185,7 +196,7 @@ def batch(
     images = np.empty((batch_size, size, size, 3), np.uint8)
     texts = []
     for i in range(batch_size):
-        scene = sample_scene(np.random.default_rng((seed, step, i)), split=split)
+        scene = sample_scene(np.random.default_rng((seed, step, i)), split=split, kinds=kinds)
         images[i] = render(scene, size)
         texts.append(caption(scene))
     return images, texts
@@ -206,8 +217,8 @@ def _pick(rng: np.random.Generator, values):
     return values[int(rng.integers(len(values)))]
 
 
-def _sample_spec(rng: np.random.Generator) -> Spec:
-    kind, background = _pick(rng, KINDS), _pick(rng, BACKGROUNDS)
+def _sample_spec(rng: np.random.Generator, kinds: Sequence[str]) -> Spec:
+    kind, background = _pick(rng, kinds), _pick(rng, BACKGROUNDS)
     first = (_pick(rng, COLOURS), _pick(rng, SHAPES))
     if kind == "single":
         return Spec(kind, background, (first,), size=_pick(rng, SIZES))
