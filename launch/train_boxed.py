@@ -137,6 +137,7 @@ def main() -> None:
         vb_weight=config.vb_weight,
         max_snr=config.max_snr,
         prediction=config.prediction,
+        noisy_share=config.noisy_share,
     )
     tx = optax.chain(optax.clip_by_global_norm(1.0), optax.adam(learning_rate(config), b2=0.99))
     checkpoint = args.out / f"{args.stage}.safetensors"
