@@ -24,6 +24,7 @@ from safetensors import numpy as safetensors
 sys.path.insert(0, str(pathlib.Path(__file__).parents[1]))
 
 from configs import shapes_boxed
+from glide_jax.checkpoints.model_dir import read_weights
 from glide_jax.checkpoints.torch_import import flatten
 from glide_jax.data.sources import shapes
 from glide_jax.diffusion import samplers, schedules
@@ -103,6 +104,9 @@ def main() -> None:
     parser.add_argument("--out", type=pathlib.Path, required=True)
     parser.add_argument("--size", default="full", choices=["full", "smoke"])
     parser.add_argument("--steps", type=int)
+    parser.add_argument(
+        "--unet-from", type=pathlib.Path, help="averaged weights of another run whose UNet to take"
+    )
     args = parser.parse_args()
     run = shapes_boxed.get_config(args.size)
     config = run[args.stage]
@@ -127,6 +131,8 @@ def main() -> None:
         method="initialise",
     )["params"]
     params = jax.jit(init)(jax.random.key(config.seed))
+    if args.unet_from is not None:
+        params["unet"] = read_weights(args.unet_from, params)["unet"]
     print(f"{sum(p.size for p in jax.tree.leaves(params)):,} parameters", flush=True)
     loss_fn = objectives.text_to_image(
         network=lambda params: lambda *a: model.apply({"params": params}, *a),

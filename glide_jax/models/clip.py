@@ -6,7 +6,7 @@ import jax.numpy as jnp
 from jax.typing import DTypeLike
 from jaxtyping import Array, Bool, Float, Int
 
-from glide_jax.models.blocks import attend, gelu, layer_norm
+from glide_jax.models.blocks import attend, gelu, layer_norm, quiet
 from glide_jax.types import Image, Timestep
 
 # Pixel statistics of CLIP's training images, in 0..255 units.
@@ -25,7 +25,7 @@ class ClipBlock(nn.Module):
     def __call__(self, x: Float[Array, "b n d"]) -> Float[Array, "b n d"]:
         b, n, d = x.shape
         dense = lambda width, name, bias=True: nn.Dense(
-            width, use_bias=bias, dtype=self.dtype, name=name
+            width, use_bias=bias, kernel_init=quiet, dtype=self.dtype, name=name
         )
         heads = lambda a: a.reshape(b, n, self.heads, d // self.heads)
         y = layer_norm(x, name="ln_1")
@@ -90,10 +90,10 @@ class ClipTextEncoder(nn.Module):
 
     @nn.compact
     def __call__(self, tokens: Int[Array, "b n"], mask: Bool[Array, "b n"]) -> Float[Array, "b e"]:
-        table = lambda name, rows: self.param(
-            name, nn.initializers.normal(0.02), (rows, self.width), jnp.float32
+        table = lambda name, rows, std=0.02: self.param(
+            name, nn.initializers.normal(std), (rows, self.width), jnp.float32
         )
-        h = table("token_embedding", self.vocab_size)[tokens]
+        h = table("token_embedding", self.vocab_size, 1.0)[tokens]
         h = (h + table("positional_embedding", self.context)).astype(self.dtype)
         for i in range(self.layers):
             # Padding comes after the end token, so causality alone hides it.

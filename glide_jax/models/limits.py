@@ -18,19 +18,21 @@ def check_glide(config: Any) -> None:
     _each("channel_mult", config.channel_mult, 32)
     if not 1 <= len(config.channel_mult) <= 10:
         raise InputError(f"channel_mult is {config.channel_mult}; it must have 1 to 10 levels.")
-    _divides("channels", config.channels, GROUPS)
-    _divides("image_size", config.image_size, config.divisor)
+    _divides("channels", config.channels, "the norms' groups", GROUPS)
+    _divides("image_size", config.image_size, "patch and downsamplings together", config.divisor)
     _check_attention(config)
     checks.real("dropout", config.dropout, 0.0, 0.99)
     if checks.whole("text_width", config.text_width, 0, 65536):
         _within(config, text_layers=256, text_heads=512, text_context=4096, vocab_size=2**20)
-        _divides("text_width", config.text_width, config.text_heads)
+        _divides("text_width", config.text_width, "text_heads", config.text_heads)
 
 
 def _check_attention(config: Any) -> None:
     """Attention sizes are those of levels, and heads divide the widths they share."""
     _each("attention", config.attention, config.image_size)
-    levels = {config.image_size // (config.patch * 2**i): i for i in range(len(config.channel_mult))}
+    levels = {
+        config.image_size // (config.patch * 2**i): i for i in range(len(config.channel_mult))
+    }
     for size in config.attention:
         if size not in levels:
             raise InputError(
@@ -38,15 +40,15 @@ def _check_attention(config: Any) -> None:
                 f"{', '.join(str(size) for size in levels)}; {size} is none of them."
             )
     mults = [config.channel_mult[levels[size]] for size in config.attention]
-    for width in {config.channels * mult for mult in [*mults, config.channel_mult[-1]]}:
-        if config.head_channels != -1:
-            checks.whole("head_channels", config.head_channels, 1, 8192)
-            _divides("channels times channel_mult", width, config.head_channels)
+    names = ("head_channels",) if config.head_channels != -1 else ("heads", "heads_up")
+    for name in names:
+        factor = getattr(config, name)
+        if name == "heads_up" and factor == -1:
             continue
-        _divides("channels times channel_mult", width, config.heads)
-        if config.heads_up != -1:
-            checks.whole("heads_up", config.heads_up, 1, 512)
-            _divides("channels times channel_mult", width, config.heads_up)
+        checks.whole(name, factor, 1, 8192)
+        for mult in (*mults, config.channel_mult[-1]):  # the middle always attends
+            width = mult * config.channels
+            _divides(f"channels times {mult} of channel_mult", width, name, factor)
 
 
 def check_clip(config: Any) -> None:
@@ -61,9 +63,9 @@ def check_clip(config: Any) -> None:
         text_width=65536, text_layers=256, text_heads=512, text_context=4096,
         vocab_size=2**20, embedding_width=65536, num_timesteps=100_000,
     )  # fmt: skip
-    _divides("image_size", config.image_size, config.patch)
-    _divides("image_width", config.image_width, config.image_heads)
-    _divides("text_width", config.text_width, config.text_heads)
+    _divides("image_size", config.image_size, "patch", config.patch)
+    _divides("image_width", config.image_width, "image_heads", config.image_heads)
+    _divides("text_width", config.text_width, "text_heads", config.text_heads)
     checks.real("logit_scale", config.logit_scale, 0.0, 1e6)
 
 
@@ -74,9 +76,12 @@ def _within(config: Any, **limits: int) -> None:
 
 def _each(name: str, values: tuple[int, ...], limit: int) -> None:
     for value in values:
-        checks.whole(f"{name} {tuple(values)}: one of it", value, 1, limit)
+        if type(value) is not int or not 1 <= value <= limit:
+            raise InputError(
+                f"{name} is {checks.shown(values)}; each must be a whole number from 1 to {limit}."
+            )
 
 
-def _divides(name: str, value: int, factor: int) -> None:
+def _divides(name: str, value: int, of: str, factor: int) -> None:
     if value % factor:
-        raise InputError(f"{name} is {value}; it must be a multiple of {factor}.")
+        raise InputError(f"{name} is {value}; it must be a multiple of {factor} ({of}).")

@@ -5,7 +5,7 @@ import jax.numpy as jnp
 from jax.typing import DTypeLike
 from jaxtyping import Array, Bool, Float, Int
 
-from glide_jax.models.blocks import attend, gelu, layer_norm
+from glide_jax.models.blocks import attend, gelu, layer_norm, quiet
 
 
 class TransformerBlock(nn.Module):
@@ -17,11 +17,12 @@ class TransformerBlock(nn.Module):
     @nn.compact
     def __call__(self, x: Float[Array, "b n d"]) -> Float[Array, "b n d"]:
         b, n, d = x.shape
-        qkv = nn.Dense(3 * d, dtype=self.dtype, name="qkv")(layer_norm(x, name="ln_1"))
+        dense = lambda width, name: nn.Dense(width, kernel_init=quiet, dtype=self.dtype, name=name)
+        qkv = dense(3 * d, "qkv")(layer_norm(x, name="ln_1"))
         q, k, v = jnp.moveaxis(qkv.reshape(b, n, self.heads, 3, d // self.heads), 3, 0)
-        x = x + nn.Dense(d, dtype=self.dtype, name="proj")(attend(q, k, v))
-        h = nn.Dense(4 * d, dtype=self.dtype, name="fc_in")(layer_norm(x, name="ln_2"))
-        return x + nn.Dense(d, dtype=self.dtype, name="fc_out")(gelu(h))
+        x = x + dense(d, "proj")(attend(q, k, v))
+        h = dense(4 * d, "fc_in")(layer_norm(x, name="ln_2"))
+        return x + dense(d, "fc_out")(gelu(h))
 
 
 class TextEncoder(nn.Module):
@@ -46,10 +47,10 @@ class TextEncoder(nn.Module):
     def __call__(
         self, tokens: Int[Array, "b n"], mask: Bool[Array, "b n"]
     ) -> tuple[Float[Array, "b e"], Float[Array, "b n d"]]:
-        table = lambda name, rows: self.param(
-            name, nn.initializers.normal(0.02), (rows, self.width), jnp.float32
+        table = lambda name, rows, std=0.02: self.param(
+            name, nn.initializers.normal(std), (rows, self.width), jnp.float32
         )
-        h = table("token_embedding", self.vocab_size)[tokens]
+        h = table("token_embedding", self.vocab_size, 1.0)[tokens]
         h = h + table("positional_embedding", self.context)
         if self.padding:
             h = jnp.where(mask[..., None], h, table("padding_embedding", self.context))

@@ -7,6 +7,7 @@ import jax.numpy as jnp
 from jax.typing import DTypeLike
 
 from glide_jax.errors import InputError
+from glide_jax.models import limits
 from glide_jax.models.clip import ClipImageEncoder, ClipModel, ClipTextEncoder
 from glide_jax.models.glide import GlideModel, TextKeysValues
 from glide_jax.models.text import TextEncoder
@@ -38,6 +39,10 @@ class ModelConfig:
     vocab_size: int = 50257
     upsampler: bool = False
     inpaint: bool = False
+
+    def __post_init__(self):
+        """Refuses what builds no network."""
+        limits.check_glide(self)
 
     @property
     def planes(self) -> int:
@@ -81,6 +86,10 @@ class ClipConfig:
     embedding_width: int = 512
     num_timesteps: int = 1000
     logit_scale: float = 100.0
+
+    def __post_init__(self):
+        """Refuses what builds no network."""
+        limits.check_clip(self)
 
 
 def glide_model(config: ModelConfig, dtype: DTypeLike = jnp.float32) -> GlideModel:
@@ -143,6 +152,7 @@ BASE = ModelConfig()
 UPSAMPLE = ModelConfig(
     image_size=256, channel_mult=(1, 1, 2, 2, 4, 4), res_blocks=2, upsampler=True
 )
+CLIP = ClipConfig()
 # The paper's own sizes (section 4.1); neither was released. 2.2 B of UNet and 1.3 B of text, and
 # 1.54 B with 16 text layers, which is what the paper's "1.5 billion" fits.
 PAPER_BASE = dataclasses.replace(BASE, channels=512, text_width=2048, text_layers=24, text_heads=32)

@@ -130,3 +130,15 @@ def test_sizes_that_the_downsamplings_divide_all_run():
 def test_an_unknown_size_names_the_known_ones():
     with pytest.raises(InputError, match="upsample"):
         zoo.named("huge")
+
+
+def test_words_stay_different_through_a_fresh_text_encoder():
+    config = dataclasses.replace(TINY, text_width=64, text_layers=6)
+    model = zoo.glide_model(config)
+    tokens = jnp.array([[5, 6, 7, 8, 0, 0, 0, 0], [5, 9, 7, 8, 0, 0, 0, 0]])
+    inputs = (tokens, tokens > 0, jnp.zeros((2, 16, 16, 3)), jnp.zeros(2, jnp.int32), Cond())
+    params = model.init(jax.random.key(0), *inputs, method="initialise")["params"]
+    text = model.apply({"params": params}, tokens, tokens > 0, method="encode")
+    for name, both in text.keys_values.items():
+        first, second = both[0, 1], both[1, 1]  # of the one word that differs
+        assert jnp.linalg.norm(first - second) > 0.5 * jnp.linalg.norm(first), name
