@@ -20,8 +20,8 @@ GroupNorm32 = partial(
 LayerNorm = partial(nn.LayerNorm, epsilon=1e-5, use_fast_variance=False, dtype=jnp.float32)
 
 # Transformers over text start as quiet layers over loud embeddings (standard deviation 1). With
-# embeddings of 0.02 under layers of unit gain two words differ by 3% after three blocks, and a
-# caption's colours are not learned in any reasonable time.
+# embeddings of 0.02 under layers of unit gain the keys of two words still differed by a fifth only
+# after 67,000 captions, where they now differ by more than their own length from the start.
 quiet = nn.initializers.variance_scaling(0.25**2, "fan_in", "normal")
 
 
