@@ -4,7 +4,7 @@ import dataclasses
 import difflib
 import functools
 import pathlib
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any, TypeVar
 
 import jax
@@ -45,6 +45,11 @@ class StageConfig:
     prediction: str = "eps"  # what the network's output means: "eps" or "v"
     sampling: Sampling = Sampling()
 
+    def __post_init__(self):
+        """Refuses what is not known."""
+        checks.one_of("noise_schedule", self.noise_schedule, tuple(schedules.ALPHA_BARS))
+        checks.one_of("prediction", self.prediction, parameterization.PREDICTIONS)
+
 
 @dataclasses.dataclass(frozen=True)
 class Model:
@@ -84,13 +89,19 @@ def known_fields(cls: type[T], values: Mapping[str, Any], where: str) -> T:
     Raises:
         InputError: an unknown field; the nearest known one is named.
     """
-    known = [field.name for field in dataclasses.fields(cls)]  # type: ignore[arg-type]
+    _check_names(values, [field.name for field in dataclasses.fields(cls)], where)  # type: ignore[arg-type]
+    try:
+        return cls(**values)
+    except InputError as error:
+        raise InputError(f"{where}: {error}") from None
+
+
+def _check_names(values: Mapping[str, Any], known: Sequence[str], where: str) -> None:
     for name in values:
         if name not in known:
-            near = difflib.get_close_matches(name, known, n=1)
+            near = difflib.get_close_matches(str(name), known, n=1)
             hint = f"did you mean {near[0]!r}?" if near else f"known are {', '.join(known)}."
-            raise InputError(f"{where} has an unknown field {name!r}; {hint}")
-    return cls(**values)
+            raise InputError(f"{where} has an unknown field {checks.shown(name)}; {hint}")
 
 
 def fields(cls: type[T], values: Mapping[str, Any], where: str) -> T:
@@ -99,17 +110,20 @@ def fields(cls: type[T], values: Mapping[str, Any], where: str) -> T:
     Raises:
         InputError: an unknown field or a value of another type than the field's default.
     """
+    defaults = {field.name: field.default for field in dataclasses.fields(cls)}  # type: ignore[arg-type]
+    _check_names(values, list(defaults), where)
     out = {}
     for name, value in values.items():
-        default: Any = getattr(cls, name, None)
+        default: Any = defaults[name]
         if dataclasses.is_dataclass(default) and isinstance(value, Mapping):
             kind: Any = type(default)
             value = fields(kind, value, f"{where}.{name}")
         value = tuple(value) if isinstance(value, list | tuple) else value
         if type(default) is float and type(value) is int:
             value = float(value)
-        if default is not None and type(value) is not type(default):
-            raise InputError(f"{where} has {name}={value!r}, but it should be like {default!r}.")
+        if type(value) is not type(default):
+            like = "a section" if dataclasses.is_dataclass(default) else f"like {default!r}"
+            raise InputError(f"{where}: {name} is {checks.shown(value)}; it must be {like}.")
         out[name] = value
     return known_fields(cls, out, where)
 
@@ -120,7 +134,6 @@ def stage(config: StageConfig, dtype: str) -> Stage:
     model = zoo.glide_model(config.model, jnp.dtype(dtype))
     alpha_bar = schedules.alpha_bar(config.noise_schedule)
     bind: Callable[..., Any] = lambda params: functools.partial(model.apply, {"params": params})
-    checks.one_of("prediction", config.prediction, parameterization.PREDICTIONS)
     network = bind
     if config.prediction == "v":
         network = lambda params: parameterization.predicting_v(bind(params), alpha_bar)
@@ -149,18 +162,15 @@ def clip_stage(config: zoo.ClipConfig, dtype: str) -> ClipStage:
 def shapes(config: zoo.ModelConfig | zoo.ClipConfig) -> Mapping[str, Any]:
     """The parameter tree of a config as ShapeDtypeStructs."""
     size = config.image_size
-    image, t = jnp.zeros((1, size, size, 3)), jnp.zeros((1,), jnp.int32)
-    tokens = jnp.zeros((1, config.text_context), jnp.int32)
-    mask = tokens == 0
-    key = jax.random.key(0)
+    like: Callable[..., Any] = lambda shape, dtype: jax.ShapeDtypeStruct((1, *shape), dtype)
+    image, t = like((size, size, 3), jnp.float32), like((), jnp.int32)
+    tokens, mask = like((config.text_context,), jnp.int32), like((config.text_context,), jnp.bool_)
     if isinstance(config, zoo.ClipConfig):
-        clip = zoo.clip_model(config)
-        init = lambda: clip.init(key, image, t, tokens, mask, method="initialise")
+        model, inputs = zoo.clip_model(config), (image, t, tokens, mask)
     else:
-        model = zoo.glide_model(config)
-        cond = Cond(low_res=image)
-        init = lambda: model.init(key, tokens, mask, image, t, cond, method="initialise")
-    return jax.eval_shape(init)["params"]
+        model, inputs = zoo.glide_model(config), (tokens, mask, image, t, Cond(low_res=image))
+    init = functools.partial(model.init, method="initialise")
+    return jax.eval_shape(init, jax.random.key(0), *inputs)["params"]
 
 
 def find(dir_or_name: str, models_folder: pathlib.Path) -> pathlib.Path:
@@ -170,8 +180,11 @@ def find(dir_or_name: str, models_folder: pathlib.Path) -> pathlib.Path:
         InputError: there is none.
     """
     path = pathlib.Path(dir_or_name)
-    if path.exists():
-        return path
+    try:
+        if path.exists():
+            return path
+    except OSError as error:  # such as a name that is too long
+        raise InputError(f"model {checks.shown(dir_or_name)}: {error.strerror}.") from None
     for folder in (BOXED, models_folder):
         if path.name == dir_or_name and (folder / dir_or_name / "config.json").exists():
             return folder / dir_or_name
@@ -193,26 +206,74 @@ def read(directory: pathlib.Path) -> Model:
         InputError: the directory is not a model, or something in it is missing or broken.
     """
     config, where = model_dir.read_config(directory), str(directory / "config.json")
+    known = ("format", "version", "name", "tokenizer", "base", "upsample", "clip")
+    _check_names(config, known, where)
+    name = config.get("name", directory.resolve().name)
+    if not isinstance(name, str) or not name.isprintable():
+        raise InputError(f"{where}: name is {checks.shown(name)}; it must be printable text.")
     tokenizer = tokenizers.load(_section(config, "tokenizer", where), directory)
     weights = lambda name, shapes: model_dir.read_weights(directory / f"{name}.safetensors", shapes)
-    stages, clip = {}, None
-    for name in ("base", "upsample"):
-        if name in config:
-            part = fields(StageConfig, _section(config, name, where), f"{where}: {name}")
-            if part.model.text_width and tokenizer.vocab_size > part.model.vocab_size:
-                raise InputError(
-                    f"{where}: the tokenizer has {tokenizer.vocab_size} ids, but the {name} "
-                    f"network only {part.model.vocab_size}."
-                )
-            stages[name] = (part, weights(name, shapes(part.model)))
-    if "base" not in stages:
-        raise InputError(f"{where} has no base model.")
+    parts = {
+        name: fields(StageConfig, _section(config, name, where), f"{where}: {name}")
+        for name in ("base", "upsample")
+        if name in config
+    }
+    _check_stages(parts, tokenizer, where)
+    stages = {name: (part, weights(name, shapes(part.model))) for name, part in parts.items()}
+    clip = None
     if "clip" in config:
         part = _section(config, "clip", where)
+        _check_names(part, ("model", "tokenizer"), f"{where}: clip")
         model = fields(zoo.ClipConfig, _section(part, "model", where), f"{where}: clip.model")
         clip_tokenizer = tokenizers.load(_section(part, "tokenizer", where), directory)
+        _check_clip(model, clip_tokenizer, parts["base"], where)
         clip = (model, clip_tokenizer, weights("clip", shapes(model)))
-    return Model(str(config.get("name", directory.name)), tokenizer, stages, clip)
+    return Model(name, tokenizer, stages, clip)
+
+
+def _check_stages(parts: Mapping[str, StageConfig], tokenizer: Tokenizer, where: str) -> None:
+    """What the sections of config.json must be to each other."""
+    if "base" not in parts:
+        raise InputError(f"{where} has no section 'base', but every model has a base.")
+    for name, part in parts.items():
+        if part.model.upsampler != (name == "upsample"):
+            raise InputError(
+                f"{where}: {name}.model: upsampler is {part.model.upsampler}; it must be "
+                f"{name == 'upsample'}."
+            )
+        if part.model.text_width:
+            _check_vocabulary(tokenizer, part.model.vocab_size, f"{where}: {name}.model")
+    small, large = parts["base"].model, parts.get("upsample", parts["base"]).model
+    if large.image_size % small.image_size:
+        raise InputError(
+            f"{where}: upsample.model: image_size is {large.image_size}; it must be a multiple of "
+            f"the base's {small.image_size}."
+        )
+
+
+def _check_clip(
+    config: zoo.ClipConfig, tokenizer: Tokenizer, base: StageConfig, where: str
+) -> None:
+    _check_vocabulary(tokenizer, config.vocab_size, f"{where}: clip.model")
+    if config.image_size != base.model.image_size:
+        raise InputError(
+            f"{where}: clip.model: image_size is {config.image_size}; it must be the base's "
+            f"{base.model.image_size}."
+        )
+    steps = len(schedules.alpha_bar(base.noise_schedule))
+    if config.num_timesteps < steps:
+        raise InputError(
+            f"{where}: clip.model: num_timesteps is {config.num_timesteps}; it must be at least "
+            f"the base's {steps}."
+        )
+
+
+def _check_vocabulary(tokenizer: Tokenizer, vocab_size: int, where: str) -> None:
+    if tokenizer.vocab_size > vocab_size:
+        raise InputError(
+            f"{where}: vocab_size is {vocab_size}; it must be at least the tokenizer's "
+            f"{tokenizer.vocab_size}."
+        )
 
 
 def load(directory: pathlib.Path, dtype: str = "float32") -> Loaded:

@@ -76,7 +76,9 @@ def _programs() -> tuple[Callable, Callable, Callable]:
     return encode, start, advance
 
 
-def encode_text(encode: Callable[..., Any], params: Params, tokens: Array, mask: Array) -> Any:
+def encode_text(
+    encode: Callable[..., Any], params: Params, tokens: Array | np.ndarray, mask: Array | np.ndarray
+) -> Any:
     """A text encoder on a batch of prompts; one compiled program per batch size."""
     return _programs()[0](params, tokens, mask, encode=encode)
 

@@ -2,6 +2,7 @@
 
 import functools
 import pathlib
+import warnings
 
 import jax
 
@@ -27,7 +28,11 @@ def options() -> dict[str, str] | None:
 def enable_cache(folder: pathlib.Path) -> None:
     """Keeps compiled programs in `folder` across processes, unless the user has set a cache."""
     if getattr(jax.config, "jax_compilation_cache_dir", None) is None:
-        folder.mkdir(parents=True, exist_ok=True)
+        try:
+            folder.mkdir(parents=True, exist_ok=True)
+        except OSError as error:  # starts are slower, but that is no reason not to draw
+            warnings.warn(f"Cache {folder} cannot be made: {error.strerror}.", stacklevel=2)
+            return
         jax.config.update("jax_compilation_cache_dir", str(folder))
         jax.config.update("jax_persistent_cache_min_compile_time_secs", 0.0)
         jax.config.update("jax_persistent_cache_min_entry_size_bytes", -1)

@@ -20,7 +20,8 @@ def replacing(path: str | os.PathLike) -> Iterator[pathlib.Path]:
     os.close(handle)
     temporary = pathlib.Path(name)
     try:
-        yield temporary
+        with _naming(path):
+            yield temporary
         _flush(temporary)
         # mkstemp makes files private; a result is as readable as any other new file.
         temporary.chmod(0o666 & ~_umask())
@@ -44,11 +45,22 @@ def replacing_dir(path: str | os.PathLike) -> Iterator[pathlib.Path]:
         tempfile.mkdtemp(prefix=f".{path.name}.", suffix=".tmp", dir=path.parent)
     )
     try:
-        yield temporary
+        with _naming(path):
+            yield temporary
         temporary.chmod(0o777 & ~_umask())
         temporary.replace(path)  # an empty directory in the way is replaced
     finally:
         shutil.rmtree(temporary, ignore_errors=True)
+
+
+@contextlib.contextmanager
+def _naming(path: pathlib.Path) -> Iterator[None]:
+    """Lets an error of the disk name the file that was to be; a full one names none."""
+    try:
+        yield
+    except OSError as error:
+        error.filename = error.filename or str(path)
+        raise
 
 
 def _flush(path: pathlib.Path) -> None:

@@ -8,7 +8,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
-from PIL import Image, ImageDraw, PngImagePlugin, UnidentifiedImageError
+from PIL import Image, ImageDraw, ImageOps, PngImagePlugin, UnidentifiedImageError
 
 from glide_jax.errors import InputError
 from glide_jax.files import replacing
@@ -38,10 +38,13 @@ def read(path: str | os.PathLike) -> Image.Image:
             return image
     except FileNotFoundError:
         raise InputError(f"picture {str(path)!r} does not exist.") from None
-    except (UnidentifiedImageError, OSError, SyntaxError, ValueError) as error:
-        raise InputError(f"{str(path)!r} is not a readable picture: {error}.") from None
+    except UnidentifiedImageError:
+        raise InputError(f"{str(path)!r} is not a picture that Pillow knows.") from None
     except Image.DecompressionBombError as error:
-        raise InputError(f"picture {str(path)!r} is too large: {error}.") from None
+        raise InputError(f"picture {str(path)!r} is too large: {error}") from None
+    except Exception as error:  # a broken file leads Pillow to whatever comes
+        why = getattr(error, "strerror", None) or str(error) or type(error).__name__
+        raise InputError(f"picture {str(path)!r} cannot be read: {why.rstrip('.')}.") from None
 
 
 def write_png(path: pathlib.Path, image: Image.Image, parameters: Mapping[str, Any]) -> None:
@@ -77,6 +80,7 @@ def prepare_inpainting(
     Raises:
         InputError: the two differ in size, are not square, or nothing is to be painted.
     """
+    image, mask = ImageOps.exif_transpose(image), ImageOps.exif_transpose(mask)
     if image.size != mask.size:
         raise InputError(
             f"the picture is {_times(image.size)} and the mask {_times(mask.size)}; "
@@ -84,11 +88,45 @@ def prepare_inpainting(
         )
     if image.width != image.height:
         raise InputError(f"the picture is {_times(image.size)}; it must be square.")
-    pixels = image.convert("RGB").resize((size, size), Image.Resampling.BICUBIC)
-    paint = np.asarray(mask.convert("L").resize((size, size), Image.Resampling.NEAREST)) >= 128
+    pixels = _flat(image, "RGB", "white").resize((size, size), Image.Resampling.BICUBIC)
+    white = _flat(mask, "L", "black").resize((size, size), Image.Resampling.NEAREST)
+    paint = np.asarray(white) >= 128
     if not paint.any():
-        raise InputError("the mask has no white, so nothing would be painted.")
+        raise InputError(f"the mask has no white at {size} x {size} pixels: nothing to paint.")
     return from_uint8(np.asarray(pixels)), (~paint)[..., None].astype(np.float32)
+
+
+def _flat(image: Image.Image, mode: str, ground: str) -> Image.Image:
+    """Any picture in an 8-bit mode: 16 bits scaled, transparency laid over `ground`."""
+    if image.mode.startswith("I"):  # Pillow would clip them, not scale
+        image = Image.fromarray(
+            (np.asarray(image, np.int64).clip(0, 65535) // 257).astype(np.uint8)
+        )
+    try:
+        if image.has_transparency_data:
+            image = image.convert("RGBA")
+            image = Image.alpha_composite(Image.new("RGBA", image.size, ground), image)
+        if image.mode == "F":
+            raise ValueError("its pixels are fractions")
+        return image.convert(mode)
+    except ValueError as error:
+        raise InputError(
+            f"a picture of mode {image.mode!r} cannot be used ({error}); save it as RGB."
+        ) from None
+
+
+def check_planes(known: np.ndarray | None, mask_known: np.ndarray | None, size: int) -> None:
+    """Refuses what is not a picture (size, size, 3) in [-1, 1] with its mask (size, size, 1).
+
+    Raises:
+        InputError: one is missing, or has another shape or range.
+    """
+    for name, plane, channels in (("known", known, 3), ("mask_known", mask_known, 1)):
+        wanted, shape = (size, size, channels), getattr(plane, "shape", None)
+        if shape != wanted:
+            raise InputError(f"{name} has the shape {shape}; it must be {wanted}.")
+        if not (np.abs(np.asarray(plane, np.float32)) <= 1.0).all():
+            raise InputError(f"{name} has values outside [-1, 1].")
 
 
 def shrink_known(

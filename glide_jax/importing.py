@@ -1,5 +1,6 @@
 """Released PyTorch checkpoints to model directories and back, without torch."""
 
+import contextlib
 import pathlib
 from collections.abc import Iterator, Mapping
 
@@ -65,18 +66,18 @@ def import_files(
         dtype: of the stored weights, "float32" or "float16".
 
     Raises:
-        InputError: a file is broken or of another model, or the files do not go together.
-        FileExistsError: something is in the way of `out`.
+        InputError: a file is broken or of another model, the files do not go together, or
+            something is in the way of `out`.
     """
     if out.exists() and (not out.is_dir() or any(out.iterdir())):
-        raise FileExistsError(f"--out {str(out)!r} exists and is not an empty directory.")
-    states = {}
+        raise InputError(f"--out {str(out)!r} exists and is not an empty directory.")
+    states, paths = {}, {}
     for path in files:
         state = torch_file.read(path)
         kind = kind_of(state, path)
         if kind in states:
             raise InputError(f"{str(path)!r} is a second {kind} network; give one of each.")
-        states[kind] = state
+        states[kind], paths[kind] = state, path
         yield f"{path}: {kind}, {sum(tensor.size for tensor in state.values()):,} parameters"
     inpaint = _check_set(states)
     suffix = "-inpaint" if inpaint else ""
@@ -87,20 +88,28 @@ def import_files(
         if stage + suffix in states:
             config = build.StageConfig(zoo.named(stage + suffix), noise, "eps", how)
             shapes = build.shapes(config.model)
-            params = torch_import.import_params(states[stage + suffix], shapes)
+            with _about(paths[stage + suffix]):
+                params = torch_import.import_params(states[stage + suffix], shapes)
             stages[stage] = (config, params)
     clip = None
     if "clip image" in states:
-        shapes = build.shapes(zoo.ClipConfig())
-        params = {
-            part: torch_import.import_params(
-                states[f"clip {part}"], shapes[part], torch_import.clip_entry
-            )
-            for part in ("image", "text")
-        }
-        clip = (zoo.ClipConfig(), ClipBPE(), params)
+        shapes = build.shapes(zoo.CLIP)
+        params = {}
+        for part in ("image", "text"):
+            kind, entry = f"clip {part}", torch_import.clip_entry
+            with _about(paths[kind]):
+                params[part] = torch_import.import_params(states[kind], shapes[part], entry)
+        clip = (zoo.CLIP, ClipBPE(), params)
     card = CARD.format(name=name, kinds=", ".join(states))
     build.save(out, build.Model(name, GlideBPE(), stages, clip), card=card, dtype=dtype)
+
+
+@contextlib.contextmanager
+def _about(path: pathlib.Path) -> Iterator[None]:
+    try:
+        yield
+    except InputError as error:
+        raise InputError(f"{path}: {error}") from None
 
 
 def _check_set(states: Mapping[str, object]) -> bool:
@@ -124,12 +133,13 @@ def export_files(directory: pathlib.Path, out: pathlib.Path) -> Iterator[pathlib
         InputError: the directory is not a model, or one whose networks PyTorch GLIDE lacks.
     """
     model = build.read(directory)
-    for stage, (config, params) in model.stages.items():
+    for stage, (config, _) in model.stages.items():
         if config.model.patch != 1 or config.prediction != "eps":
             raise InputError(
                 f"the {stage} network of {model.name!r} works on patches or predicts v, which "
                 "PyTorch GLIDE cannot."
             )
+    for stage, (config, params) in model.stages.items():
         kind = stage + ("-inpaint" if config.model.inpaint else "")
         path = out / FILES[kind]
         torch_write.write(path, torch_import.export_params(params))

@@ -17,8 +17,8 @@ from glide_jax.diffusion import samplers
 from glide_jax.diffusion.schedules import Schedule
 from glide_jax.errors import InputError
 from glide_jax.options import Options, Progress
-from glide_jax.tokenizers import Tokenizer
-from glide_jax.types import Cond, Image, TextCond
+from glide_jax.tokenizers.protocol import check_text
+from glide_jax.types import Cond, Image
 from glide_jax.version import __version__
 
 DEFAULT_MODEL = "shapes"
@@ -71,6 +71,8 @@ def load(
         InputError: there is no such model, or it is broken.
     """
     checks.one_of("dtype", dtype, DTYPES)
+    if dtype == "float16" and jax.default_backend() == "cpu":
+        raise InputError("dtype is 'float16', which JAX lacks on a CPU; use float32 or bfloat16.")
     folder = DEFAULT_FOLDER if cache is None else pathlib.Path(cache)
     directory = build.find(str(dir_or_name), folder / "models")
     if cache is not None:
@@ -135,7 +137,7 @@ class Glide:
             image: square, any size; resized to the model's with antialiased bicubic.
             mask: the same size; white is painted anew, black is kept.
             prompts: as in `pictures`.
-            options: as in `pictures`.
+            **options: as in `pictures`.
 
         Raises:
             InputError: image and mask differ in size or are not square, or the mask is all black.
@@ -155,6 +157,8 @@ class Glide:
         texts = [prompts] if isinstance(prompts, str) else list(prompts)
         if not texts:
             raise InputError("there are no prompts; give at least one.")
+        for text in texts:
+            check_text(text)
         o = build.known_fields(Options, options, "the call")
         guidance_scale, clip_scale = o.guidance_scale, o.clip_guidance_scale
         if clip_scale is not None:
@@ -171,6 +175,9 @@ class Glide:
             how["upsample"] = self._sampling("upsample", up)
         elif any(value is not None for value in up.values()):
             raise InputError("upsample_steps or temperature is set, but no upsampler runs.")
+        if o.known is not None or o.mask_known is not None:
+            side = self.sizes[list(how)[-1]]
+            images.check_planes(o.known, o.mask_known, side)
         o = dataclasses.replace(
             o,
             n=checks.whole("n", o.n, 1, 1_000_000),
@@ -202,8 +209,10 @@ class Glide:
         chosen = {key: value for key, value in given.items() if value is not None}
         how = dataclasses.replace(self.loaded.sampling[name], **chosen)
         steps = how.steps
-        if not isinstance(steps, str) or not any(c in steps for c in ",dfab"):
+        if not isinstance(steps, str) or len(steps) > 99 or not any(c in steps for c in ",dfab"):
             steps = str(checks.whole(f"{prefix}steps", steps, 1, len(stage.alpha_bar)))
+        if given.get("eta") is not None and how.sampler != "ddim":
+            raise InputError(f"eta is {how.eta!r}, but only the sampler ddim knows it.")
         cascade.schedule_of(stage, steps)  # refuses a respacing that is not possible
         return build.Sampling(
             steps=steps,
@@ -216,9 +225,7 @@ class Glide:
     def _draw(self, plan: _Plan) -> Iterator[Picture]:
         rows = plan.rows()
         size = min(plan.options.batch_size, len(rows))
-        texts = {name: self._encode(name, plan.prompts) for name in plan.how}
-        guided = plan.options.clip_guidance_scale is not None
-        clip = self._encode_clip(plan.prompts) if guided else None
+        encode = self._encoder(plan, size)
         schedules = {
             name: cascade.schedule_of(self.loaded.stages[name], how.steps)
             for name, how in plan.how.items()
@@ -232,8 +239,8 @@ class Glide:
             for name, schedule in schedules.items():
                 steps = int(schedule.num_steps)
                 report = _report(plan.options.progress, name, b * steps, batches * steps)
-                x = self._stage(name, plan, schedule, texts[name], clip, padded, x, report)
-                outs.append(images.to_uint8(np.asarray(x)))
+                x = self._stage(name, plan, schedule, encode, padded, x, report)
+                outs.append(images.to_uint8(self._finite(name, np.asarray(x))))
             for k, row in enumerate(chosen):
                 pictures = [PILImage.fromarray(out[k]) for out in outs]
                 yield Picture(pictures[-1], pictures[0], self._parameters(plan, *row))
@@ -243,8 +250,7 @@ class Glide:
         name: str,
         plan: _Plan,
         schedule: Schedule,
-        texts: tuple[TextCond | None, TextCond | None],
-        clip_text: jax.Array | None,
+        encode: Callable[[str, int], Any],
         rows: np.ndarray,
         low_res: Image | None,
         report: cascade.Progress | None,
@@ -252,9 +258,8 @@ class Glide:
         """One stage of one batch."""
         stage, how, params = self.loaded.stages[name], plan.how[name], self.loaded.params
         o = plan.options
-        prompt, null = texts
-        take = lambda tree: jax.tree.map(lambda a: a[rows[:, 0]], tree)
-        cond = Cond(text=take(prompt))
+        join = lambda *parts: jax.tree.map(lambda *a: jnp.concatenate(a), *parts)
+        cond = Cond(text=join(*(encode(name, p) for p in rows[:, 0])))
         if o.known is not None and o.mask_known is not None:
             planes = images.shrink_known(o.known, o.mask_known, stage.image_size)
             wide = [jnp.broadcast_to(jnp.float32(a), (len(rows), *a.shape)) for a in planes]
@@ -262,8 +267,10 @@ class Glide:
         if low_res is not None:
             cond = cond._replace(low_res=samplers.quantize(low_res))
         guided, target, log_prob = not stage.upsampler, None, None
-        if clip_text is not None and self.loaded.clip is not None and not stage.upsampler:
-            target = cascade.ClipTarget(params["clip"], take(clip_text))
+        guided_by_clip = o.clip_guidance_scale is not None and not stage.upsampler
+        if guided_by_clip and self.loaded.clip is not None:
+            embeddings = join(*(encode("clip", p) for p in rows[:, 0]))
+            target = cascade.ClipTarget(params["clip"], embeddings)
             log_prob = self.loaded.clip.log_prob
             # CLIP guidance alone has no unconditional half to compute, as in the paper.
             guided = how.guidance_scale != 1.0
@@ -272,7 +279,7 @@ class Glide:
             params[name],
             cascade.image_keys(o.seed, rows[:, 1], list(plan.how).index(name)),
             cond,
-            null if guided else None,
+            encode(name, len(plan.prompts)) if guided else None,
             schedule,
             cascade.Settings(how.guidance_scale, how.eta, o.clip_guidance_scale or 0.0),
             sampler=how.sampler,
@@ -282,31 +289,43 @@ class Glide:
             progress=report,
         )
 
-    def _encode(self, name: str, prompts: list[str]) -> tuple[TextCond | None, TextCond | None]:
-        """The conditions of the prompts and of the empty prompt (leading axis 1)."""
-        stage, tokenizer = self.loaded.stages[name], self.loaded.tokenizer
-        encode = functools.partial(cascade.encode_text, stage.encode, self.loaded.params[name])
-        return (
-            _batched(encode, tokenizer, prompts, stage.context),
-            _batched(encode, tokenizer, [""], stage.context),
-        )
+    def _encoder(self, plan: _Plan, batch_size: int) -> Callable[[str, int], Any]:
+        """A function from a stage (or "clip") and a prompt's number to its condition.
 
-    def _encode_clip(self, prompts: list[str]) -> jax.Array:
-        clip, tokenizer = self.loaded.clip, self.loaded.clip_tokenizer
-        assert clip is not None, "checked by `_plan`"
-        assert tokenizer is not None, "read together with the CLIP"
-        encode = functools.partial(cascade.encode_text, clip.encode, self.loaded.params["clip"])
-        return _batched(encode, tokenizer, prompts, clip.context)
+        The number after the last is the empty prompt. Each is encoded alone (leading axis 1), so
+        that a picture does not depend on its neighbours' prompts, and only as many are kept as
+        one batch needs: the released base has 20 MB of keys and values for each.
+        """
+        encoders: dict[str, tuple[Callable[..., Any], int]] = {
+            name: (self.loaded.stages[name].encode, self.loaded.stages[name].context)
+            for name in plan.how
+        }
+        tokenizers = dict.fromkeys(encoders, self.loaded.tokenizer)
+        if plan.options.clip_guidance_scale is not None:
+            clip, tokenizer = self.loaded.clip, self.loaded.clip_tokenizer
+            assert clip is not None, "checked by `_plan`"
+            assert tokenizer is not None, "read together with the CLIP"
+            encoders["clip"], tokenizers["clip"] = (clip.encode, clip.context), tokenizer
+        # All at once and first, so that a bad prompt is refused before anything is drawn.
+        tokens = {
+            name: tokenizers[name]([*plan.prompts, ""], context)
+            for name, (_, context) in encoders.items()
+        }
 
+        @functools.lru_cache(maxsize=len(encoders) * (batch_size + 1))
+        def encode(name: str, p: int) -> Any:
+            ids, mask = (array[p : p + 1] for array in tokens[name])
+            return cascade.encode_text(encoders[name][0], self.loaded.params[name], ids, mask)
 
-def _batched(encode: Callable, tokenizer: Tokenizer, texts: list[str], context: int) -> Any:
-    """Encodes texts eight at a time, or one alone: two shapes, however many there are."""
-    size = 1 if len(texts) == 1 else 8
-    tokens, mask = tokenizer(texts, context)
-    pad = lambda a: np.concatenate([a, np.repeat(a[-1:], -len(texts) % size, axis=0)])
-    tokens, mask = pad(tokens), pad(mask)
-    parts = [encode(tokens[i : i + size], mask[i : i + size]) for i in range(0, len(tokens), size)]
-    return jax.tree.map(lambda *a: jnp.concatenate(a)[: len(texts)], *parts)
+        return encode
+
+    def _finite(self, name: str, x: np.ndarray) -> np.ndarray:
+        if not np.isfinite(x).all():
+            raise InputError(
+                f"the {name} network of {self.loaded.name!r} gives numbers that are not finite in "
+                f"{self.dtype}; try float32, less guidance or sound weights."
+            )
+        return x
 
 
 def _report(progress: Progress | None, name: str, done: int, total: int):

@@ -1,6 +1,11 @@
-"""Options of the whole suite; pytest reads them only from here."""
+"""Options of the whole suite, and the models of a second that many tests share.
+
+Imports of the package stay inside: jaxtyping's hook has to come before them.
+"""
 
 import pathlib
+
+import pytest
 
 VENDORED = pathlib.Path(__file__).parent / "golden" / "data"
 
@@ -13,3 +18,48 @@ def pytest_addoption(parser):
         metavar="DIR",
         help="directory of golden data for tests/golden (default: the copy in the repository)",
     )
+
+
+@pytest.fixture(scope="session")
+def cache(tmp_path_factory):
+    """Where this run's compiled programs lie, for this process and those it starts.
+
+    Compiling takes nearly all of the time of tiny models, so it takes no trouble here.
+    """
+    from glide_jax import cascade, compiling
+
+    cascade._programs.cache_clear()
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(compiling, "options", lambda: {"xla_backend_optimization_level": 0})
+        yield tmp_path_factory.mktemp("cache")
+    cascade._programs.cache_clear()
+
+
+@pytest.fixture(scope="session")
+def tiny_model(tmp_path_factory):
+    """The directory of a model with an upsampler, without CLIP and inpainting planes."""
+    from tests import tiny
+
+    return tiny.save(tmp_path_factory.mktemp("models"), "plain")
+
+
+@pytest.fixture(scope="session")
+def tiny_full(tmp_path_factory):
+    """The directory of a model with all there is: upsampler, inpainting planes, CLIP."""
+    from tests import tiny
+
+    return tiny.save(tmp_path_factory.mktemp("models"), "full", inpaint=True, clip=True)
+
+
+@pytest.fixture(scope="session")
+def glide(tiny_model, cache):
+    from glide_jax import pipeline
+
+    return pipeline.load(tiny_model, cache=cache)
+
+
+@pytest.fixture(scope="session")
+def glide_full(tiny_full, cache):
+    from glide_jax import pipeline
+
+    return pipeline.load(tiny_full, cache=cache)

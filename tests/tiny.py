@@ -1,5 +1,6 @@
 """Models of a second: every part that a real one has, a few channels wide, weights by a seed."""
 
+import dataclasses
 import pathlib
 import zlib
 
@@ -81,12 +82,10 @@ def model(name: str, *, inpaint: bool = False, upsample: bool = True, clip: bool
     configs = {"base": BASE, "upsample": UPSAMPLE} if upsample else {"base": BASE}
     stages = {}
     for stage, config in configs.items():
-        config = zoo.dataclasses.replace(config, inpaint=inpaint)
+        config = dataclasses.replace(config, inpaint=inpaint)
         stages[stage] = (build.StageConfig(config, sampling=sampling[stage]), weights(config))
     tokenizer = SentencePiece.train(CAPTIONS, 300)
-    return build.Model(
-        name, tokenizer, stages, (CLIP, ClipBPE(), weights(CLIP)) if clip else None
-    )
+    return build.Model(name, tokenizer, stages, (CLIP, ClipBPE(), weights(CLIP)) if clip else None)
 
 
 def save(folder: pathlib.Path, name: str, **parts: bool) -> pathlib.Path:

@@ -39,10 +39,10 @@ def read_config(directory: str | os.PathLike) -> dict[str, Any]:
         config = json.loads(path.read_text(encoding="utf-8"))
     except FileNotFoundError:
         raise InputError(
-            f"{str(directory)!r} is not a model directory: it has no config.json. PyTorch "
-            "checkpoints become one with `glide-jax import`."
+            f"{str(directory)!r} is not a model directory: it has no config.json; PyTorch "
+            "checkpoints become one by `glide-jax import`."
         ) from None
-    except (json.JSONDecodeError, UnicodeDecodeError, RecursionError) as error:
+    except (ValueError, RecursionError) as error:  # also bytes that are no text, and huge numbers
         raise InputError(f"{str(path)!r} is not valid JSON: {error}.") from None
     except OSError as error:
         raise InputError(f"{str(path)!r} cannot be read: {error.strerror}.") from None
@@ -66,7 +66,12 @@ def write_weights(path: pathlib.Path, params: Mapping[str, Any], dtype: str = "f
     """
     from safetensors import numpy as safetensors
 
-    flat = {name: np.ascontiguousarray(leaf, dtype) for name, leaf in flatten(params).items()}
+    flat = {name: np.asarray(leaf) for name, leaf in flatten(params).items()}
+    largest = float(np.finfo(dtype).max)
+    for name, leaf in flat.items():
+        if leaf.size and np.abs(leaf).max() > largest:
+            raise InputError(f"{name!r} has numbers too large for {dtype}; store float32.")
+    flat = {name: np.ascontiguousarray(leaf, dtype) for name, leaf in flat.items()}
     path.write_bytes(safetensors.save(flat))  # the library's own writer makes files private
 
 

@@ -47,11 +47,21 @@ def fetch_released(
     Raises:
         InputError: the name is unknown, or whatever `download.fetch` raises.
     """
-    if name not in RELEASED:
-        near = difflib.get_close_matches(name, RELEASED, 1, 0.0)[0]
-        raise InputError(
-            f"{name!r} is not a released file: use {near!r}, or another of {', '.join(RELEASED)}."
-        )
+    check_name(name)
     wanted = RELEASED[name]
     path = pathlib.Path(folder).expanduser() / wanted.file
     return download.fetch(wanted.url, path, sha256=sha256 or wanted.sha256, progress=progress)
+
+
+def check_name(name: str) -> None:
+    """Refuses a name that is not in the release.
+
+    Raises:
+        InputError: the nearest name is given.
+    """
+    if name not in RELEASED:
+        near = difflib.get_close_matches(name, RELEASED, 1, 0.0)[0]
+        raise InputError(
+            f"{name[:80]!r} is not a released file: use {near!r}, or another of "
+            f"{', '.join(RELEASED)}."
+        )

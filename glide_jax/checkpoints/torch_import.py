@@ -224,6 +224,8 @@ def import_params(
                 f"but this model's is {want}."
             )
         out[path] = np.ascontiguousarray(array, np.float32)
+        if not np.isfinite(out[path]).all():
+            raise InputError(f"tensor {name!r} has numbers that are not finite: it is damaged.")
         used.add(name)
     unused = sorted(set(state) - used)
     if unused:

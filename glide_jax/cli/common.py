@@ -11,6 +11,7 @@ from typing import Any
 
 import click
 
+from glide_jax import checks
 from glide_jax.errors import InputError
 
 # Our own ranges are checked where the values are used; here they stay text.
@@ -78,10 +79,11 @@ def choose_device(device: str | None) -> str:
         jax.config.update("jax_platforms", {"gpu": "cuda"}.get(device, device))
     try:
         devices = jax.devices()
-    except RuntimeError as error:
+    except (RuntimeError, AssertionError) as error:  # the latter where it knows no such platform
+        why = str(error).split("\n")[0].split(" (set JAX_PLATFORMS")[0].rstrip(".")
         raise InputError(
-            f"JAX finds no {device or 'device'} here: {str(error).splitlines()[0]}; "
-            "`glide-jax doctor` says what to install."
+            f"JAX finds no {device or 'device'} here{f' ({why})' if why else ''}; "
+            "`glide-jax doctor` says what there is."
         ) from None
     if device is None and jax.default_backend() == "cpu" and unused_accelerator():
         say(f"note: {unused_accelerator()}")
@@ -131,9 +133,16 @@ def progress_bars() -> Iterator[Callable[[str, int, int], None]]:
 
 @contextlib.contextmanager
 def plain_warnings() -> Iterator[None]:
-    """Warnings as sentences, without the place in the code."""
-    old = warnings.showwarning
-    warnings.showwarning = lambda message, *_, **__: say(f"warning: {message}")
+    """Warnings as sentences, each once, without the place in the code."""
+    old, said = warnings.showwarning, set()
+
+    def show(message, *_, **__) -> None:
+        text = " ".join(str(message).split())
+        if text not in said:
+            said.add(text)
+            say(f"warning: {text}")
+
+    warnings.showwarning = show
     try:
         yield
     finally:
@@ -146,17 +155,26 @@ def slug(prompt: str, length: int = 48) -> str:
 
 
 def check_out(folder: pathlib.Path) -> pathlib.Path:
-    """Makes the folder and tries to write in it, before any work is done.
+    """Tries whether the folder can be made and written in, before any work; leaves nothing.
 
     Raises:
-        InputError: it cannot be made or written to.
+        InputError: it cannot.
     """
     import tempfile
 
+    folder = folder.absolute()
+    new = [path for path in (folder, *folder.parents) if not os.path.lexists(path)]
     try:
         folder.mkdir(parents=True, exist_ok=True)
         with tempfile.TemporaryFile(dir=folder) as file:
             file.write(b"0" * 4096)
+            file.flush()
     except OSError as error:
-        raise InputError(f"--out {str(folder)!r} cannot be written to: {error.strerror}.") from None
+        raise InputError(
+            f"--out {checks.shown(str(folder), 200)} cannot be written to: {error.strerror}."
+        ) from None
+    finally:
+        for path in new:
+            with contextlib.suppress(OSError):
+                path.rmdir()
     return folder

@@ -34,15 +34,16 @@ def command() -> None:
         rows += _device_memory()
         healthy = True
     except Exception as error:  # whatever JAX's start raises is what the user came to see
-        rows.append(("devices", f"JAX does not start: {str(error).splitlines()[0]}"))
+        why = str(error).split("\n")[0].removesuffix("; `glide-jax doctor` says what there is.")
+        rows.append(("devices", f"JAX does not start: {why or type(error).__name__}"))
         healthy = False
     folder = common.cache_folder()
-    rows += [("cache", f"{folder} ({_size(folder)})"), ("models", ", ".join(_models()))]
+    rows += [("cache", f"{folder} ({_size(folder)})"), ("models", ", ".join(_models()) or "none")]
     width = max(len(name) for name, _ in rows)
     for name, value in rows:
         print(f"{name:{width}}  {value}")
     hint = common.unused_accelerator()
-    if hint and "cpu" in rows[-3][1]:
+    if hint and "(cpu)" in dict(rows)["devices"]:
         print(f"\n{hint}")
     sys.exit(0 if healthy else 1)
 
@@ -75,8 +76,8 @@ def _device_memory() -> list[tuple[str, str]]:
 
 
 def _size(folder) -> str:
-    if not folder.exists():
-        return "empty"
+    if not folder.is_dir():
+        return "not a folder" if folder.exists() else "empty"
     files = [path for path in folder.rglob("*") if path.is_file()]
     free = shutil.disk_usage(folder).free / 2**30
     size = sum(path.stat().st_size for path in files) / 2**20

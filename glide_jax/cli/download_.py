@@ -22,12 +22,14 @@ def command(names: tuple[str, ...], folder: pathlib.Path | None, sha256: str | N
     """
     from glide_jax.checkpoints import progress, released
 
+    if sha256 is not None and len(names) != 1:
+        raise InputError(f"--sha256 is for one name, but there are {len(names)}; give one name.")
     if not names:
         for name in released.RELEASED:
             print(name)
         return
-    if sha256 is not None and len(names) != 1:
-        raise InputError("--sha256 is for one name; give one name.")
+    for name in names:
+        released.check_name(name)
     folder = folder or common.cache_folder() / "checkpoints"
     for name in names:
         with progress.progress_bar(name) as report:

@@ -27,6 +27,7 @@ def command(files: tuple[pathlib.Path, ...], out: pathlib.Path, name: str | None
     """
     from glide_jax import importing
 
+    common.check_out(out)
     for line in importing.import_files(
         list(files), out, name=name or out.resolve().name, dtype="float16" if half else "float32"
     ):

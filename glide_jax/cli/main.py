@@ -1,11 +1,14 @@
 """`glide-jax`: one file a subcommand, loaded when it is asked for."""
 
+import difflib
 import importlib
 import os
 import sys
 
 import click
 
+from glide_jax import checks
+from glide_jax.cli import common
 from glide_jax.errors import InputError
 from glide_jax.version import __version__
 
@@ -28,7 +31,9 @@ class _Lazy(click.Group):
 
     def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
         if cmd_name not in COMMANDS:
-            return None
+            near = difflib.get_close_matches(cmd_name, COMMANDS, n=1)
+            hint = f"did you mean {near[0]!r}?" if near else f"known are {', '.join(COMMANDS)}."
+            raise click.UsageError(f"there is no command {cmd_name!r}; {hint}")
         return importlib.import_module(f"glide_jax.cli.{cmd_name}_").command
 
     def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
@@ -50,28 +55,36 @@ def main() -> None:
     for stream in (sys.stdout, sys.stderr):  # prompts may hold what a terminal cannot show
         stream.reconfigure(errors="backslashreplace")  # type: ignore[union-attr]
     try:
-        code = cli.main(standalone_mode=False, prog_name="glide-jax")
+        with common.plain_warnings():
+            code = cli.main(standalone_mode=False, prog_name="glide-jax")
+    except click.exceptions.NoArgsIsHelpError as error:
+        print(error.format_message())
+        code = 2
     except click.exceptions.Exit as error:
         code = error.exit_code
     except click.ClickException as error:
         code = _fail(error.format_message())
-    except (InputError, FileExistsError) as error:
+    except InputError as error:
         code = _fail(str(error))
     except BrokenPipeError:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         code = 1
     except OSError as error:
-        where = f"{str(error.filename)!r}: " if error.filename else ""
-        code = _fail(f"{where}{error.strerror or error}.")
-    except (KeyboardInterrupt, click.Abort):
+        where = f"{checks.shown(str(error.filename), 200)}: " if error.filename else ""
+        code = _fail(f"{where}{error.strerror or error}")
+    except (KeyboardInterrupt, click.Abort):  # of which one is a RuntimeError
         print("glide-jax: interrupted; what was finished is kept.", file=sys.stderr)
         code = INTERRUPTED
+    except (MemoryError, RuntimeError) as error:  # JAX says it with a RuntimeError
+        if isinstance(error, RuntimeError) and "RESOURCE_EXHAUSTED" not in str(error):
+            raise
+        code = _fail("memory is full; a smaller --batch-size or model, or --dtype bfloat16, helps")
     sys.exit(code if isinstance(code, int) else 0)
 
 
 def _fail(message: str) -> int:
     text = " ".join(message.split())
-    print(f"glide-jax: {text}", file=sys.stderr)
+    print(f"glide-jax: {text}{'' if text.endswith(('.', '?', ')')) else '.'}", file=sys.stderr)
     return 2
 
 

@@ -8,6 +8,8 @@ import click
 from glide_jax.cli import common
 from glide_jax.errors import InputError
 
+MOST_ON_SHEET = 100
+
 
 @click.command("sample")
 @click.argument("prompts", nargs=-1)
@@ -48,14 +50,16 @@ def read_prompts(path: pathlib.Path) -> tuple[str, ...]:
         InputError: the file cannot be read or holds no prompt.
     """
     try:
-        lines = path.read_text(encoding="utf-8-sig").splitlines()
+        lines = path.read_text(encoding="utf-8-sig").split("\n")  # U+2028 and the like are text
     except UnicodeDecodeError as error:
-        raise InputError(f"{str(path)!r} is not UTF-8 text: byte {error.start}.") from None
+        raise InputError(
+            f"--prompts-file {str(path)!r} is not UTF-8 text (byte {error.start}); save it as that."
+        ) from None
     except OSError as error:
         raise InputError(f"--prompts-file {str(path)!r}: {error.strerror}.") from None
     prompts = tuple(line.strip() for line in lines if line.strip())
     if not prompts:
-        raise InputError(f"{str(path)!r} holds no prompt.")
+        raise InputError(f"--prompts-file {str(path)!r} holds no prompt; write one a line.")
     return prompts
 
 
@@ -72,47 +76,28 @@ def draw(
     from glide_jax import checks, images
 
     count = checks.whole("n", n, 1, 1_000_000)
-    names = [f"{k:05d}-{common.slug(prompt)}" for k, prompt in enumerate(prompts)]
-    if resume:
-        todo = [k for k in range(len(prompts)) if not _finished(glide, out, names[k], k, prompts,
-                                                                count, options)]  # fmt: skip
+    expected = glide.parameters(prompts, n=count, **options)
+    paths = [
+        out / f"{i // count:05d}-{common.slug(p['prompt'])}-s{p['seed']}-i{p['index']}.png"
+        for i, p in enumerate(expected)
+    ]
+    todo = list(range(len(prompts)))
+    if resume:  # a prompt is drawn again unless all its pictures are there, drawn as now asked for
+        there = [images.read_parameters(path) == p for path, p in zip(paths, expected, strict=True)]
+        todo = [k for k in todo if not all(there[k * count : (k + 1) * count])]
         if len(todo) < len(prompts):
             common.say(f"{len(prompts) - len(todo)} of {len(prompts)} prompts are drawn already")
-    else:
-        todo = list(range(len(prompts)))
-    shown: list[tuple[Any, str]] = []
-    with common.plain_warnings(), common.progress_bars() as progress:
-        pictures = glide.pictures(
-            [prompts[k] for k in todo], n=count, progress=progress, **options
-        ) if todo else iter(())  # fmt: skip
-        for j, picture in enumerate(pictures):
-            k = todo[j // count]
-            p = picture.parameters
-            path = out / f"{names[k]}-s{p['seed']}-i{p['index']}.png"
-            images.write_png(path, picture.image, p)
-            shown.append((picture.image, p["prompt"]))
+    if not todo:
+        return
+    wanted = [path for k in todo for path in paths[k * count : (k + 1) * count]]
+    with common.progress_bars() as progress:
+        pictures = glide.pictures([prompts[k] for k in todo], n=count, progress=progress, **options)
+        for path, picture in zip(wanted, pictures, strict=True):
+            images.write_png(path, picture.image, picture.parameters)
             print(path, flush=True)
-    if len(shown) > 1:
-        shown = shown[:100]
-        sheet = images.contact_sheet([s[0] for s in shown], [s[1] for s in shown])
+    if len(paths) > 1:
+        shown = [images.read(path) for path in paths[:MOST_ON_SHEET]]
+        captions = [p["prompt"] for p in expected[:MOST_ON_SHEET]]
+        sheet = images.contact_sheet(shown, captions)
         images.write_png(out / "sheet.png", sheet, {"contact_sheet_of": len(shown)})
         print(out / "sheet.png")
-
-
-def _finished(
-    glide: Any,
-    out: pathlib.Path,
-    name: str,
-    k: int,
-    prompts: list[str],
-    count: int,
-    options: dict[str, Any],
-) -> bool:
-    """Whether all pictures of a prompt are there, drawn with the same parameters."""
-    from glide_jax import images
-
-    for expected in glide.parameters(prompts[k], n=count, **options):
-        path = out / f"{name}-s{expected['seed']}-i{expected['index']}.png"
-        if images.read_parameters(path) != expected:
-            return False
-    return True

@@ -193,7 +193,7 @@ def respace(spec: str | int | None, num_timesteps: int = 1000) -> np.ndarray:
 
 def _strided(text: str, num_timesteps: int) -> np.ndarray:
     count = text.removeprefix("ddim")
-    wanted = int(count) if count.isdecimal() else 0
+    wanted = int(count) if count.isdecimal() and len(count) < 10 else 0
     for stride in range(1, num_timesteps):
         if len(range(0, num_timesteps, stride)) == wanted:
             return np.arange(0, num_timesteps, stride)

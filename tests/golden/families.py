@@ -68,3 +68,4 @@ CASES = {
     "full_clip": lambda d: stems(d / "full", "clip.npz"),
     "tokenizer": lambda d: stems(d / "tok", "*.json*"),
 }
+ONE_IS_QUICK = {"train"}  # compiling a backward pass takes half a minute: the others are slow

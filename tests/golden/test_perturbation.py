@@ -116,21 +116,20 @@ def test_ten_tolerances_are_seen_in_every_array_of_a_file(name, tmp_path):
     assert keys
     for key in keys:
         reference = np.asarray(in_file[family.prefix + key])
-        index = int(rng.integers(reference.size))
+        sizes = np.flatnonzero(reference)  # ten times 1e-13 of zero is nothing
+        index = int(rng.choice(sizes))
         number = of_key[key][1].perturbed(reference, index, tolerances=10.0)
         moved(VENDORED, tmp_path, family, key, number)
         *_, changed = family.read(tmp_path, family.case)
-        faults = compare.faults(changed, entries, family="perturbed")
+        faults = compare.faults(changed, entries)
         assert any(fault.startswith(f"{key}:") for fault in faults), f"{key}[{index}] went unseen"
-    compare.WORST.pop("perturbed", None)
 
 
 def test_a_wrong_checksum_is_seen():
     listed, stored = test_params.read(VENDORED, "clip_text")
     key = next(key for key in stored if key.endswith("/crc32"))
     stored[key] = stored[key] + 1
-    faults = compare.faults(stored, test_params.entries(listed, "clip_text"), "perturbed")
-    compare.WORST.pop("perturbed", None)
+    faults = compare.faults(stored, test_params.entries(listed, "clip_text"))
     assert [fault.split(":")[0] for fault in faults] == [key]
 
 

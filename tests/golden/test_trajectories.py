@@ -133,10 +133,9 @@ def compiled_step(network: weights.Glide, stored: Arrays, described: dict, guide
         else:
             b = len(x_t) // 2
             rows = lambda a: jnp.broadcast_to(a, (b, *a.shape[1:]))
-            cond, null = (
-                jax.tree.map(rows, images)._replace(text=jax.tree.map(lambda a: a[part], text))
-                for part in (slice(b), slice(b, None))
-            )
+            images_b = jax.tree.map(rows, images)
+            cond = images_b._replace(text=jax.tree.map(lambda a: a[:b], text))
+            null = images_b._replace(text=jax.tree.map(lambda a: a[b:], text))
             denoise = both_halves(unet, cond, null, scale)
         options = {} if guide is None else {"score": score}
         options["x0_fn"] = constraints.compose(*functions, remember_x_0)

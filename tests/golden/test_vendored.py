@@ -1,4 +1,4 @@
-"""The copy in the repository is whole: nothing that a parity test should run on has gone missing."""
+"""The copy in the repository is whole: nothing that a parity test runs on has gone missing."""
 
 import collections
 import json

@@ -1,0 +1,54 @@
+"""`glide-jax doctor`: what is here and what is missing."""
+
+import os
+import re
+
+from glide_jax.cli import doctor_
+from tests import tiny
+
+
+def rows(text: str) -> dict[str, str]:
+    return dict(re.split(r"  +", line, maxsplit=1) for line in text.splitlines() if line.strip())
+
+
+def test_it_lists_packages_devices_cache_and_models(cli, tmp_path, monkeypatch, cache):
+    monkeypatch.setattr(doctor_.common, "cache_folder", lambda: tmp_path)
+    tiny.save(tmp_path / "models", "mine")
+    result = cli("doctor")
+    assert result.code == 0
+    told = rows(result.out)
+    for name in doctor_.PACKAGES:
+        assert re.match(r"\d+\.", told[name]), name
+    assert "(cpu)" in told["devices"]
+    assert "GiB" in told["memory"]
+    assert str(tmp_path) in told["cache"]
+    assert told["models"].split(", ")[-1] == "mine"
+
+
+def test_a_missing_package_is_told(cli, monkeypatch):
+    version = doctor_._version
+    monkeypatch.setattr(doctor_, "_version", lambda n: None if n == "optax" else version(n))
+    result = cli("doctor")
+    assert result.code == 0
+    assert rows(result.out)["optax"] == "missing"
+
+
+def test_an_accelerator_that_lies_idle_is_told(cli, monkeypatch):
+    monkeypatch.setattr(doctor_.common, "unused_accelerator", lambda: "install [cuda].")
+    assert cli("doctor").out.endswith("\ninstall [cuda].\n")
+
+
+def test_a_jax_that_does_not_start_is_told(shell):
+    result = shell("doctor", env=os.environ | {"JAX_PLATFORMS": "abacus"})
+    assert result.code == 1
+    assert "JAX does not start" in rows(result.out)["devices"]
+    assert "abacus" in rows(result.out)["devices"]
+    assert "Traceback" not in result.err
+
+
+def test_a_cache_that_is_no_folder_is_told(cli, tmp_path, monkeypatch):
+    (tmp_path / "file").write_text("here")
+    monkeypatch.setenv("GLIDE_JAX_CACHE", str(tmp_path / "file"))
+    result = cli("doctor")
+    assert result.code == 0
+    assert "not a folder" in rows(result.out)["cache"]

@@ -1,0 +1,225 @@
+"""`glide-jax sample` as a user meets it: files, resuming, warnings, being killed."""
+
+import os
+import re
+import signal
+import subprocess
+import sys
+import time
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from glide_jax import images
+
+FEW = ("--steps", "2", "--upsample-steps", "2")
+
+
+@pytest.fixture
+def sample(cli, tiny_model, tmp_path):
+    """`glide-jax sample` in few steps into a folder: (result, {name: pixels})."""
+
+    def run(*argv, out="out"):
+        result = cli("sample", "--model", tiny_model, "--out", tmp_path / out, *FEW, *argv)
+        assert result.code == 0, result.err
+        return result, read(tmp_path / out)
+
+    return run
+
+
+def read(folder) -> dict[str, np.ndarray]:
+    return {path.name: np.asarray(Image.open(path)) for path in sorted(folder.glob("*"))}
+
+
+def test_pictures_are_named_by_prompt_seed_and_index_and_listed(sample, tmp_path):
+    result, drawn = sample("A red  circle!", "--n", "2", "--seed", "7", "--first-index", "3")
+    names = ["00000-a-red-circle-s7-i3.png", "00000-a-red-circle-s7-i4.png", "sheet.png"]
+    assert list(drawn) == names
+    assert result.out.split() == [str(tmp_path / "out" / name) for name in names]
+    assert drawn[names[0]].shape == (32, 32, 3)
+
+
+def test_a_single_picture_has_no_sheet(sample):
+    assert list(sample("red")[1]) == ["00000-red-s0-i0.png"]
+
+
+@pytest.mark.parametrize(
+    "prompt", ["", "日本語", "../../etc/passwd", "-- --", "a/b\\c:d*?", "x" * 300, "\x1b[31m\0\n"]
+)
+def test_any_prompt_makes_a_plain_file_name(sample, prompt, tmp_path):
+    _, drawn = sample("--", prompt)
+    [name] = drawn
+    assert re.fullmatch(r"00000-[a-z0-9-]{1,48}-s0-i0\.png", name)
+    assert images.read_parameters(tmp_path / "out" / name)["prompt"] == prompt
+
+
+def test_a_picture_can_be_drawn_again_from_its_parameters(sample, tmp_path, glide):
+    _, drawn = sample("red", "--seed", "3", "--first-index", "2", "--guidance-scale", "1.5")
+    [(name, pixels)] = drawn.items()
+    p = images.read_parameters(tmp_path / "out" / name)
+    [again] = glide(
+        p["prompt"], seed=p["seed"], first_index=p["index"], steps=p["base"]["steps"],
+        guidance_scale=p["base"]["guidance_scale"], upsample_steps=p["upsample"]["steps"],
+    )  # fmt: skip
+    np.testing.assert_array_equal(again.array, pixels)
+    assert again.parameters == p
+
+
+def test_the_base_alone_is_small(sample):
+    # After --no-upsample its steps are an error, so this one says no FEW.
+    result, drawn = sample("red", out="whole")
+    assert [a.shape for a in drawn.values()] == [(32, 32, 3)]
+    assert "plain: " in result.err
+
+
+@pytest.fixture
+def prompts(tmp_path):
+    path = tmp_path / "prompts.txt"
+    path.write_text("\ufeffa red circle\r\n\n  two blue stars  \na \u2028 star\n", encoding="utf-8")
+    return path
+
+
+def test_a_file_of_prompts_is_drawn_and_finished_where_it_stopped(sample, prompts, tmp_path):
+    _, first = sample("--prompts-file", prompts, "--n", "2")
+    assert len(first) == 7
+    assert {images.read_parameters(p)["prompt"] for p in (tmp_path / "out").glob("0*")} == {
+        "a red circle", "two blue stars", "a \u2028 star",
+    }  # fmt: skip
+    stamps = {p: p.stat().st_mtime_ns for p in (tmp_path / "out").iterdir()}
+    result, _ = sample("--prompts-file", prompts, "--n", "2")
+    assert result.out == ""
+    assert "3 of 3 prompts are drawn already" in result.err
+    assert stamps == {p: p.stat().st_mtime_ns for p in (tmp_path / "out").iterdir()}
+    # One that is gone, and one that is damaged, come back as they were; others stay.
+    gone, damaged = (tmp_path / "out" / name for name in list(first)[1:4:2])
+    gone.unlink()
+    damaged.write_bytes(damaged.read_bytes()[:100])
+    result, mended = sample("--prompts-file", prompts, "--n", "2")
+    assert "1 of 3 prompts are drawn already" in result.err
+    assert list(mended) == list(first)
+    for name in first:
+        np.testing.assert_array_equal(mended[name], first[name], err_msg=name)
+    kept = [p for p, stamp in stamps.items() if p.stat().st_mtime_ns == stamp]
+    assert [p.name for p in sorted(kept)] == [n for n in first if n.startswith("00002")]
+
+
+def test_other_parameters_draw_anew(sample, prompts):
+    sample("--prompts-file", prompts)
+    result, _ = sample("--prompts-file", prompts, "--guidance-scale", "2")
+    assert len(result.out.split()) == 4
+    result, _ = sample("--prompts-file", prompts, "--guidance-scale", "2", "--batch-size", "4")
+    assert result.out == ""
+
+
+def test_the_sheet_shows_all_pictures_also_those_of_earlier_runs(sample, prompts, tmp_path):
+    _, first = sample("--prompts-file", prompts)
+    (tmp_path / "out" / "00000-a-red-circle-s0-i0.png").unlink()
+    _, again = sample("--prompts-file", prompts)
+    np.testing.assert_array_equal(again["sheet.png"], first["sheet.png"])
+
+
+def test_a_cut_prompt_is_told_once_and_drawn(sample):
+    long = "a red circle " * 9
+    result, drawn = sample(long, long, "two blue stars")
+    warnings = [line for line in result.err.splitlines() if line.startswith("warning: ")]
+    assert len(warnings) == 1
+    assert len(drawn) == 4
+
+
+def test_a_cache_that_cannot_be_made_is_told_and_no_obstacle(shell, tiny_model, tmp_path):
+    (tmp_path / "file").write_text("here")
+    environment = os.environ | {"GLIDE_JAX_CACHE": str(tmp_path / "file")}
+    result = shell("sample", "red", "--model", tiny_model, *FEW, "--no-upsample", env=environment)
+    assert result.code == 2  # upsample_steps without an upsampler; the cache came first
+    assert "warning: Cache" in result.err
+
+
+def test_killed_at_any_time_only_whole_pictures_are_there_and_the_rest_follows(
+    shell, tiny_model, tmp_path, cache
+):
+    path, out = tmp_path / "prompts.txt", tmp_path / "out"
+    path.write_text("".join(f"prompt number {i}\n" for i in range(40)))
+    argv = ["sample", "--prompts-file", path, "--model", tiny_model, "--out", out, "--steps", "20"]
+    argv += ["--batch-size", "1", "--upsample-steps", "2"]
+    command = [sys.executable, "-m", "glide_jax", *map(str, argv)]
+    environment = os.environ | {"GLIDE_JAX_CACHE": str(cache)}
+    with subprocess.Popen(
+        command, env=environment, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
+    ) as process:
+        deadline = time.monotonic() + 200
+        while len(list(out.glob("*.png"))) < 3:
+            assert process.poll() is None
+            assert time.monotonic() < deadline
+            time.sleep(0.02)
+        process.send_signal(signal.SIGKILL)
+    drawn = read(out)
+    assert 3 <= len([name for name in drawn if name.endswith(".png")]) < 40
+    path.write_text("".join(f"prompt number {i}\n" for i in range(len(drawn) + 2)))
+    result = shell(*argv)
+    assert result.code == 0, result.err
+    assert 2 <= len(result.out.split()) <= 4  # two that are new, the sheet, one half-done at most
+    finished = read(out)
+    for name in drawn.keys() & finished.keys():
+        np.testing.assert_array_equal(finished[name], drawn[name])
+
+
+def test_interrupted_is_one_sentence(cli, tiny_model, tmp_path, monkeypatch):
+    def interrupt(*_):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr("glide_jax.images.write_png", interrupt)
+    result = cli("sample", "red", "--model", tiny_model, "--out", tmp_path / "out", *FEW)
+    assert result.code == 130
+    assert result.complaint == "interrupted; what was finished is kept."
+
+
+def test_full_memory_is_one_sentence(cli, tiny_model, tmp_path, monkeypatch):
+    def exhaust(*_, **__):
+        raise RuntimeError("RESOURCE_EXHAUSTED: Out of memory allocating 9 bytes.\nmore")
+
+    monkeypatch.setattr("glide_jax.cascade.run", exhaust)
+    result = cli("sample", "red", "--model", tiny_model, "--out", tmp_path / "out", *FEW)
+    assert result.code == 2
+    assert "--batch-size" in result.complaint
+    assert not (tmp_path / "out").exists()
+
+
+COMMANDS = ("sample", "inpaint", "import", "export", "download", "doctor")
+
+
+@pytest.mark.parametrize("command", [(), *((name,) for name in COMMANDS)])
+@pytest.mark.parametrize("flag", ["--help", "-h"])
+def test_every_command_explains_itself(cli, command, flag):
+    result = cli(*command, flag)
+    assert result.code == 0
+    assert result.err == ""
+    assert "Usage: glide-jax" in result.out
+    assert all(len(line) <= 80 for line in result.out.splitlines())
+
+
+def test_without_arguments_there_is_help(cli):
+    assert "Usage: glide-jax" in cli().out
+
+
+def test_the_version_is_told(cli):
+    from glide_jax.version import __version__
+
+    assert __version__ in cli("--version").out
+
+
+def test_help_is_quick_since_it_imports_no_jax(shell):
+    code = "import sys; sys.argv[1:] = ['--help']; from glide_jax.cli.main import main\n"
+    code += "try: main()\nexcept SystemExit: print('jax' in sys.modules, 'numpy' in sys.modules)"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout.splitlines()[-1] == "False False"
+
+
+def test_a_closed_pipe_is_no_traceback(cache):
+    command = f"{sys.executable} -m glide_jax doctor | head -c 1"
+    done = subprocess.run(
+        command, shell=True, capture_output=True, text=True,
+        env=os.environ | {"GLIDE_JAX_CACHE": str(cache)},
+    )  # fmt: skip
+    assert "Traceback" not in done.stderr
+    assert "Exception" not in done.stderr

@@ -1,0 +1,74 @@
+"""From config.json to functions: what is written is read back, what is read is checked."""
+
+import dataclasses
+import json
+
+import jax
+import numpy as np
+import pytest
+
+from glide_jax import InputError, build
+from glide_jax.checkpoints.torch_import import flatten
+from glide_jax.models import zoo
+from tests import tiny
+
+
+def test_what_is_saved_is_read_back(tmp_path):
+    model = tiny.model("mine", inpaint=True, clip=True)
+    build.save(tmp_path / "m", model, card="# mine\n")
+    again = build.read(tmp_path / "m")
+    assert again.name == "mine"
+    assert again.tokenizer.encode("a red circle") == model.tokenizer.encode("a red circle")
+    pairs = [(*model.stages[name], *again.stages[name]) for name in ("base", "upsample")]
+    assert model.clip is not None
+    assert again.clip is not None
+    pairs.append((model.clip[0], model.clip[2], again.clip[0], again.clip[2]))
+    for config, params, config_again, params_again in pairs:
+        assert config == config_again
+        a, b = flatten(params), flatten(params_again)
+        assert a.keys() == b.keys()
+        assert all(np.array_equal(a[name], b[name]) for name in a)
+
+
+def test_a_directory_in_the_way_is_left_alone(tmp_path):
+    (tmp_path / "m").mkdir()
+    (tmp_path / "m" / "mine.txt").write_text("mine")
+    with pytest.raises(FileExistsError):
+        build.save(tmp_path / "m", tiny.model("m", upsample=False), card="")
+    assert [p.name for p in tmp_path.rglob("*")] == ["m", "mine.txt"]
+
+
+def test_what_is_left_out_of_the_config_has_its_default(tiny_model):
+    config = json.loads((tiny_model / "config.json").read_text())
+    part = build.fields(build.StageConfig, {"model": config["base"]["model"]}, "here")
+    assert part == build.StageConfig(tiny.BASE)
+    assert build.fields(build.Sampling, {"eta": 1}, "here").eta == 1.0
+
+
+@pytest.mark.parametrize("name", sorted(zoo.MODELS))
+def test_every_named_size_goes_through_json(name):
+    config = zoo.named(name)
+    text = json.dumps(dataclasses.asdict(config))
+    assert build.fields(zoo.ModelConfig, json.loads(text), "here") == config
+
+
+def test_the_released_sizes_are_the_released_ones():
+    count = lambda config: sum(np.prod(a.shape) for a in jax.tree.leaves(build.shapes(config)))
+    assert count(zoo.named("base")) == 385_030_726
+    assert count(zoo.named("upsample")) == 398_361_286
+
+
+def test_equal_configs_share_their_functions(tiny_model):
+    a, b = build.load(tiny_model), build.load(tiny_model)
+    assert a.stages["base"].network is b.stages["base"].network
+
+
+def test_a_model_is_found_by_path_by_name_and_in_the_box(tmp_path, monkeypatch):
+    tiny.save(tmp_path / "models", "mine", upsample=False)
+    assert build.find("mine", tmp_path / "models") == tmp_path / "models" / "mine"
+    assert build.find(str(tmp_path), tmp_path) == tmp_path
+    monkeypatch.setattr(build, "BOXED", tmp_path / "models")
+    assert build.boxed() == ["mine"]
+    assert build.find("mine", tmp_path / "none") == tmp_path / "models" / "mine"
+    with pytest.raises(InputError, match="in the box: mine"):
+        build.find("other", tmp_path / "none")

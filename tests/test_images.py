@@ -1,0 +1,127 @@
+"""Pictures of every kind go in, and what is known of them comes out."""
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from glide_jax import InputError, images
+
+GRADIENT = np.arange(256, dtype=np.uint8).reshape(16, 16)
+
+
+def test_every_level_survives_the_way_to_floats_and_back():
+    levels = np.arange(256, dtype=np.uint8)
+    np.testing.assert_array_equal(images.to_uint8(images.from_uint8(levels)), levels)
+    assert images.to_uint8(np.array([-3.0, 3.0])).tolist() == [0, 255]
+
+
+def known(image: Image.Image, size: int = 16) -> np.ndarray:
+    """What the model is shown of a picture, as 8 bits."""
+    mask = Image.new("L", image.size, 255)
+    return images.to_uint8(images.prepare_inpainting(image, mask, size)[0])
+
+
+RGB = Image.fromarray(np.stack([GRADIENT, GRADIENT[::-1], GRADIENT.T], -1))
+
+
+@pytest.mark.parametrize(
+    "mode", ["RGB", "RGBA", "RGBX", "CMYK", "YCbCr", "HSV", "P", "1", "L", "LA"]
+)
+def test_pictures_of_every_mode_are_read(mode):
+    # What Pillow itself makes of the mode is right.
+    image = RGB.convert(mode)
+    np.testing.assert_array_equal(known(image), np.asarray(image.convert("RGB")))
+
+
+@pytest.mark.parametrize("suffix", ["png", "jpg", "gif", "bmp", "webp", "tiff", "ppm"])
+def test_files_of_every_kind_are_read(suffix, tmp_path):
+    path = tmp_path / f"a.{suffix}"
+    RGB.save(path)
+    assert np.abs(known(images.read(path)).astype(int) - np.asarray(RGB)).mean() < 40
+
+
+def test_sixteen_bits_are_scaled_and_not_clipped(tmp_path):
+    Image.fromarray(GRADIENT.astype(np.uint16) * 257).save(tmp_path / "a.png")
+    expected = np.repeat(GRADIENT[..., None], 3, -1)
+    np.testing.assert_array_equal(known(images.read(tmp_path / "a.png")), expected)
+
+
+def test_fractions_are_refused():
+    with pytest.raises(InputError, match="mode 'F'"):
+        known(Image.fromarray(np.zeros((4, 4), np.float32)))
+
+
+def test_transparency_shows_white():
+    image = Image.new("RGBA", (4, 4), (255, 0, 0, 0))
+    assert (known(image, 4) == 255).all()
+    palette = Image.new("P", (4, 4))
+    palette.info["transparency"] = 0
+    assert (known(palette, 4) == 255).all()
+
+
+def test_the_camera_s_rotation_is_applied(tmp_path):
+    exif = Image.Exif()
+    exif[0x0112] = 6  # to be turned by 90 degrees
+    RGB.save(tmp_path / "a.png", exif=exif)
+    upright = np.rot90(np.asarray(RGB), -1)
+    np.testing.assert_array_equal(known(images.read(tmp_path / "a.png")), upright)
+
+
+def test_the_first_picture_of_an_animation_is_taken(tmp_path):
+    frames = [Image.new("RGB", (4, 4), colour) for colour in ("red", "blue")]
+    frames[0].save(tmp_path / "a.gif", save_all=True, append_images=frames[1:])
+    assert known(images.read(tmp_path / "a.gif"), 4)[0, 0].tolist() == [255, 0, 0]
+
+
+def test_a_single_pixel_is_a_picture():
+    assert known(Image.new("RGB", (1, 1), "red")).shape == (16, 16, 3)
+
+
+def test_the_mask_s_white_is_unknown():
+    mask = np.zeros((16, 16), np.uint8)
+    mask[:4], mask[4:8] = 255, 127  # grey below half counts as black
+    _, kept = images.prepare_inpainting(RGB, Image.fromarray(mask), 16)
+    np.testing.assert_array_equal(
+        kept[..., 0], np.repeat([0.0, 1.0], [4, 12])[:, None] * np.ones(16)
+    )
+
+
+def test_shrinking_knows_a_pixel_only_if_all_of_it_was_known():
+    mask = np.ones((4, 4, 1), np.float32)
+    mask[0, 0] = 0
+    plane = np.arange(48, dtype=np.float32).reshape(4, 4, 3)
+    small, kept = images.shrink_known(plane, mask, 2)
+    assert kept[..., 0].tolist() == [[0, 1], [1, 1]]
+    np.testing.assert_allclose(small[0, 0], plane[:2, :2].mean((0, 1)))
+
+
+def test_a_png_is_whole_or_absent(tmp_path, monkeypatch):
+    path = tmp_path / "deep" / "a.png"
+    images.write_png(path, RGB, {"prompt": "a\0b \U0001f600 é"})
+    before = path.read_bytes()
+
+    def fail(self, file, **_):
+        file.write_bytes(b"half")
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(Image.Image, "save", fail)
+    with pytest.raises(OSError, match="No space") as caught:
+        images.write_png(path, RGB, {})
+    assert caught.value.filename == str(path)
+    assert [p.name for p in path.parent.iterdir()] == ["a.png"]
+    assert path.read_bytes() == before
+
+
+def test_parameters_of_anything_else_are_none(tmp_path):
+    RGB.save(tmp_path / "plain.png")
+    (tmp_path / "text.png").write_text("hello")
+    for name in ("plain.png", "text.png", "missing.png"):
+        assert images.read_parameters(tmp_path / name) is None
+
+
+@pytest.mark.parametrize("count", [1, 2, 5, 9, 10])
+def test_a_contact_sheet_has_room_for_all(count):
+    sheet = images.contact_sheet([RGB] * count, ["a caption 日本 " * 20] * count, side=32)
+    columns = -(-(count**0.5) // 1)
+    assert sheet.width == columns * 40 + 8
+    assert len(set(sheet.convert("L").tobytes())) > 50
