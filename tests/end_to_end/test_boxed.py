@@ -1,0 +1,63 @@
+"""The model in the box: what ships works, and what made it still runs."""
+
+import pathlib
+import subprocess
+import sys
+
+import numpy as np
+import pytest
+
+import glide_jax
+from glide_jax import build
+from glide_jax.evaluation import shapes_judge
+
+ROOT = pathlib.Path(__file__).parents[2]
+
+
+def test_the_boxed_model_is_small_and_has_a_card():
+    folder = build.BOXED / "shapes"
+    assert sum(path.stat().st_size for path in folder.iterdir()) < 16e6
+    card = (folder / "README.md").read_text()
+    assert "Licence" in card
+    assert "train_boxed.py" in card
+
+
+def test_the_boxed_model_draws_the_colour_of_the_background_and_of_the_object():
+    glide = glide_jax.load("shapes", cache=None)
+    prompts = [
+        "a large red circle on a white background",
+        "a large blue square on a black background",
+    ]
+    red, blue = (p.array.astype(float) for p in glide(prompts, batch_size=2))
+    assert np.median(red[:, :4]) > 200
+    assert np.median(blue[:, :4]) < 55
+    middle = lambda a: a[20:44, 20:44].reshape(-1, 3).mean(axis=0)
+    assert middle(red).argmax() == 0
+    assert middle(blue).argmax() == 2
+
+
+@pytest.mark.slow
+def test_most_backgrounds_and_colours_of_single_objects_are_right():
+    rng = np.random.default_rng(0)
+    words = lambda *options: str(rng.choice(options))
+    prompts = [
+        f"a large {words('red', 'green', 'blue', 'purple', 'pink', 'cyan')} "
+        f"{words('circle', 'square', 'star')} on a {words('white', 'black', 'gray')} background"
+        for _ in range(24)
+    ]
+    pictures = glide_jax.load("shapes")(prompts, batch_size=8)
+    verdicts = [shapes_judge.check(p.array, p.parameters["prompt"]) for p in pictures]
+    assert np.mean([v.background for v in verdicts]) > 0.9
+
+
+@pytest.mark.slow
+def test_training_packing_and_drawing_run_from_one_end_to_the_other(tmp_path):
+    run = lambda *args: subprocess.run([sys.executable, *map(str, args)], cwd=ROOT, check=True)
+    for stage in ("base", "upsample"):
+        run("launch/train_boxed.py", stage, "--out", tmp_path / "run", "--size", "smoke")
+    run("launch/train_boxed.py", "base", "--out", tmp_path / "run", "--size", "smoke", "--steps", 5)
+    run("launch/pack_boxed.py", tmp_path / "run", tmp_path / "model")
+    glide = glide_jax.load(tmp_path / "model", cache=None)
+    [picture] = glide("a red ring on a white background", steps=2, upsample_steps=2)
+    assert picture.image.size == (256, 256)
+    assert picture.small.size == (64, 64)
