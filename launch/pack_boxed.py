@@ -16,8 +16,10 @@ from glide_jax.checkpoints import model_dir
 from glide_jax.models import zoo
 from glide_jax.tokenizers import SentencePiece
 
+# Most of a chain is spent where the picture is decided: 12 of 50 steps in the noisiest twentieth.
+# DDIM leaves less grain than DDPM at this length.
 SAMPLING = {
-    "base": build.Sampling(steps="50", guidance_scale=3.0),
+    "base": build.Sampling(",".join(["2"] * 19 + ["12"]), "ddim", 3.0),
     "upsample": build.Sampling(steps="20", sampler="ddim", guidance_scale=1.0),
 }
 

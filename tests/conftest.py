@@ -63,3 +63,10 @@ def glide_full(tiny_full, cache):
     from glide_jax import pipeline
 
     return pipeline.load(tiny_full, cache=cache)
+
+
+@pytest.fixture
+def unwrapped(request):
+    """Skips under --jaxtyping-packages, which sees a wrong type before our own check does."""
+    if request.config.getoption("--jaxtyping-packages", default=None):
+        pytest.skip("functions are wrapped in type checks")

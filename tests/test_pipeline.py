@@ -179,12 +179,14 @@ def test_a_white_mask_paints_everything(glide_full):
         (dict(stepps=3), "did you mean 'steps'"),
     ],
 )
+@pytest.mark.usefixtures("unwrapped")
 def test_options_of_a_call_are_checked(glide, options, says):
     with pytest.raises(InputError, match=says):
         glide(RED, **options)
 
 
 @pytest.mark.parametrize("prompts", [[], [3], [RED, None], "\ud800"])
+@pytest.mark.usefixtures("unwrapped")
 def test_prompts_of_a_call_are_checked(glide, prompts):
     with pytest.raises(InputError):
         glide(prompts)

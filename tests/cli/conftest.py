@@ -19,7 +19,7 @@ class Result(NamedTuple):
 
 
 @pytest.fixture
-def cli(monkeypatch, capsys, cache):
+def cli(monkeypatch, capsys, cache, unwrapped):
     """The command line in this process, as a function of its words."""
     from glide_jax.cli import main
 
