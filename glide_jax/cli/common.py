@@ -65,6 +65,14 @@ def say(text: str) -> None:
     print(text, file=sys.stderr, flush=True)
 
 
+def result(path: pathlib.Path) -> None:
+    """A line on standard output, above any progress bars."""
+    from tqdm import tqdm
+
+    tqdm.write(str(path), file=sys.stdout)
+    sys.stdout.flush()
+
+
 def choose_device(device: str | None) -> str:
     """Starts JAX on the wanted kind of device and describes it.
 

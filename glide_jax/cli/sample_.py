@@ -94,10 +94,10 @@ def draw(
         pictures = glide.pictures([prompts[k] for k in todo], n=count, progress=progress, **options)
         for path, picture in zip(wanted, pictures, strict=True):
             images.write_png(path, picture.image, picture.parameters)
-            print(path, flush=True)
+            common.result(path)
     if len(paths) > 1:
         shown = [images.read(path) for path in paths[:MOST_ON_SHEET]]
         captions = [p["prompt"] for p in expected[:MOST_ON_SHEET]]
         sheet = images.contact_sheet(shown, captions)
         images.write_png(out / "sheet.png", sheet, {"contact_sheet_of": len(shown)})
-        print(out / "sheet.png")
+        common.result(out / "sheet.png")
