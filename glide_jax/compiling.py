@@ -6,8 +6,8 @@ import warnings
 
 import jax
 
-# jaxlib's default sends every convolution to YNNPACK. The older path was 1.2 to 2.6 times as fast on
-# the forward and backward convolutions of the model in the box (2 CPU cores, jax 0.10.2).
+# jaxlib's default sends every convolution to YNNPACK. The older path was 1.2 to 2.6 times as fast
+# on the forward and backward convolutions of the model in the box (2 CPU cores, jax 0.10.2).
 _CPU = {"xla_cpu_experimental_ynn_fusion_type": ""}
 
 
