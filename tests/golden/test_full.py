@@ -68,6 +68,8 @@ def entries(listed: dict, stored: Arrays, case: str) -> list[Entry]:
     if "prompts" in stored:
         return text_entries(network, stored)
     size = network.config.image_size
+    if network.config.upsampler:  # four times what it is given, which need not be its nominal size
+        size = 4 * stored["in_low_res"].shape[-1]
     out, found = taps.run(network, stored, case, (size, size))
     return found + output_entries(out, stored)
 
