@@ -67,7 +67,7 @@ def test_a_model_is_found_by_path_by_name_and_in_the_box(tmp_path, monkeypatch):
     tiny.save(tmp_path / "models", "mine", upsample=False)
     assert build.find("mine", tmp_path / "models") == tmp_path / "models" / "mine"
     assert build.find(str(tmp_path), tmp_path) == tmp_path
-    monkeypatch.setattr(build, "BOXED", tmp_path / "models")
+    monkeypatch.setattr(build.models, "BOXED", tmp_path / "models")
     assert build.boxed() == ["mine"]
     assert build.find("mine", tmp_path / "none") == tmp_path / "models" / "mine"
     with pytest.raises(InputError, match="in the box: mine"):

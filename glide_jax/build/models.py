@@ -1,4 +1,4 @@
-"""From configs to functions and tables: the only reader of configs."""
+"""Model directories to functions and parameters, and back."""
 
 import dataclasses
 import difflib
@@ -22,7 +22,7 @@ from glide_jax.tokenizers import Tokenizer
 from glide_jax.types import Cond, Params
 
 T = TypeVar("T")
-BOXED = pathlib.Path(__file__).parent / "boxed"
+BOXED = pathlib.Path(__file__).parents[1] / "boxed"
 
 
 @dataclasses.dataclass(frozen=True)
