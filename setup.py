@@ -32,6 +32,7 @@ REQUIRES = [
 PLOT = ["matplotlib>=3.9"]
 DATA = ["grain>=0.2.12", "array_record>=0.8.1", "pyarrow>=17", "resvg-py>=0.5.0"]
 EVAL = ["scipy>=1.14.0", *PLOT]
+LOG = ["tensorboardX>=2.6.2"]
 EXTRAS = {
     "cuda": ["jax[cuda12]>=0.10.0"],  # runs with older drivers too
     "cuda13": ["jax[cuda13]>=0.10.0"],
@@ -39,10 +40,12 @@ EXTRAS = {
     "data": DATA,
     "eval": EVAL,
     "plot": PLOT,
+    "tensorboard": LOG,  # event files of training runs; showing them takes TensorBoard itself
     "web": ["gradio>=6.31.0"],
     "dev": [
         *DATA,
         *EVAL,
+        *LOG,
         "pytest>=8.3",
         "pytest-timeout>=2.3",
         "beartype>=0.19.0",

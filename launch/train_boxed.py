@@ -79,7 +79,7 @@ def save(path: pathlib.Path, state: TrainState) -> None:
     leaves = [np.ravel(leaf).astype(np.float64) for leaf in jax.tree.leaves(state)]
     with replacing(path) as temporary:
         safetensors.save_file({"state": np.concatenate(leaves)}, temporary)
-    ema = {k: np.asarray(v) for k, v in flatten(state.ema).items()}
+    ema = {k: np.asarray(v) for k, v in flatten(state.ema[0]).items()}
     with replacing(path.with_name(f"{path.stem}_ema.safetensors")) as temporary:
         safetensors.save_file(ema, temporary)
 
@@ -90,6 +90,8 @@ def restore(path: pathlib.Path, state: TrainState) -> TrainState:
         return state
     vector = safetensors.load_file(path)["state"]
     leaves, treedef = jax.tree.flatten(state)
+    # Older files end before the counts of skipped steps, which begin at 0.
+    vector = np.pad(vector, (0, sum(leaf.size for leaf in leaves) - vector.size))
     parts = np.split(vector, np.cumsum([leaf.size for leaf in leaves])[:-1])
     restored = [
         jnp.asarray(part.reshape(leaf.shape), leaf.dtype)
@@ -135,7 +137,7 @@ def main() -> None:
         params["unet"] = read_weights(args.unet_from, params)["unet"]
     print(f"{sum(p.size for p in jax.tree.leaves(params)):,} parameters", flush=True)
     loss_fn = objectives.text_to_image(
-        network=lambda params: lambda *a: model.apply({"params": params}, *a),
+        network=lambda params, *a, **k: model.apply({"params": params}, *a, **k),
         encode=lambda params, *a: model.apply({"params": params}, *a, method="encode"),
         schedule=schedule,
         null_tokens=jnp.asarray(null.tokens[0]),
@@ -150,7 +152,7 @@ def main() -> None:
     state = restore(checkpoint, TrainState.create(params, tx))
     options = CPU if jax.default_backend() == "cpu" else None
     step_fn = jax.jit(
-        partial(train_step, loss_fn=loss_fn, tx=tx, ema_decay=config.ema_decay),
+        partial(train_step, loss_fn=loss_fn, tx=tx, ema_decays=(config.ema_decay,)),
         donate_argnums=0,
         compiler_options=options,
     )

@@ -16,7 +16,6 @@ from glide_jax.cascade import Stage
 from glide_jax.checkpoints import model_dir
 from glide_jax.diffusion import parameterization, schedules
 from glide_jax.errors import InputError
-from glide_jax.files import replacing_dir
 from glide_jax.models import zoo
 from glide_jax.tokenizers import Tokenizer
 from glide_jax.types import Cond, Params
@@ -158,19 +157,25 @@ def clip_stage(config: zoo.ClipConfig, dtype: str) -> ClipStage:
     return ClipStage(call("log_prob"), call("encode_text"), config.text_context)
 
 
-@functools.lru_cache
-def shapes(config: zoo.ModelConfig | zoo.ClipConfig) -> Mapping[str, Any]:
-    """The parameter tree of a config as ShapeDtypeStructs."""
+def initialiser(
+    config: zoo.ModelConfig | zoo.ClipConfig,
+) -> Callable[[jax.Array], Mapping[str, Any]]:
+    """A function from a key to fresh parameters; traceable."""
     size = config.image_size
-    like: Callable[..., Any] = lambda shape, dtype: jax.ShapeDtypeStruct((1, *shape), dtype)
-    image, t = like((size, size, 3), jnp.float32), like((), jnp.int32)
-    tokens, mask = like((config.text_context,), jnp.int32), like((config.text_context,), jnp.bool_)
+    image, t = jnp.zeros((1, size, size, 3)), jnp.zeros((1,), jnp.int32)
+    tokens = jnp.zeros((1, config.text_context), jnp.int32)
+    mask = jnp.zeros((1, config.text_context), jnp.bool_)
     if isinstance(config, zoo.ClipConfig):
         model, inputs = zoo.clip_model(config), (image, t, tokens, mask)
     else:
         model, inputs = zoo.glide_model(config), (tokens, mask, image, t, Cond(low_res=image))
-    init = functools.partial(model.init, method="initialise")
-    return jax.eval_shape(init, jax.random.key(0), *inputs)["params"]
+    return lambda key: model.init(key, *inputs, method="initialise")["params"]
+
+
+@functools.lru_cache
+def shapes(config: zoo.ModelConfig | zoo.ClipConfig) -> Mapping[str, Any]:
+    """The parameter tree of a config as ShapeDtypeStructs."""
+    return jax.eval_shape(initialiser(config), jax.random.key(0))
 
 
 def find(dir_or_name: str, models_folder: pathlib.Path) -> pathlib.Path:
@@ -199,8 +204,12 @@ def boxed() -> list[str]:
     return sorted(path.parent.name for path in BOXED.glob("*/config.json"))
 
 
-def read(directory: pathlib.Path) -> Model:
+def read(directory: pathlib.Path, *, whole: bool = True) -> Model:
     """Reads a model directory.
+
+    Args:
+        directory: its path.
+        whole: whether there has to be a base; parts of a model, as training writes, have none.
 
     Raises:
         InputError: the directory is not a model, or something in it is missing or broken.
@@ -218,6 +227,11 @@ def read(directory: pathlib.Path) -> Model:
         for name in ("base", "upsample")
         if name in config
     }
+    if whole and "base" not in parts:
+        raise InputError(
+            f"{where} has no section 'base', but every model has a base; `glide-jax pack` makes "
+            "one of parts."
+        )
     _check_stages(parts, tokenizer, where)
     stages = {name: (part, weights(name, shapes(part.model))) for name, part in parts.items()}
     clip = None
@@ -226,15 +240,15 @@ def read(directory: pathlib.Path) -> Model:
         _check_names(part, ("model", "tokenizer"), f"{where}: clip")
         model = fields(zoo.ClipConfig, _section(part, "model", where), f"{where}: clip.model")
         clip_tokenizer = tokenizers.load(_section(part, "tokenizer", where), directory)
-        _check_clip(model, clip_tokenizer, parts["base"], where)
+        _check_vocabulary(clip_tokenizer, model.vocab_size, f"{where}: clip.model")
+        if "base" in parts:
+            _check_clip(model, parts["base"], where)
         clip = (model, clip_tokenizer, weights("clip", shapes(model)))
     return Model(name, tokenizer, stages, clip)
 
 
 def _check_stages(parts: Mapping[str, StageConfig], tokenizer: Tokenizer, where: str) -> None:
     """What the sections of config.json must be to each other."""
-    if "base" not in parts:
-        raise InputError(f"{where} has no section 'base', but every model has a base.")
     for name, part in parts.items():
         if part.model.upsampler != (name == "upsample"):
             raise InputError(
@@ -243,7 +257,9 @@ def _check_stages(parts: Mapping[str, StageConfig], tokenizer: Tokenizer, where:
             )
         if part.model.text_width:
             _check_vocabulary(tokenizer, part.model.vocab_size, f"{where}: {name}.model")
-    small, large = parts["base"].model, parts.get("upsample", parts["base"]).model
+    if {"base", "upsample"} - parts.keys():
+        return
+    small, large = parts["base"].model, parts["upsample"].model
     if large.image_size % small.image_size:
         raise InputError(
             f"{where}: upsample.model: image_size is {large.image_size}; it must be a multiple of "
@@ -251,10 +267,7 @@ def _check_stages(parts: Mapping[str, StageConfig], tokenizer: Tokenizer, where:
         )
 
 
-def _check_clip(
-    config: zoo.ClipConfig, tokenizer: Tokenizer, base: StageConfig, where: str
-) -> None:
-    _check_vocabulary(tokenizer, config.vocab_size, f"{where}: clip.model")
+def _check_clip(config: zoo.ClipConfig, base: StageConfig, where: str) -> None:
     if config.image_size != base.model.image_size:
         raise InputError(
             f"{where}: clip.model: image_size is {config.image_size}; it must be the base's "
@@ -297,37 +310,6 @@ def load(directory: pathlib.Path, dtype: str = "float32") -> Loaded:
         clip=clip,
         clip_tokenizer=clip_tokenizer,
     )
-
-
-def save(directory: pathlib.Path, model: Model, *, card: str, dtype: str = "float32") -> None:
-    """Writes a model directory that `read` reads; whole or not at all.
-
-    Args:
-        directory: must not exist, or be empty.
-        model: what to write.
-        card: README.md of the directory.
-        dtype: of the stored weights, "float32" or "float16".
-
-    Raises:
-        FileExistsError: something is in the way.
-    """
-    with replacing_dir(directory) as folder:
-        config: dict[str, Any] = {"name": model.name, "tokenizer": model.tokenizer.save(folder)}
-        write = lambda name, params: model_dir.write_weights(
-            folder / f"{name}.safetensors", params, dtype
-        )
-        for name, (part, params) in model.stages.items():
-            config[name] = dataclasses.asdict(part)
-            write(name, params)
-        if model.clip is not None:
-            clip, tokenizer, params = model.clip
-            config["clip"] = {
-                "model": dataclasses.asdict(clip),
-                "tokenizer": tokenizer.save(folder),
-            }
-            write("clip", params)
-        model_dir.write_config(folder, config)
-        (folder / "README.md").write_text(card, encoding="utf-8")
 
 
 def _section(config: Mapping[str, Any], name: str, where: str) -> dict[str, Any]:

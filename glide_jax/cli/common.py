@@ -162,7 +162,7 @@ def slug(prompt: str, length: int = 48) -> str:
     return re.sub(r"[^a-z0-9]+", "-", prompt.lower()).strip("-")[:length].strip("-") or "empty"
 
 
-def check_out(folder: pathlib.Path) -> pathlib.Path:
+def check_out(folder: pathlib.Path, option: str = "--out") -> pathlib.Path:
     """Tries whether the folder can be made and written in, before any work; leaves nothing.
 
     Raises:
@@ -179,7 +179,7 @@ def check_out(folder: pathlib.Path) -> pathlib.Path:
             file.flush()
     except OSError as error:
         raise InputError(
-            f"--out {checks.shown(str(folder), 200)} cannot be written to: {error.strerror}."
+            f"{option} {checks.shown(str(folder), 200)} cannot be written to: {error.strerror}."
         ) from None
     finally:
         for path in new:

@@ -15,6 +15,10 @@ from glide_jax.version import __version__
 COMMANDS = {  # name: what `glide-jax --help` says, without importing the command
     "sample": "Draw pictures of prompts.",
     "inpaint": "Repaint part of a picture.",
+    "train": "Train a model of a config.",
+    "finetune": "Train a model directory further on pictures of your own.",
+    "pack": "Join a base, an upsampler and a CLIP into one model directory.",
+    "data": "Build captioned sets and look at them.",
     "import": "Turn PyTorch GLIDE checkpoints into a model directory.",
     "export": "Turn a model directory into PyTorch checkpoints.",
     "download": "Fetch the released PyTorch checkpoints.",

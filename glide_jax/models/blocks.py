@@ -124,7 +124,7 @@ class ResBlock(nn.Module):
     dtype: DTypeLike = jnp.float32
 
     @nn.compact
-    def __call__(self, x: Image, emb: Float[Array, "b e"], *, train: bool = False) -> Image:
+    def __call__(self, x: Image, emb: Float[Array, "b e"], train: bool = False) -> Image:
         h = nn.silu(group_norm(x, name="in_norm"))
         match self.resample:
             case "up":

@@ -1,5 +1,7 @@
 """GLIDE's networks: a text encoder and a UNet, one module with four kinds of input."""
 
+import math
+
 import flax.linen as nn
 import jax.numpy as jnp
 from jax.typing import DTypeLike
@@ -52,6 +54,19 @@ class GlideModel(nn.Module):
             return None
         pooled, sequence = self.text(tokens, mask)
         return TextCond(pooled, self.keys_values(sequence))
+
+    def token_logits(
+        self, tokens: Int[Array, "b n"], mask: Bool[Array, "b n"]
+    ) -> Float[Array, "b n v"]:
+        """Which word the text encoder believes is at each position; for training only.
+
+        The head is the token embedding's transpose, so it adds no parameter; its rows have length
+        sqrt(width) in a fresh network, and dividing by that makes logits of unit variance.
+        """
+        assert self.text is not None, "a model without text has no words to predict"
+        _, sequence = self.text(tokens, mask)
+        table = self.text.get_variable("params", "token_embedding")
+        return sequence.astype(jnp.float32) @ table.T / math.sqrt(self.text.width)
 
     def __call__(self, x_t: Image, t: Timestep, cond: Cond, *, train: bool = False) -> Prediction:
         """The prediction at x_t; t counts trained timesteps."""

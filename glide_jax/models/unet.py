@@ -81,6 +81,8 @@ class UNet(nn.Module):
 
     Input planes (x_t first) may have any size that the downsamplings divide. With `patch` > 1
     the network works on patch x patch pixels at a time, which is how small models become cheap.
+    With `remat` the backward pass computes the inside of each block again instead of keeping it:
+    a third more work, and memory for the blocks' borders only.
     """
 
     shape: UNetShape
@@ -89,6 +91,7 @@ class UNet(nn.Module):
     patch: int = 1
     dropout: float = 0.0
     dtype: DTypeLike = jnp.float32
+    remat: bool = False
 
     @nn.compact
     def __call__(
@@ -134,19 +137,23 @@ class UNet(nn.Module):
         return emb if text is None else emb + text.pooled
 
     def _block(self, block: Block, h: Image, emb: Array, text: TextCond | None, train: bool):
-        res = lambda name, resample=None: ResBlock(
+        # `train` decides what is computed, so it stays a Python value: argument 3, self included.
+        res_block = nn.remat(ResBlock, static_argnums=3) if self.remat else ResBlock
+        attention_block = nn.remat(AttentionBlock) if self.remat else AttentionBlock
+        res = lambda name, resample=None: res_block(
             block.channels, resample, self.scale_shift, self.dropout, self.dtype, name=name
         )
         if block.resample == "down":
             if self.resblock_updown:
-                return res(f"{block.name}_res", "down")(h, emb, train=train)
+                return res(f"{block.name}_res", "down")(h, emb, train)
             return conv3x3(block.channels, self.dtype, f"{block.name}_conv", stride=2)(h)
-        h = res(f"{block.name}_res")(h, emb, train=train)
+        h = res(f"{block.name}_res")(h, emb, train)
         if block.heads:
             keys_values = None if text is None else text.keys_values[block.name]
-            h = AttentionBlock(block.heads, self.dtype, name=f"{block.name}_attn")(h, keys_values)
+            attention = attention_block(block.heads, self.dtype, name=f"{block.name}_attn")
+            h = attention(h, keys_values)
         if block.resample == "up":
             if self.resblock_updown:
-                return res(f"{block.name}_up", "up")(h, emb, train=train)
+                return res(f"{block.name}_up", "up")(h, emb, train)
             h = conv3x3(block.channels, self.dtype, f"{block.name}_up")(upsample(h))
         return h

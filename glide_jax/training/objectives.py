@@ -1,28 +1,81 @@
-"""What a network is trained to do, as losses of (params, batch, key)."""
+"""What a text-to-image network is trained to do, as losses of (params, batch, key)."""
 
 from collections.abc import Callable
 from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
-from jaxtyping import Array, Bool, Int
+from jaxtyping import Array, Bool, Float, Int
 
+from glide_jax import checks
 from glide_jax.diffusion import losses, parameterization, samplers
 from glide_jax.diffusion.schedules import Schedule
-from glide_jax.types import Cond, Image, Loss, Network, Params, TextCond
+from glide_jax.training import metrics
+from glide_jax.training.text_loss import any_order_loss
+from glide_jax.types import Cond, Denoiser, Image, Loss, Params, Prediction, TextCond
 
 
 class Batch(NamedTuple):
-    """Images and captions; `low_res` for upsamplers only."""
+    """Images and captions; `low_res` for upsamplers, the last two for inpainting."""
 
     image: Image
     tokens: Int[Array, "b n"]
     mask: Bool[Array, "b n"]
     low_res: Image | None = None
+    known: Image | None = None
+    mask_known: Float[Array, "b h w 1"] | None = None
+
+
+def condition(batch: Batch, text: TextCond | None) -> Cond:
+    """What the network is told of a batch: its text and the image planes that came with it."""
+    return Cond(text, low_res=batch.low_res, known=batch.known, mask_known=batch.mask_known)
+
+
+def hybrid_loss(
+    denoise: Denoiser,
+    schedule: Schedule,
+    x_0: Image,
+    i: Int[Array, " b"],
+    eps: Image,
+    *,
+    vb_weight: float = 1e-3,
+    max_snr: float = float("inf"),
+    prediction: str = "eps",
+) -> losses.Hybrid:
+    """The loss of each image at given steps and noise: all of the objective but its chances.
+
+    Args:
+        denoise: the network with its condition bound; its `eps` holds what `prediction` names.
+        schedule: the diffusion, un-respaced.
+        x_0: clean images.
+        i: steps.
+        eps: the noise to add.
+        vb_weight: see `losses.hybrid`.
+        max_snr: see `text_to_image`.
+        prediction: "eps" or "v".
+
+    Returns:
+        loss = weight * mse + vb, where mse is that of what the network predicts, eps or v.
+    """
+    s = schedule.at(i)
+    x_t = samplers.q_sample(s, x_0, eps)
+    out = denoise(x_t, schedule.t[i])
+    # The signal-to-noise ratio is the weight of x_0's error in that of eps, and 1 more in v's.
+    snr = schedule.alpha_bar[i] / (1.0 - schedule.alpha_bar[i])
+    if prediction == "v":
+        target = parameterization.v_target(s, x_0, eps)
+        weight = (jnp.minimum(snr, max_snr) + 1.0) / (snr + 1.0)
+        implied = out._replace(eps=parameterization.eps_of_v(s, x_t, out.eps))
+    else:
+        target, implied = eps, out
+        weight = jnp.minimum(max_snr / snr, 1.0)
+    mse = ((target - out.eps) ** 2).mean(axis=(1, 2, 3))
+    vb = losses.hybrid(schedule, i, x_0, x_t, eps, implied, vb_weight=vb_weight).vb
+    return losses.Hybrid(weight * mse + vb, mse, vb)
 
 
 def text_to_image(
-    network: Callable[[Params], Network],
+    network: Callable[..., Prediction],
     encode: Callable[[Params, Array, Array], TextCond | None],
     schedule: Schedule,
     null_tokens: Int[Array, " n"],
@@ -32,11 +85,17 @@ def text_to_image(
     max_snr: float = float("inf"),
     prediction: str = "eps",
     noisy_share: float = 0.0,
+    token_logits: Callable[[Params, Array, Array], Array] | None = None,
+    text_loss_weight: float = 0.0,
 ) -> Loss:
     """L_hybrid on eps and the variance (GLIDE, section 2.1), some captions emptied (section 2.3).
 
+    One objective for a base, an upsampler and their inpainting versions: which it is depends on
+    what the batch holds.
+
     Args:
-        network: parameters to a network.
+        network: (params, x_t, t, cond, *, train, rngs) to a prediction, as `apply` of a module
+            is; called with train=True and a key for "dropout".
         encode: (params, tokens, mask) to the text's condition.
         schedule: the diffusion, un-respaced.
         null_tokens: the empty prompt, whose mask is all False.
@@ -44,44 +103,40 @@ def text_to_image(
         vb_weight: see `losses.hybrid`.
         max_snr: caps the weight that clean timesteps have in the error of x_0, as Min-SNR does
             (Hang et al., 2023); infinity is the plain mean squared error of the prediction.
+        prediction: "eps", or "v" (Salimans & Ho, 2022) for networks trained from nothing.
         noisy_share: part of timesteps drawn from the noisiest 5% alone, without a correcting
             weight. Large flat objects show through the noise nearly to its end, and only where
             they do not is there anything to learn from the caption.
-        prediction: "eps", or "v" (Salimans & Ho, 2022) for networks trained from nothing.
+        token_logits: (params, tokens, mask) to logits over the vocabulary at every position;
+            only used, and then needed, where `text_loss_weight` is not 0.
+        text_loss_weight: of the text encoder's own loss, see `any_order_loss`.
+
+    Raises:
+        InputError: `prediction` is not known.
     """
+    checks.one_of("prediction", prediction, parameterization.PREDICTIONS)
 
     def loss(params: Params, batch: Batch, key: Array) -> tuple[Array, dict[str, Array]]:
-        i_key, eps_key, null_key, share_key = jax.random.split(key, 4)
+        i_key, eps_key, null_key, share_key, dropout_key, text_key = jax.random.split(key, 6)
         b = batch.image.shape[0]
         keep = jax.random.bernoulli(null_key, 1.0 - null_fraction, (b, 1))
-        tokens = jnp.where(keep, batch.tokens, null_tokens)
-        text = encode(params, tokens, batch.mask & keep)
+        text = encode(params, jnp.where(keep, batch.tokens, null_tokens), batch.mask & keep)
+        cond, rngs = condition(batch, text), {"dropout": dropout_key}
+        denoise = lambda x_t, t: network(params, x_t, t, cond, train=True, rngs=rngs)
 
         noisy = jax.random.bernoulli(share_key, noisy_share, (b,))
         lowest = jnp.where(noisy, schedule.num_steps * 19 // 20, 0)
         i = jax.random.randint(i_key, (b,), lowest, schedule.num_steps)
         eps = jax.random.normal(eps_key, batch.image.shape)
-        x_t = samplers.q_sample(schedule.at(i), batch.image, eps)
-        s = schedule.at(i)
-        out = network(params)(x_t, schedule.t[i], Cond(text, low_res=batch.low_res))
-        # The signal-to-noise ratio is the weight of x_0's error in that of eps, and 1 more in v's.
-        snr = schedule.alpha_bar[i] / (1.0 - schedule.alpha_bar[i])
-        if prediction == "v":
-            error = ((parameterization.v_target(s, batch.image, eps) - out.eps) ** 2).mean(
-                (1, 2, 3)
+        options = {"vb_weight": vb_weight, "max_snr": max_snr, "prediction": prediction}
+        terms = hybrid_loss(denoise, schedule, batch.image, i, eps, **options)
+        total, found = terms.loss.mean(), {"mse": terms.mse.mean(), "vb": terms.vb.mean()}
+        if text_loss_weight:
+            assert token_logits is not None, "a text loss needs token_logits"
+            found["text"] = any_order_loss(
+                lambda *text: token_logits(params, *text), batch.tokens, batch.mask, text_key
             )
-            weight = (jnp.minimum(snr, max_snr) + 1.0) / (snr + 1.0)
-            out = out._replace(eps=parameterization.eps_of_v(s, x_t, out.eps))
-        else:
-            error = ((eps - out.eps) ** 2).mean((1, 2, 3))
-            weight = jnp.minimum(snr, max_snr) / snr
-        terms = losses.hybrid(schedule, i, batch.image, x_t, eps, out, vb_weight=vb_weight)
-        total = (weight * error + terms.vb).mean()
-        return total, {
-            "mse": terms.mse.mean(),
-            "error": error.mean(),
-            "vb": terms.vb.mean(),
-            "error_noisiest": jnp.mean(error, where=i >= schedule.num_steps * 19 // 20),
-        }
+            total += text_loss_weight * found["text"]
+        return total, found | metrics.by_quartile("mse", terms.mse, i, schedule.num_steps)
 
     return loss

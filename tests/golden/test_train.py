@@ -9,8 +9,8 @@ import numpy as np
 import optax
 
 from glide_jax.checkpoints import torch_import
-from glide_jax.diffusion import losses, samplers, schedules
-from glide_jax.types import Cond
+from glide_jax.diffusion import schedules
+from glide_jax.training import objectives
 from tests.golden import weights
 from tests.golden.compare import Entry, Tolerance, check, entry, once
 from tests.golden.files import Arrays, read_json, read_npz
@@ -76,15 +76,15 @@ def tensor_entries(
 
 
 def loss_function(network: weights.Glide, schedule: schedules.Schedule, stored: Arrays):
+    """What `objectives.text_to_image` computes once its chances are drawn."""
     tokens, mask = jnp.asarray(stored["in_tokens"]), jnp.asarray(stored["in_mask"])
 
     def loss(params, i, x_0, noise, low_res):
         variables = {"params": params}
-        x_t = samplers.q_sample(schedule.at(i), x_0, noise)
         text = network.model.apply(variables, tokens, mask, method="encode")
-        cond = Cond(text=text, low_res=low_res)
-        out = network.model.apply(variables, x_t, schedule.t[i], cond, train=True)
-        terms = losses.hybrid(schedule, i, x_0, x_t, noise, out, vb_weight=1e-3)
+        cond = objectives.condition(objectives.Batch(x_0, tokens, mask, low_res), text)
+        denoise = lambda x_t, t: network.model.apply(variables, x_t, t, cond, train=True)
+        terms = objectives.hybrid_loss(denoise, schedule, x_0, i, noise, vb_weight=1e-3)
         return terms.loss.mean(), terms
 
     return loss

@@ -1,0 +1,27 @@
+r"""Captioned shapes at 64 px: sized for two CPU cores and an hour or two, minutes on a GPU.
+
+    glide-jax train --config configs/shapes_64.py --workdir runs/shapes_64
+
+4 x 4 pixels are one position of the UNet, captions are 24 SentencePiece tokens of 400.
+"""
+
+from ml_collections import ConfigDict
+
+from configs import presets
+
+
+def get_config(size: str = "full") -> ConfigDict:
+    """The run's config; `size` is full or smoke."""
+    presets.check(size)
+    config = presets.text_to_image("shapes_64", "shapes-base")
+    presets.shapes_tokens(config)
+    config.data.source = "shapes_endless"
+    config.diffusion.update(prediction="v", max_snr=5.0, noisy_share=0.5)
+    config.diffusion.update(null_fraction=0.1, vb_weight=1e-4)
+    config.sampling.update(steps=",".join(["2"] * 19 + ["12"]), sampler="ddim")
+    config.optim.update(lr=1e-3, b2=0.99, warmup_steps=200, schedule="linear", decay_fraction=0.3)
+    config.optim.clip_norm = 1.0
+    config.train.update(num_steps=10_000, batch_size=32, ema=(0.998,), dtype="float32")
+    config.log.update(every_steps=50, sample_every_steps=500, checkpoint_every_steps=200)
+    config.log.update(prompts=presets.SHAPES_PROMPTS, sample_steps="25")
+    return presets.smoke(config) if size == "smoke" else config

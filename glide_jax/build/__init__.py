@@ -1,0 +1,63 @@
+"""From configs to functions and tables: the only reader of configs."""
+
+import importlib
+
+from glide_jax.build.export import pack, save
+from glide_jax.build.models import (
+    BOXED,
+    ClipStage,
+    Loaded,
+    Model,
+    Sampling,
+    StageConfig,
+    boxed,
+    clip_stage,
+    fields,
+    find,
+    initialiser,
+    known_fields,
+    load,
+    parameter_count,
+    read,
+    shapes,
+    stage,
+)
+
+__all__ = [
+    "BOXED",
+    "ClipStage",
+    "Loaded",
+    "Model",
+    "Sampling",
+    "StageConfig",
+    "adopt",
+    "boxed",
+    "change",
+    "clip_stage",
+    "fields",
+    "find",
+    "initialiser",
+    "known_fields",
+    "load",
+    "pack",
+    "parameter_count",
+    "read",
+    "read_config",
+    "save",
+    "shapes",
+    "stage",
+    "train",
+]
+_LATER = {
+    "adopt": "starting",
+    "change": "run_config",
+    "read_config": "run_config",
+    "train": "session",
+}
+
+
+def __getattr__(name: str):
+    """What training needs is imported when it is first asked for: sampling has no use for it."""
+    if name in _LATER:
+        return getattr(importlib.import_module(f"glide_jax.build.{_LATER[name]}"), name)
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

@@ -1,0 +1,128 @@
+"""Models to directories: written, replaced, put together of parts, and described."""
+
+import contextlib
+import dataclasses
+import pathlib
+import shutil
+from collections.abc import Sequence
+from typing import Any
+
+from glide_jax.build.models import Model, read
+from glide_jax.checkpoints import model_dir
+from glide_jax.errors import InputError
+from glide_jax.files import replacing_dir
+
+CARD = """# {name}
+
+A GLIDE model directory, made by `glide-jax train` (glide_jax {version}).
+
+| | |
+|---|---|
+| trained | {what}, {parameters:,} parameters |
+| data | {source} |
+| steps | {step:,} of batch {batch_size}, {images:,} images seen |
+| started from | {init_from} |
+| loss at the end | {loss} |
+| weights | moving average, decay {ema} |
+
+    {use}
+
+The licence of the data holds for what it taught; say here which that is. The model knows what its
+data showed, reproduces its biases, and has not been tested for any use.
+"""
+
+
+def save(directory: pathlib.Path, model: Model, *, card: str, dtype: str = "float32") -> None:
+    """Writes a model directory that `read` reads; whole or not at all.
+
+    Args:
+        directory: must not exist, or be empty.
+        model: what to write.
+        card: README.md of the directory.
+        dtype: of the stored weights, "float32" or "float16".
+
+    Raises:
+        FileExistsError: something is in the way.
+    """
+    with replacing_dir(directory) as folder:
+        config: dict[str, Any] = {"name": model.name, "tokenizer": model.tokenizer.save(folder)}
+        write = lambda name, params: model_dir.write_weights(
+            folder / f"{name}.safetensors", params, dtype
+        )
+        for name, (part, params) in model.stages.items():
+            config[name] = dataclasses.asdict(part)
+            write(name, params)
+        if model.clip is not None:
+            clip, tokenizer, params = model.clip
+            config["clip"] = {
+                "model": dataclasses.asdict(clip),
+                "tokenizer": tokenizer.save(folder),
+            }
+            write("clip", params)
+        model_dir.write_config(folder, config)
+        (folder / "README.md").write_text(card, encoding="utf-8")
+
+
+def replace(directory: pathlib.Path, model: Model, *, card: str, dtype: str = "float32") -> None:
+    """As `save`, in place of the model directory that may be there.
+
+    Raises:
+        FileExistsError: what is there is not a model directory.
+    """
+    if not (directory / "config.json").exists():
+        save(directory, model, card=card, dtype=dtype)
+        return
+    new = directory.with_name(f".{directory.name}.new")
+    old = directory.with_name(f".{directory.name}.old")
+    for path in (new, old):
+        shutil.rmtree(path, ignore_errors=True)
+    save(new, model, card=card, dtype=dtype)
+    directory.rename(old)
+    new.rename(directory)
+    with contextlib.suppress(OSError):
+        shutil.rmtree(old)
+
+
+def pack(parts: Sequence[pathlib.Path], out: pathlib.Path, *, name: str) -> Model:
+    """Writes one model directory of several: a base, perhaps an upsampler and a CLIP.
+
+    Args:
+        parts: model directories, or parts of models as training writes them; where two have a
+            stage, the later one's is taken.
+        out: must not exist, or be empty.
+        name: of the new model.
+
+    Raises:
+        InputError: there is no base among them, or two have different tokenizers.
+    """
+    stages: dict[str, Any] = {}
+    clip, tokenizer, cards, first = None, None, [], None
+    for path in parts:
+        model = read(path, whole=False)
+        if model.stages:
+            if tokenizer is not None and _ids(model) != _ids(tokenizer):
+                raise InputError(
+                    f"{str(path)!r} and {str(first)!r} have different tokenizers, so they do not "
+                    "go into one model; train them with the same."
+                )
+            tokenizer, first = tokenizer or model, first or path
+        stages |= model.stages
+        clip = model.clip or clip
+        text = (path / "README.md").read_text("utf-8") if (path / "README.md").exists() else ""
+        cards.append(text or f"# {model.name}\n")
+    if tokenizer is None or "base" not in stages:
+        raise InputError(f"there is no base among {', '.join(map(str, parts))}; a model needs one.")
+    packed = Model(name, tokenizer.tokenizer, stages, clip)
+    card = f"# {name}\n\nMade of:\n\n" + "\n".join(c.replace("# ", "## ", 1) for c in cards)
+    try:
+        save(out, packed, card=card)
+    except FileExistsError as error:
+        raise InputError(str(error)) from None
+    return packed
+
+
+def _ids(model: Model) -> tuple[Any, ...]:
+    """What tells tokenizers apart: kind, size, and the ids of a sentence that has everything."""
+    tokenizer = model.tokenizer
+    sentence = "The quick brown fox jumps over 12 lazy dogs on a large white background; \u00e9."
+    return tokenizer.kind, tokenizer.vocab_size, tuple(tokenizer.encode(sentence))

@@ -1,0 +1,81 @@
+"""The model that a run starts from: found, compared with the run's config, widened."""
+
+import dataclasses
+import pathlib
+from typing import Any
+
+from ml_collections import ConfigDict
+
+from glide_jax.build import models
+from glide_jax.build.run_config import flat
+from glide_jax.checkpoints import model_dir
+from glide_jax.data import masks
+from glide_jax.errors import InputError
+from glide_jax.models import zoo
+from glide_jax.training import clip_objective
+from glide_jax.training.inpaint import widen_stem
+from glide_jax.types import Params
+
+# All kinds of `data.masks` but the one that erases everything, which has a share of its own.
+INPAINTING = tuple(kind for kind in masks.KINDS if kind != "everything")
+_FREE = ("inpaint", "dropout")  # of the network, may be otherwise in the run
+
+
+def adopt(config: ConfigDict, directory: pathlib.Path, stage: str) -> ConfigDict:
+    """A config whose network, diffusion and sampling are a model directory's, to go on from it.
+
+    Raises:
+        InputError: the directory is no model or has no such stage.
+    """
+    found = model_dir.read_config(directory)
+    if not isinstance(found.get(stage), dict):
+        raise InputError(f"{str(directory)!r} has no {stage}; it has {', '.join(found)}.")
+    part = models.fields(models.StageConfig, found[stage], f"{directory / 'config.json'}: {stage}")
+    with config.unlocked():
+        config.model = dataclasses.asdict(part.model)
+        config.diffusion.update(noise_schedule=part.noise_schedule, prediction=part.prediction)
+        config.sampling = dataclasses.asdict(part.sampling)
+        config.train.init_from = str(directory)
+        config.name = f"{found.get('name', directory.name)}-finetuned"
+        if part.model.upsampler:
+            small = found.get("base", {}).get("model", {}).get("image_size")
+            config.data.low_res = small or part.model.image_size // 4
+        if part.model.inpaint:
+            config.data.update(masks=INPAINTING, whole_mask_fraction=0.1)
+    return config
+
+
+def parameters(config: ConfigDict, part: Any, whole: models.Model, params_like: Any) -> Params:
+    """The parameters of the model that the run starts from, widened for inpainting if need be.
+
+    Raises:
+        InputError: the model is another than the config's.
+    """
+    where = f"train.init_from {config.train.init_from!r}"
+    if isinstance(part, zoo.ClipConfig):
+        if whole.clip is None:
+            raise InputError(f"{where} has no CLIP to start from.")
+        check_same(where, dataclasses.asdict(whole.clip[0]), dataclasses.asdict(part), "model.",
+                    ("logit_scale",))  # fmt: skip
+        return clip_objective.with_logit_scale(whole.clip[2], whole.clip[0].logit_scale)
+    name = "upsample" if part.model.upsampler else "base"
+    if name not in whole.stages:
+        raise InputError(f"{where} has no {name} to start from.")
+    have, params = whole.stages[name]
+    check_same(where, dataclasses.asdict(have.model), dataclasses.asdict(part.model), "model.",
+                _FREE)  # fmt: skip
+    diffusion = lambda p: dict(noise_schedule=p.noise_schedule, prediction=p.prediction)
+    check_same(where, diffusion(have), diffusion(part), "diffusion.", ())
+    if have.model.inpaint and not part.model.inpaint:
+        raise InputError(f"{where} is an inpainting model; so must the config's be.")
+    return params if have.model.inpaint == part.model.inpaint else widen_stem(params, params_like)
+
+
+def check_same(where: str, have: dict, want: dict, prefix: str, free: tuple[str, ...]) -> None:
+    have, want = flat(have, prefix), flat(want, prefix)
+    for name in want:
+        if have[name] != want[name] and name.removeprefix(prefix) not in free:
+            raise InputError(
+                f"{where} has {name} = {have[name]!r}, and the config {want[name]!r}; they must be "
+                "equal."
+            )

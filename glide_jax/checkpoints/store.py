@@ -1,0 +1,221 @@
+"""Checkpoints of a run: the train state and what goes with it. The only file that knows Orbax."""
+
+import contextlib
+import errno
+import json
+import math
+import os
+import pathlib
+import shutil
+from collections.abc import Callable, Iterator
+from typing import Any, TypeVar
+
+import jax
+import jax.numpy as jnp
+import orbax.checkpoint as ocp
+from absl import logging
+from jax.tree_util import keystr
+
+from glide_jax.errors import InputError
+
+T = TypeVar("T")
+_MARKERS = ("_CHECKPOINT_METADATA", "commit_success.txt")  # written last, where they are written
+_UNFINISHED = ".orbax-checkpoint-tmp"
+_DISK = (errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EACCES, errno.EFBIG, errno.EIO)
+
+
+class Store:
+    """A run's checkpoints in one directory: the last few and the best.
+
+    Saving copies the state to the host and returns; files are written in the background and
+    renamed when complete. Each checkpoint carries a sum of the state's bits, so that what comes
+    back is known to be what was saved, whatever happened to the files or to the donated arrays.
+
+    Args:
+        directory: made if missing.
+        keep: how many of the newest stay; the one with the least metric stays besides.
+        note: told, in a sentence, of each checkpoint that is passed over.
+
+    Raises:
+        OSError: the directory cannot be made or written to.
+    """
+
+    def __init__(
+        self, directory: pathlib.Path, *, keep: int = 2, note: Callable[[str], None] | None = None
+    ):
+        self.directory = directory.absolute()
+        self._note = note or (lambda text: None)
+        with self._writing():
+            self.directory.mkdir(parents=True, exist_ok=True)
+        for path in sorted(self.directory.glob(f"*{_UNFINISHED}*")):
+            step = path.name.removesuffix(path.name[path.name.index(_UNFINISHED) :])
+            self._note(f"checkpoint {step} was not finished and is left out.")
+            shutil.rmtree(path, ignore_errors=True)
+        self._keep = keep
+        logging.set_verbosity(logging.FATAL)  # Orbax tells of what we tell of, in pages
+        with self._writing():
+            self._manager = ocp.CheckpointManager(
+                self.directory, options=ocp.CheckpointManagerOptions(save_interval_steps=1)
+            )
+        self._metrics = {step: self._metric(step) for step in self.steps}
+
+    @property
+    def steps(self) -> list[int]:
+        """Steps of the checkpoints that are there."""
+        return sorted(self._manager.all_steps())
+
+    def save(self, step: int, state: Any, meta: dict[str, Any], metric: float = math.inf) -> None:
+        """Starts a checkpoint of `step`; waits for the one before it, if it is still written.
+
+        Args:
+            step: once only.
+            state: a tree of arrays; may be donated as soon as this returns.
+            meta: JSON-able.
+            metric: the checkpoint with the least one is kept; NaN is never the least.
+
+        Raises:
+            OSError: this checkpoint, or the one before, could not be written.
+        """
+        meta = meta | {
+            "step": step,
+            "metric": metric if math.isfinite(metric) else None,
+            "tree": _layout(state),
+            "checksum": _checksum(state),
+        }
+        self.wait()
+        args = ocp.args.Composite(
+            state=ocp.args.StandardSave(state), meta=ocp.args.JsonSave(meta)
+        )  # fmt: skip
+        with self._writing():
+            self._manager.save(step, args=args, force=True)
+        self._metrics[step] = metric if math.isfinite(metric) else math.inf
+
+    def wait(self) -> None:
+        """Returns when all is written.
+
+        Raises:
+            OSError: it could not be.
+        """
+        with self._writing():
+            self._manager.wait_until_finished()
+            self._manager.check_for_errors()
+            done = self.steps
+            best = min(done, key=lambda step: (self._metrics[step], -step), default=None)
+            for step in set(done[: -self._keep]) - {best}:
+                self._manager.delete(step)
+
+    def restore(self, like: T) -> tuple[T, dict[str, Any]] | None:
+        """The newest checkpoint that is whole, and its meta; None if there is no checkpoint.
+
+        Ones that are not are told of, and moved aside so that their steps can be saved again.
+
+        Args:
+            like: the state's tree of ShapeDtypeStructs with the shardings to restore onto.
+
+        Raises:
+            InputError: none of the checkpoints is whole, or one is of another model.
+        """
+        steps = self.steps[::-1]
+        marks = {name for step in steps for name in _MARKERS if (self._path(step) / name).exists()}
+        for step in steps:
+            try:
+                if missing := [m for m in marks if not (self._path(step) / m).exists()]:
+                    raise ValueError(f"it has no {missing[0]}")
+                meta = self._read(step, meta=ocp.args.JsonRestore()).meta
+                self._check_layout(step, meta, _layout(like))
+                state = self._read(step, state=ocp.args.StandardRestore(like)).state
+                if _checksum(state) != meta["checksum"]:
+                    raise ValueError("its numbers are not those that were saved")
+                return state, meta
+            except (InputError, PermissionError):
+                raise
+            except Exception as error:  # what a broken file leads Orbax to is anything
+                if "RESOURCE_EXHAUSTED" in str(error):
+                    raise
+                self._set_aside(step, error)
+        if steps:
+            raise InputError(
+                f"no checkpoint in {str(self.directory)!r} can be read (tried steps "
+                f"{', '.join(map(str, steps))}); start in another workdir."
+            )
+        return None
+
+    def close(self) -> None:
+        """Waits, and ends the threads."""
+        try:
+            self.wait()
+        finally:
+            with self._writing():
+                self._manager.close()
+
+    def __enter__(self) -> "Store":
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+    def _path(self, step: int) -> pathlib.Path:
+        return self.directory / str(step)
+
+    def _metric(self, step: int) -> float:
+        try:  # a damaged one is told of when it is restored
+            value = json.loads((self._path(step) / "meta" / "metadata").read_text())["metric"]
+            return math.inf if value is None else float(value)
+        except (OSError, ValueError, KeyError, TypeError):
+            return math.inf
+
+    def _read(self, step: int, **items: Any) -> Any:
+        return self._manager.restore(step, args=ocp.args.Composite(**items))
+
+    def _check_layout(self, step: int, meta: dict[str, Any], want: dict[str, str]) -> None:
+        have = meta["tree"]
+        for path in [*want, *(path for path in have if path not in want)]:
+            if have.get(path) != want.get(path):
+                raise InputError(
+                    f"checkpoint {step} in {str(self.directory)!r} is another model's: {path!r} is "
+                    f"{have.get(path, 'missing')} there and {want.get(path, 'missing')} here; "
+                    f"config {meta.get('config', {}).get('name')!r} made it."
+                )
+
+    def _set_aside(self, step: int, error: Exception) -> None:
+        reason = (str(error).strip() or type(error).__name__).split("\n")[0][:100].rstrip(".: ")
+        aside = self.directory / f"{step}.damaged"
+        self._note(f"checkpoint {step} is damaged ({reason}) and is left out, as {aside.name}.")
+        shutil.rmtree(aside, ignore_errors=True)
+        self._path(step).rename(aside)
+        self._metrics.pop(step)
+        self._manager.reload()
+
+    @contextlib.contextmanager
+    def _writing(self) -> Iterator[None]:
+        """Turns the disk's faults, which reach us as anything, into OSErrors with our path."""
+        try:
+            yield
+        except Exception as error:
+            for number in _DISK:
+                if getattr(error, "errno", None) == number or os.strerror(number) in str(error):
+                    raise OSError(
+                        number, os.strerror(number), str(self.directory)
+                    ) from error  # fmt: skip
+            raise
+
+
+def _layout(tree: Any) -> dict[str, str]:
+    """What a state consists of, as text that JSON keeps: {path: "float32 (3, 4)"}."""
+    leaves = jax.tree_util.tree_leaves_with_path(tree)
+    name = lambda path: keystr(path, simple=True, separator="/")
+    return {name(path): f"{leaf.dtype} {tuple(leaf.shape)}" for path, leaf in leaves}
+
+
+def _checksum(tree: Any) -> int:
+    """A sum of all bits as integers modulo 2^32: the same on every mesh, in any order."""
+    sums = jax.device_get([_bits(leaf) for leaf in jax.tree.leaves(tree)])
+    return sum((2 * n + 1) * int(part) for n, part in enumerate(sums)) % 2**32
+
+
+@jax.jit
+def _bits(leaf: jax.Array) -> jax.Array:
+    if jnp.issubdtype(leaf.dtype, jnp.floating):
+        unsigned = {2: jnp.uint16, 4: jnp.uint32}[leaf.dtype.itemsize]
+        leaf = jax.lax.bitcast_convert_type(leaf, unsigned)
+    return leaf.astype(jnp.uint32).sum(dtype=jnp.uint32)

@@ -1,0 +1,202 @@
+"""`glide-jax data`: build captioned sets, and look at them or at pictures of one's own."""
+
+import contextlib
+import pathlib
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import click
+
+from glide_jax import checks
+from glide_jax.cli import common
+from glide_jax.errors import InputError
+
+data_dir_option = click.option(
+    "--data-dir", type=click.Path(path_type=pathlib.Path),
+    help="Where built sets are kept; by default the folder data in the cache.",
+)  # fmt: skip
+
+
+@click.group("data", context_settings={"help_option_names": ["-h", "--help"]})
+def command() -> None:
+    """Build captioned sets and look at them."""
+
+
+@command.command("build")
+@click.argument("name")
+@data_dir_option
+@click.option("--size", help="Pictures in the train split (shapes only).")
+@click.option("--no-people", is_flag=True, help="Leave faces and people out (emoji only).")
+@click.option("--path", default="", help="COCO's own folder (coco only).")
+@click.option("--download", is_flag=True, help="Fetch what is missing in --path: 20 GB.")
+def build(
+    name: str,
+    data_dir: pathlib.Path | None,
+    size: str | None,
+    no_people: bool,
+    path: str,
+    download: bool,
+) -> None:
+    """Build the set NAME, such as emoji_64, unless it is there; says where it lies."""
+    from glide_jax.data.sources import builders, built
+
+    if no_people:
+        if name not in ("emoji_64", "emoji_256"):
+            raise InputError(f"--no-people is for emoji_64 and emoji_256, not for {name!r}.")
+        name = name.replace("emoji", "emoji_no_people")
+    count = 0 if size is None else checks.whole("size", size, 1, 100_000_000)
+    if download:
+        if not name.startswith("coco_") or not path:
+            raise InputError("--download fetches COCO into the folder that --path gives.")
+        _download_coco(path)
+    options = builders.Options(size=count, path=path)
+    with _bars("pictures") as progress:
+        folder = builders.build(name, data_dir or default_data_dir(), options, progress)
+    _say_set(name, folder, built)
+    common.result(folder)
+
+
+@command.command("pack")
+@click.argument("name")
+@click.argument("out", type=click.Path(path_type=pathlib.Path))
+@data_dir_option
+def pack(name: str, out: pathlib.Path, data_dir: pathlib.Path | None) -> None:
+    """Write the built set NAME into the folder OUT as small Parquet files, to take elsewhere.
+
+    There, --config.data.source=parquet --config.data.path=OUT/train.parquet reads them.
+    """
+    from glide_jax.data.sources import catalogue, packing
+
+    common.check_out(out)
+    folder, _ = catalogue.find(name, data_dir or default_data_dir())
+    if folder is None:
+        raise InputError(f"{name!r} is not a built set; give one such as emoji_256.")
+    with _bars("pictures") as progress:
+        paths = packing.pack(folder, out, progress)
+    for path in paths:
+        common.result(path)
+
+
+@command.command("look")
+@click.argument("what")
+@data_dir_option
+@click.option("--split", default="train", show_default=True, help="Of a built set.")
+@click.option("--n", default="64", show_default=True, help="Pictures on the contact sheet.")
+@click.option("--records", default="2000", show_default=True, help="How many are looked at.")
+@common.out_option
+def look(
+    what: str, data_dir: pathlib.Path | None, split: str, n: str, records: str, out: pathlib.Path
+) -> None:
+    """Look at WHAT: a set such as emoji_64, or a folder, tar or parquet file with captions.
+
+    Writes a contact sheet and a histogram of caption lengths into --out, and says how many
+    records are usable, how large, and why the others are not.
+    """
+    from glide_jax.data import survey
+    from glide_jax.data.sources import built, catalogue
+
+    keep = checks.whole("n", n, 1, 400)
+    most = checks.whole("records", records, 1, 10_000_000)
+    common.check_out(out)
+    folder, source = catalogue.find(what, data_dir or default_data_dir(), split)
+    if folder is not None:
+        _say_set(what, folder, built)
+        common.say(f"looking at the split {split}")
+    with _bars("records") as progress:
+        found = survey.survey(
+            source, most=most, keep=keep, progress=lambda done, all_: progress("look", done, all_)
+        )
+    _say_survey(found, len(source), survey.histogram)
+    stem = common.slug(pathlib.Path(what).name or what)
+    if found.examples:
+        _write_sheet(out / f"{stem}-sheet.png", found.examples, what)
+        _write_histogram(out / f"{stem}-words.png", found.words, what)
+
+
+def default_data_dir() -> pathlib.Path:
+    """Where sets are built unless a person says otherwise."""
+    return common.cache_folder() / "data"
+
+
+def _download_coco(path: str) -> None:
+    from glide_jax.checkpoints import download, progress
+    from glide_jax.data.sources import coco
+
+    def fetch(url: str, to: pathlib.Path, **sums: Any) -> pathlib.Path:
+        with progress.progress_bar(to.name) as report:
+            return download.fetch(url, to, progress=report, **sums)
+
+    coco.download(path, fetch)
+
+
+def _say_set(name: str, folder: pathlib.Path, built: Any) -> None:
+    for split, count in built.split_lengths(folder).items():
+        common.say(f"{name}: {count:,} pictures in {split}")
+    notes = built.notes(folder)
+    left_out = ", ".join(f"{count:,} {why}" for why, count in notes.get("rejected", {}).items())
+    common.say(f"left out at building: {left_out or 'none'}")
+    if notes.get("attribution"):
+        common.say(notes["attribution"])
+
+
+def _say_survey(found: Any, records: int, histogram: Callable) -> None:
+    common.say(f"{found.usable:,} of {found.records:,} records looked at are usable ({records:,})")
+    for reason, count in found.rejected.most_common():
+        common.say(f"  {count:,} rejected: {reason}, such as {found.first_rejected[reason]}")
+    for (height, width), count in found.sizes.most_common(3):
+        common.say(f"  {count:,} are {width} x {height} pixels")
+    if found.words:
+        each = len(found.words) / found.usable
+        common.say(f"{len(found.words):,} captions, {each:.1f} a picture; words in a caption:")
+        common.say(histogram(found.words))
+
+
+def _write_sheet(path: pathlib.Path, examples: list, what: str) -> None:
+    from PIL import Image, ImageOps
+
+    from glide_jax import images
+
+    pictures, captions = [], []
+    for k, example in enumerate(examples):
+        picture = Image.fromarray(example.image)
+        side = max(picture.size)
+        pictures.append(ImageOps.pad(picture, (side, side), color="white"))
+        captions.append(example.captions[k % len(example.captions)])  # a different one each time
+    images.write_png(path, images.contact_sheet(pictures, captions), {"contact_sheet_of": what})
+    common.result(path)
+
+
+def _write_histogram(path: pathlib.Path, words: list[int], what: str) -> None:
+    from glide_jax import files
+
+    try:
+        from matplotlib.figure import Figure
+    except ImportError:
+        common.say("no histogram as a picture: pip install 'glide-jax[plot]' for that.")
+        return
+    figure = Figure(figsize=(6, 3), layout="constrained")
+    axes = figure.subplots()
+    axes.hist(words, bins=range(min(words), max(words) + 2), align="left")
+    axes.set(xlabel="words in a caption", ylabel="captions", title=what)
+    with files.replacing(path) as temporary:
+        figure.savefig(temporary, format="png", dpi=150)
+    common.result(path)
+
+
+@contextlib.contextmanager
+def _bars(unit: str) -> Iterator[Callable[[str, int, int], None]]:
+    """One bar a split or task."""
+    from tqdm import tqdm
+
+    bars: dict[str, Any] = {}
+
+    def report(stage: str, done: int, total: int) -> None:
+        if stage not in bars:
+            bars[stage] = tqdm(total=total, desc=f"{stage:17}", unit=f" {unit}")
+        bars[stage].update(done - bars[stage].n)
+
+    try:
+        yield report
+    finally:
+        for bar in bars.values():
+            bar.close()

@@ -1,0 +1,52 @@
+"""`glide-jax finetune`: a model directory, trained further on pictures of your own."""
+
+import pathlib
+
+import click
+
+from glide_jax import checks
+from glide_jax.cli import common, train_
+
+
+@click.command(
+    "finetune", context_settings={"ignore_unknown_options": True, "allow_extra_args": True}
+)
+@click.argument("model")
+@click.option("--data", required=True, help="A folder of pictures and captions, or a set's name.")
+@click.option(
+    "--workdir", required=True, type=click.Path(path_type=pathlib.Path),
+    help="Of this run alone; what is in it is resumed.",
+)  # fmt: skip
+@click.option("--stage", default="base", show_default=True, help="base or upsample.")
+@click.option("--steps", help="1000 by default.")
+@click.option("--lr", help="Learning rate, 1e-5 by default.")
+@click.option("--batch-size", help="8 by default.")
+@click.option("--dry-run", is_flag=True, help="Compile, tell memory and arithmetic, and exit.")
+@common.device_option
+@click.pass_context
+def command(
+    ctx: click.Context,
+    model: str,
+    data: str,
+    workdir: pathlib.Path,
+    stage: str,
+    steps: str | None,
+    lr: str | None,
+    batch_size: str | None,
+    dry_run: bool,
+    device: str | None,
+) -> None:
+    """Train MODEL, a directory or a name, further on --data.
+
+    The result is WORKDIR/model, a model directory with MODEL's other stages. Fields of
+    configs/finetune.py can be given too, as --config.train.freeze=^text/.
+    """
+    checks.one_of("--stage", stage, ("base", "upsample"))
+    source = ["data.source=folder", f"data.path={data}"]
+    if not pathlib.Path(data).exists():
+        source = [f"data.source={data}"]
+    given = {"train.num_steps": steps, "optim.lr": lr, "train.batch_size": batch_size}
+    changes = [f"{name}={value}" for name, value in given.items() if value is not None]
+    changes = [*source, *changes, *train_.overrides(ctx.args)]
+    train_.start(f"finetune:{stage}", changes, workdir, dry_run=dry_run, device=device,
+                 model=(model, stage))  # fmt: skip

@@ -1,0 +1,70 @@
+"""`glide-jax train`: a run of a config in a working directory."""
+
+import pathlib
+
+import click
+
+from glide_jax.cli import common
+
+
+@click.command("train", context_settings={"ignore_unknown_options": True, "allow_extra_args": True})
+@click.option("--config", required=True, help="A file such as configs/shapes_64.py, or its name; "
+              ":smoke after it is the same in seconds.")  # fmt: skip
+@click.option(
+    "--workdir", required=True, type=click.Path(path_type=pathlib.Path),
+    help="Of this run alone; what is in it is resumed.",
+)  # fmt: skip
+@click.option("--dry-run", is_flag=True, help="Compile, tell memory and arithmetic, and exit.")
+@common.device_option
+@click.pass_context
+def command(
+    ctx: click.Context, config: str, workdir: pathlib.Path, dry_run: bool, device: str | None
+) -> None:
+    """Train a model: `glide-jax train --config configs/shapes_64.py --workdir runs/shapes`.
+
+    Any field of the config can be given, as --config.optim.lr=3e-4. A run that was stopped goes on
+    where it was; the sheets of samples are in WORKDIR/samples, the model in WORKDIR/model.
+    """
+    start(config, overrides(ctx.args), workdir, dry_run=dry_run, device=device)
+
+
+def overrides(words: list[str]) -> list[str]:
+    """--config.a.b=value and --config.a.b value, as "a.b=value"."""
+    found, rest = [], list(words)
+    while rest:
+        word = rest.pop(0)
+        if not word.startswith("--config."):
+            kind = "option" if word.startswith("-") else "argument"
+            raise click.UsageError(
+                f"there is no {kind} {word!r}; fields are given as --config.section.field=value."
+            )
+        if "=" not in word:
+            if not rest:
+                raise click.UsageError(f"{word} has no value; write {word}=value.")
+            word = f"{word}={rest.pop(0)}"
+        found.append(word.removeprefix("--config."))
+    return found
+
+
+def start(
+    config: str,
+    changes: list[str],
+    workdir: pathlib.Path,
+    *,
+    dry_run: bool = False,
+    device: str | None = None,
+    model: tuple[str, str] | None = None,
+) -> None:
+    """Reads the config and trains; `model` is a directory or name and the stage to go on from."""
+    common.check_out(workdir, "--workdir")
+    description = common.choose_device(device)
+    from glide_jax import build, compiling
+
+    folder = common.cache_folder() / "models"
+    read = build.read_config(config)
+    if model is not None:
+        read = build.adopt(read, build.find(model[0], folder), model[1])
+    build.change(read, changes)
+    common.say(f"device: {description}")
+    compiling.enable_cache(common.cache_folder() / "xla")
+    build.train(read, workdir, say=common.say, dry_run=dry_run, models_folder=folder)

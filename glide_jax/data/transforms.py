@@ -1,0 +1,155 @@
+"""From a picture of any size to what a model trains on: crop, resize, flip, degrade.
+
+Everything takes 8-bit pixels and gives 8-bit pixels, and draws from the generator it is given, so
+a picture is the same on any machine; `to_float` comes last, for whole batches.
+"""
+
+import math
+from collections.abc import Sequence
+
+import numpy as np
+from numpy.typing import NDArray
+from PIL import Image
+
+from glide_jax.data.example import Rejected
+
+CROPS = ("center", "random")
+CAPTION_CHOICES = ("random", "first")
+
+# A picture enlarged more than this teaches the model blur.
+_MOST_ENLARGED = 3
+
+
+def to_float(pixels: NDArray[np.uint8]) -> NDArray[np.float32]:
+    """0 ... 255 to float32 in [-1, 1]."""
+    return pixels.astype(np.float32) / np.float32(127.5) - np.float32(1.0)
+
+
+def quantize(x: NDArray[np.floating]) -> NDArray[np.uint8]:
+    """[-1, 1] to the nearest of 0 ... 255, half to even and clamped: the upsampler's 8-bit grid."""
+    return np.clip(np.round((x + 1.0) * 127.5), 0, 255).astype(np.uint8)
+
+
+def center_crop(image: NDArray[np.uint8], size: int) -> NDArray[np.uint8]:
+    """The largest square in the middle, at `size` x `size`: ADM's `center_crop_arr`.
+
+    Raises:
+        Rejected: "too small".
+    """
+    _check_size(image, size)
+    scaled = _scale_to(image, size)
+    top, left = (scaled.shape[0] - size) // 2, (scaled.shape[1] - size) // 2
+    return scaled[top : top + size, left : left + size]
+
+
+def random_crop(
+    image: NDArray[np.uint8],
+    size: int,
+    rng: np.random.Generator,
+    *,
+    min_fraction: float = 0.8,
+    max_fraction: float = 1.0,
+) -> NDArray[np.uint8]:
+    """A square somewhere, its side a fraction of the shorter side: ADM's `random_crop_arr`.
+
+    Raises:
+        Rejected: "too small".
+    """
+    _check_size(image, size)
+    shortest, longest = math.ceil(size / max_fraction), math.ceil(size / min_fraction)
+    scaled = _scale_to(image, int(rng.integers(shortest, longest + 1)))
+    top = int(rng.integers(scaled.shape[0] - size + 1))
+    left = int(rng.integers(scaled.shape[1] - size + 1))
+    return scaled[top : top + size, left : left + size]
+
+
+def flip(
+    image: NDArray[np.uint8], probability: float, rng: np.random.Generator
+) -> NDArray[np.uint8]:
+    """The mirror image, sometimes. Captions say "left", and pictures hold words: 0 is usual."""
+    return image[:, ::-1] if rng.random() < probability else image
+
+
+def choose(captions: Sequence[str], choice: str, rng: np.random.Generator) -> str:
+    """One of the captions: "random", or the "first"."""
+    return captions[int(rng.integers(len(captions)))] if choice == "random" else captions[0]
+
+
+def area_resize(image: NDArray[np.uint8], size: int) -> NDArray[np.uint8]:
+    """A square picture at `size` x `size`, each pixel the mean of what it covers."""
+    if image.shape[0] == size:
+        return image
+    return np.asarray(Image.fromarray(image).resize((size, size), Image.Resampling.BOX))
+
+
+def low_res(
+    image: NDArray[np.uint8],
+    side: int,
+    rng: np.random.Generator,
+    *,
+    blur: float = 0.0,
+    noise: float = 0.0,
+) -> NDArray[np.uint8]:
+    """What an upsampler is given for a square picture: its area means, on the 8-bit grid.
+
+    The base model's pictures are not quite like shrunk photographs. To train for that, a Gaussian
+    blur and Gaussian noise may be added, their sigmas drawn uniformly from 0 to the given ones
+    (conditioning augmentation: Ho et al., 2021, section 4).
+
+    Args:
+        image: its side is a multiple of `side`.
+        side: of the result.
+        rng: drawn from only for what is asked for.
+        blur: largest sigma, in pixels of the result.
+        noise: largest sigma, on the scale where pixels are in [-1, 1].
+    """
+    factor = image.shape[0] // side
+    blocks = image.reshape(side, factor, side, factor, 3)
+    x = blocks.mean(axis=(1, 3), dtype=np.float32) / np.float32(127.5) - np.float32(1.0)
+    if blur > 0:
+        x = gaussian_blur(x, blur * rng.random())
+    if noise > 0:
+        x = x + noise * rng.random() * rng.standard_normal(x.shape, np.float32)
+    return quantize(x)
+
+
+def gaussian_blur(x: NDArray[np.float32], sigma: float) -> NDArray[np.float32]:
+    """Blurs (h, w, c) with a Gaussian of `sigma` pixels cut at three of them; edges reflect."""
+    reach = min(math.ceil(3 * sigma), min(x.shape[:2]) - 1)
+    if reach < 1 or sigma < 1e-3:
+        return x
+    weights = np.exp(-0.5 * (np.arange(-reach, reach + 1) / sigma) ** 2)
+    weights = (weights / weights.sum()).astype(np.float32)
+    for axis in (0, 1):
+        length = x.shape[axis]
+        pad = [(reach, reach) if a == axis else (0, 0) for a in range(3)]
+        padded = np.pad(x, pad, mode="reflect")
+        shifts = (np.take(padded, range(k, k + length), axis) for k in range(len(weights)))
+        x = sum((w * s for w, s in zip(weights, shifts, strict=True)), np.zeros_like(x))
+    return x
+
+
+def _check_size(image: NDArray[np.uint8], size: int) -> None:
+    height, width = image.shape[:2]
+    if min(height, width) * _MOST_ENLARGED < size:
+        raise Rejected("too small", f"{width} x {height} pixels for {size}")
+
+
+def _scale_to(image: NDArray[np.uint8], shortest: int) -> NDArray[np.uint8]:
+    """Scales the shorter side to `shortest`: halvings by box, then bicubic, as ADM does.
+
+    Bicubic alone would alias far reductions in libraries without antialiasing; Pillow has it, but
+    the order is kept, since what a model learns includes how its pictures were shrunk.
+    """
+    height, width = image.shape[:2]
+    if min(height, width) == shortest:
+        return image
+    picture = Image.fromarray(image)
+    while min(picture.size) >= 2 * shortest:
+        half = (picture.width // 2, picture.height // 2)
+        picture = picture.resize(half, Image.Resampling.BOX)
+    scale = shortest / min(picture.size)
+    exact = (round(picture.width * scale), round(picture.height * scale))
+    if exact != picture.size:
+        picture = picture.resize(exact, Image.Resampling.BICUBIC)
+    return np.asarray(picture)

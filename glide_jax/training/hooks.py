@@ -1,0 +1,215 @@
+"""What happens now and then in a run: numbers are averaged and written, signals are heard."""
+
+import contextlib
+import math
+import signal
+import time
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from typing import Any, Protocol
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from glide_jax.errors import InputError
+from glide_jax.training import metrics as averages
+from glide_jax.training.loop import Hook, Metrics
+from glide_jax.training.step import TrainState
+
+Line = dict[str, Any]
+# Of a line of the log: differ from run to run, all else is the same for the same config.
+SPEEDS = ("images_per_s", "tflops", "mfu", "eta_s")
+
+
+class Writer(Protocol):
+    """Takes lines and pictures; see `writers`."""
+
+    def write(self, line: Mapping[str, Any]) -> None: ...
+    def picture(self, step: int, pixels: np.ndarray) -> None: ...
+    def close(self) -> None: ...
+
+
+def every(n: int, action: Callable[[int, TrainState], None], last: int) -> Hook:
+    """Calls `action` at each n-th step and at the step `last`; never if n is 0."""
+
+    def hook(step: int, state: TrainState, metrics: Metrics) -> None:
+        if n and (step % n == 0 or step == last):
+            action(step, state)
+
+    return hook
+
+
+class Log:
+    """Gathers each step's metrics on the device, and writes their means at each n-th step.
+
+    `window` is what was gathered since the last line. A checkpoint holds it, so that a resumed
+    run writes the lines that it would have written anyway.
+
+    Args:
+        n: steps a line.
+        last: step of the run's end, which has a line too.
+        writers: get each line.
+        tell: gets each line as text.
+        lr: the learning rate of an update.
+        images: of a step.
+        flops: of a step.
+        peak_flops: of all devices together in a second, if it is known.
+        most_nonfinite: steps in a row that may be skipped.
+        skipped: steps skipped so far, in all and in a row.
+    """
+
+    def __init__(
+        self,
+        n: int,
+        last: int,
+        writers: Sequence[Writer],
+        *,
+        tell: Callable[[str], None],
+        lr: Callable[[int], Any],
+        images: int,
+        flops: float = 0.0,
+        peak_flops: float | None = None,
+        most_nonfinite: int = 10,
+        skipped: tuple[int, int] = (0, 0),
+    ):
+        self.n, self.last, self.writers, self.tell, self.lr = n, last, writers, tell, lr
+        self.images, self.flops, self.peak_flops = images, flops, peak_flops
+        self.most_nonfinite, (self._skipped, self._in_a_row) = most_nonfinite, skipped
+        self.window: list[Any] = []
+        self.loss = math.inf  # of the last line
+        self._clock: float | None = None  # when the steps that are being timed began
+        self._steps = 0
+        self._began, self._first = time.monotonic(), 0
+
+    def __call__(self, step: int, state: TrainState, metrics: Metrics) -> None:
+        """A hook."""
+        self.window.append(metrics)
+        if self._clock is None:  # the first step has been compiled by now, and is just starting
+            self._clock = self._began = time.monotonic()
+            self._first = step - 1
+        self._steps += 1
+        if step % self.n == 0 or step == self.last:
+            self._write(step)
+
+    def gathered(self) -> list[dict[str, float]]:
+        """The window as numbers, which JSON keeps exactly."""
+        self.window = [
+            {name: float(value) for name, value in metrics.items()}
+            for metrics in jax.device_get(self.window)
+        ]
+        return self.window
+
+    @contextlib.contextmanager
+    def paused(self, state: TrainState) -> Iterator[None]:
+        """Leaves out of the speed what happens inside; waits for the steps under way before."""
+        jax.block_until_ready(state.step)
+        began = time.monotonic()
+        try:
+            yield
+        finally:
+            if self._clock is not None:
+                self._clock += time.monotonic() - began
+
+    def _write(self, step: int) -> None:
+        window = self.gathered()
+        names = {name: None for metrics in window for name in metrics}
+        stacked = {
+            name: jnp.array([m.get(name, 0.0) for m in window], jnp.float32) for name in names
+        }
+        means = {name: float(value) for name, value in averages.average(stacked).items()}
+        for skipped in map(int, stacked["nonfinite"].tolist()):
+            self._skipped += skipped
+            self._in_a_row = self._in_a_row + 1 if skipped else 0
+        # A mean of no step at all is no number.
+        self.loss = math.inf if stacked["nonfinite"].all() else means["loss"]
+        line: Line = {"step": step, **{k: v for k, v in means.items() if k != "nonfinite"}}
+        if math.isinf(self.loss):
+            line["loss"] = None
+        line["lr"] = float(self.lr(step - 1 - self._skipped))
+        line["skipped"] = self._skipped
+        line |= self._speed(step)
+        for writer in self.writers:
+            writer.write(line)
+        self.tell(describe(line, self.last))
+        self.window = []
+        if self._in_a_row >= self.most_nonfinite:
+            raise InputError(
+                f"the loss or gradient was not finite in {self._in_a_row} steps in a row, the last "
+                f"of them {step}; the parameters are those before. A lower optim.lr, "
+                "optim.clip_norm=1 or dtype=float32 may help."
+            )
+
+    def _speed(self, step: int) -> Line:
+        now = time.monotonic()
+        seconds = max(now - (self._clock or now), 1e-9)
+        per_second = self._steps / seconds
+        whole = (now - self._began) / max(step - self._first, 1)  # with samples and checkpoints
+        line: Line = {
+            "images_per_s": per_second * self.images,
+            "tflops": per_second * self.flops / 1e12,
+            "mfu": per_second * self.flops / self.peak_flops if self.peak_flops else None,
+            "eta_s": whole * (self.last - step),
+        }
+        self._clock, self._steps = now, 0
+        return line
+
+
+def describe(line: Mapping[str, Any], last: int) -> str:
+    """A line of the log as the terminal shows it."""
+    number = lambda name, form: format(line[name], form) if line.get(name) is not None else "-"
+    parts = [f"{line['step']}/{last}", f"loss {number('loss', '.4f')}"]
+    for name in ("mse", "accuracy"):
+        if f"{name}_q0" in line:
+            quartiles = " ".join(number(f"{name}_q{k}", ".3f") for k in range(4))
+            parts.append(f"{name} by t {quartiles}")
+    parts += [f"grad {number('grad_norm', '.3g')}", f"lr {number('lr', '.2g')}"]
+    parts.append(f"{number('images_per_s', '.1f')} img/s  {number('tflops', '.3g')} TFLOP/s")
+    if line.get("mfu") is not None:
+        parts.append(f"MFU {number('mfu', '.1%')}")
+    if line.get("skipped"):
+        parts.append(f"{line['skipped']} skipped")
+    return "  ".join([*parts, f"{duration(line['eta_s'])} left"])
+
+
+def duration(seconds: float) -> str:
+    """3 h 20 min, 4 min 10 s, 12 s."""
+    whole = round(seconds)
+    for large, small, size in (("d", "h", 86_400), ("h", "min", 3600), ("min", "s", 60)):
+        if whole >= size:
+            part = {"h": 3600, "min": 60, "s": 1}[small]
+            return f"{whole // size} {large} {whole % size // part} {small}"
+    return f"{whole} s"
+
+
+class Interrupted:
+    """Whether SIGTERM or SIGINT has come; asked by the loop after each step."""
+
+    name: str | None = None
+
+    def __call__(self) -> bool:
+        """True from the first signal on."""
+        return self.name is not None
+
+
+@contextlib.contextmanager
+def interruptible() -> Iterator[Interrupted]:
+    """Turns the first SIGTERM or SIGINT into a wish; the second one acts as it always does."""
+    interrupted = Interrupted()
+    old = {number: signal.getsignal(number) for number in (signal.SIGTERM, signal.SIGINT)}
+
+    def hear(number: int, _: Any) -> None:
+        interrupted.name = signal.Signals(number).name
+        for known, handler in old.items():
+            signal.signal(known, handler)
+
+    try:
+        for number in old:
+            signal.signal(number, hear)
+    except ValueError:  # not the main thread, which no signal reaches anyway
+        yield interrupted
+        return
+    try:
+        yield interrupted
+    finally:
+        for number, handler in old.items():
+            signal.signal(number, handler)

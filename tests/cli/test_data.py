@@ -1,0 +1,130 @@
+"""`glide-jax data` on sets of a few pictures."""
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from glide_jax import images
+from glide_jax.data.sources import emoji
+from tests.data import icons
+
+
+@pytest.fixture
+def data_dir(tmp_path):
+    icons.write(tmp_path)
+    return tmp_path
+
+
+def test_a_set_is_built_and_said_where_with_counts_and_licences(cli, data_dir):
+    done = cli("data", "build", "emoji_64", "--data-dir", data_dir)
+    assert done.code == 0
+    assert done.out.split() == [str(data_dir / "emoji_64/1.0.0")]
+    assert "pictures in train" in done.err
+    assert "left out at building: 1 blank" in done.err
+    assert "Twemoji by Twitter, Inc and other contributors, CC-BY-4.0" in done.err
+
+
+def test_without_people_it_is_a_set_of_its_own(cli, data_dir):
+    done = cli("data", "build", "emoji_64", "--no-people", "--data-dir", data_dir)
+    assert done.out.split() == [str(data_dir / "emoji_no_people_64/1.0.0")]
+
+
+def test_the_default_place_is_in_the_cache(cli, cache):
+    done = cli("data", "build", "shapes_64", "--size", 5)
+    assert done.out.split() == [str(cache / "data/shapes_64/1.0.0")]
+
+
+def test_looking_at_a_built_set_shows_its_pictures_and_says_its_numbers(cli, data_dir, tmp_path):
+    cli("data", "build", "emoji_64", "--data-dir", data_dir)
+    done = cli(
+        "data", "look", "emoji_64", "--data-dir", data_dir, "--out", tmp_path / "o", "--n", 9
+    )
+    assert done.code == 0
+    sheet, words = (tmp_path / "o" / f"emoji-64-{name}.png" for name in ("sheet", "words"))
+    assert done.out.split() == [str(sheet), str(words)]
+    assert images.read(sheet).size == (608, 692)
+    assert images.read(words).size == (900, 450)
+    assert "looking at the split train" in done.err
+    assert "are 64 x 64 pixels" in done.err
+    assert "words in a caption:" in done.err
+
+
+def test_looking_at_a_folder_says_what_is_rejected_and_why(cli, tmp_path):
+    folder = tmp_path / "mine"
+    folder.mkdir()
+    for k in range(3):
+        Image.new("RGB", (30, 20), (k, 99, 0)).save(folder / f"{k}.png")
+        (folder / f"{k}.txt").write_text("a green thing\n")
+    (folder / "bad.png").write_bytes(b"no picture")
+    (folder / "bad.txt").write_text("a lie\n")
+    Image.new("RGB", (5, 5)).save(folder / "mute.png")
+    done = cli("data", "look", folder, "--out", tmp_path / "out")
+    assert done.code == 0
+    assert "3 of 5 records looked at are usable" in done.err
+    assert "1 rejected: corrupt image, such as corrupt image (bad.png" in done.err
+    assert "1 rejected: no caption, such as no caption (mute.png)" in done.err
+    assert "3 are 30 x 20 pixels" in done.err
+
+
+def test_an_oblong_picture_is_shown_whole(cli, tmp_path):
+    folder = tmp_path / "mine"
+    folder.mkdir()
+    Image.new("RGB", (300, 100), "red").save(folder / "a.png")
+    (folder / "a.txt").write_text("red\n")
+    cli("data", "look", folder, "--out", tmp_path)
+    red = (np.asarray(images.read(tmp_path / "mine-sheet.png")) == (255, 0, 0)).all(-1)
+    assert (red.any(0).sum(), red.any(1).sum()) == (192, 64)
+
+
+@pytest.mark.parametrize("what", ["shapes_endless", "shapes_64"])
+def test_shapes_are_looked_at_drawn_or_built(cli, data_dir, tmp_path, what):
+    cli("data", "build", "shapes_64", "--size", 5, "--data-dir", data_dir)
+    done = cli(
+        "data", "look", what, "--data-dir", data_dir, "--out", tmp_path / "o", "--records", 20
+    )
+    assert done.code == 0
+    assert "are 64 x 64 pixels" in done.err
+
+
+def test_a_built_set_is_packed_into_parquet_files_that_can_be_looked_at(cli, data_dir, tmp_path):
+    cli("data", "build", "emoji_256", "--data-dir", data_dir)
+    done = cli("data", "pack", "emoji_256", tmp_path / "packed", "--data-dir", data_dir)
+    assert str(tmp_path / "packed/train.parquet") in done.out.split()
+    looked = cli("data", "look", tmp_path / "packed/train.parquet", "--out", tmp_path / "o")
+    assert looked.code == 0
+    assert "are 256 x 256 pixels" in looked.err
+
+
+@pytest.mark.parametrize(
+    ("words", "sentence"),
+    [
+        (["build", "emojis"], "there is no set 'emojis'; known are shapes_64, "),
+        (["build", "shapes_64", "--size", "few"], "size is 'few'; it must be a whole number"),
+        (["build", "shapes_64", "--no-people"], "--no-people is for emoji_64 and emoji_256"),
+        (["build", "emoji_64", "--size", 3], "only the shapes sets have a size"),
+        (["build", "coco_64"], "give it with --path"),
+        (["build", "coco_64", "--download"], "into the folder that --path gives"),
+        (["look", "emoji_64"], "run `glide-jax data build emoji_64`"),
+        (["look", "nothing/here"], "neither a file or folder nor a set"),
+        (["look", "shapes_endless", "--split", "x"], "split is 'x'"),
+        (["look", "shapes_endless", "--n", 0], "n is '0'; it must be a whole number"),
+        (["pack", "shapes_endless", "packed"], "is not a built set"),
+    ],
+)
+def test_a_wrong_word_is_one_sentence(cli, tmp_path, monkeypatch, words, sentence):
+    monkeypatch.chdir(tmp_path)
+    done = cli("data", *words, "--data-dir", tmp_path / "data")
+    assert done.code == 2
+    assert sentence in done.complaint
+
+
+def test_a_missing_client_is_one_sentence(cli, tmp_path, monkeypatch):
+    monkeypatch.setenv("PATH", "")
+    done = cli("data", "build", "emoji_64", "--data-dir", tmp_path)
+    assert done.code == 2
+    assert "npm is not installed" in done.complaint
+    assert emoji.LABELS.archive in done.complaint
+
+
+def test_the_help_of_all_commands_names_data(cli):
+    assert "Build captioned sets and look at them." in cli("--help").out

@@ -1,0 +1,137 @@
+"""Decoding: every picture that has one right meaning gives it, and every other one is rejected."""
+
+import contextlib
+import io
+import pickle
+import struct
+import zlib
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from glide_jax.data import example
+from glide_jax.data.example import Rejected, captions_of, decode
+
+
+def encoded(image, kind="PNG", **options):
+    buffer = io.BytesIO()
+    image.save(buffer, kind, **options)
+    return buffer.getvalue()
+
+
+@pytest.fixture
+def picture():
+    pixels = np.random.default_rng(0).integers(0, 256, (6, 9, 3), np.uint8)
+    return Image.fromarray(pixels)
+
+
+def rejected(data):
+    with pytest.raises(Rejected) as caught:
+        decode(data, "a.png")
+    assert "a.png" in str(caught.value)
+    return caught.value.reason
+
+
+@pytest.mark.parametrize("kind", ["PNG", "BMP", "TIFF", "PPM"])
+def test_lossless_pictures_come_back_exactly(picture, kind):
+    np.testing.assert_array_equal(decode(encoded(picture, kind)), np.asarray(picture))
+
+
+def test_lossy_pictures_come_back_nearly():
+    grey = Image.new("RGB", (8, 8), (90, 120, 200))
+    for kind in ("JPEG", "WEBP", "GIF"):
+        pixels = decode(encoded(grey, kind)).astype(int)
+        assert np.abs(pixels - (90, 120, 200)).max() <= 8
+
+
+def test_a_path_a_file_and_bytes_are_the_same(picture, tmp_path):
+    data = encoded(picture)
+    (tmp_path / "a.png").write_bytes(data)
+    for form in (data, io.BytesIO(data), tmp_path / "a.png", str(tmp_path / "a.png")):
+        np.testing.assert_array_equal(decode(form), np.asarray(picture))
+    assert rejected(tmp_path / "none.png") == "unreadable file"
+
+
+def test_grey_black_and_white_and_palette_become_rgb():
+    grey = Image.fromarray(np.arange(64, dtype=np.uint8).reshape(8, 8))
+    want = np.repeat(np.asarray(grey)[..., None], 3, 2)
+    np.testing.assert_array_equal(decode(encoded(grey)), want)
+    np.testing.assert_array_equal(decode(encoded(grey.convert("P"))), want)
+    assert set(np.unique(decode(encoded(grey.convert("1"))))) <= {0, 255}
+
+
+def test_transparency_lies_on_white():
+    image = Image.new("RGBA", (3, 1), (200, 0, 0, 255))
+    image.putpixel((1, 0), (200, 0, 0, 0))
+    image.putpixel((2, 0), (0, 0, 0, 51))
+    assert decode(encoded(image))[0].tolist() == [[200, 0, 0], [255, 255, 255], [204, 204, 204]]
+    palette = Image.new("P", (1, 1))
+    palette.putpalette([10, 20, 30])
+    assert decode(encoded(palette, transparency=0))[0, 0].tolist() == [255, 255, 255]
+
+
+def test_a_picture_taken_sideways_stands_upright(picture):
+    exif = Image.Exif()
+    exif[0x0112] = 6  # to be shown turned by a quarter to the right
+    turned = decode(encoded(picture, exif=exif))
+    np.testing.assert_array_equal(turned, np.rot90(np.asarray(picture), -1))
+
+
+def test_pixels_may_be_written_to(picture):
+    decode(encoded(picture))[0, 0] = 0
+
+
+@pytest.mark.parametrize("mode", ["CMYK", "I;16", "F", "LAB", "I"])
+def test_modes_without_one_meaning_are_foreign(mode):
+    kind = "PNG" if mode == "I;16" else "TIFF"
+    assert rejected(encoded(Image.new(mode, (4, 4)), kind)) == "foreign mode"
+    assert rejected(encoded(Image.new("CMYK", (4, 4)), "JPEG")) == "foreign mode"
+
+
+def test_truncated_and_foreign_bytes_are_corrupt(picture):
+    large = picture.resize((90, 60))
+    for kind in ("PNG", "JPEG", "WEBP", "GIF"):
+        data = encoded(large, kind)
+        assert rejected(data[: len(data) // 2]) == "corrupt image"
+    for data in (b"", b"hello", b"\x89PNG\r\n\x1a\n", b"%!PS-Adobe-3.0 EPSF-3.0\n%%EndProlog\n"):
+        assert rejected(data) == "corrupt image"
+
+
+@pytest.mark.filterwarnings("ignore")  # Pillow has much to say of them
+def test_flipped_bytes_never_raise_anything_else(picture):
+    rng = np.random.default_rng(0)
+    for kind in ("PNG", "JPEG", "TIFF", "GIF", "BMP"):
+        data = np.frombuffer(encoded(picture, kind), np.uint8)
+        for _ in range(60):
+            broken = data.copy()
+            broken[rng.integers(0, len(data), 4)] = rng.integers(0, 256, 4)
+            with contextlib.suppress(Rejected):
+                assert decode(broken.tobytes()).dtype == np.uint8
+
+
+@pytest.mark.filterwarnings("ignore")
+def test_a_decompression_bomb_is_rejected_before_it_opens():
+    def chunk(kind, data):
+        body = kind + data
+        return struct.pack(">I", len(data)) + body + struct.pack(">I", zlib.crc32(body))
+
+    for side in (9000, 100_000):  # beyond our limit, and beyond Pillow's own
+        header = struct.pack(">IIBBBBB", side, side, 8, 2, 0, 0, 0)
+        head = b"\x89PNG\r\n\x1a\n" + chunk(b"IHDR", header)
+        data = head + chunk(b"IDAT", zlib.compress(b"0")) + chunk(b"IEND", b"")
+        assert side**2 > example.MOST_PIXELS
+        assert rejected(data) == "too large"
+
+
+def test_captions_are_stripped_and_blank_or_broken_ones_left_out():
+    assert captions_of([" a cat \n", "", "  ", None, 3, "half \ud800", "日本"]) == ("a cat", "日本")
+    assert captions_of("one") == ("one",)
+    for nothing in (None, [], "", [" \n"], ["\udc00"]):
+        with pytest.raises(Rejected, match=r"no caption \(x\.png\)"):
+            captions_of(nothing, "x.png")
+
+
+def test_a_rejection_survives_the_way_from_a_worker():
+    back = pickle.loads(pickle.dumps(Rejected("too small", "3 x 3")))
+    assert (back.reason, back.detail, str(back)) == ("too small", "3 x 3", "too small (3 x 3)")

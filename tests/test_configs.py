@@ -1,0 +1,171 @@
+"""Every config file: the whole size is a possible one, the smoke size is trained for two steps."""
+
+import math
+import pathlib
+
+import jax
+import pytest
+
+from glide_jax import InputError, build, compiling
+from glide_jax.build import run_config, training
+from glide_jax.training import loop
+
+FOLDER = pathlib.Path(__file__).parents[1] / "configs"
+# The boxed model's config is its script's; what fine-tuning starts from has no model of its own.
+NAMES = sorted(
+    {path.stem for path in FOLDER.glob("*.py")}
+    - {"__init__", "presets", "shapes_boxed", "finetune"}
+)
+WANTED = {
+    "shapes_64", "shapes_256", "emoji_64", "emoji_256", "coco_64", "base_64", "base_64_cfg",
+    "upsample_256", "base_64_inpaint", "upsample_256_inpaint", "clip_64", "folder_64",
+}  # fmt: skip
+
+
+def test_the_configs_that_are_promised_are_there():
+    assert set(NAMES) >= WANTED
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_the_smoke_size_takes_two_steps(name, cache):
+    compiling.enable_cache(cache / "xla")
+    run = training.build(build.read_config(f"{name}:smoke"))
+    compiled, loader, losses = run.compile(), run.loader(), []
+    state = loop.fit(
+        compiled.step,
+        run.begin(),
+        run.batches(loader, 0),
+        [lambda step, state, metrics: losses.append(float(metrics["loss"]))],
+        key=run.key,
+        num_steps=2,
+    )
+    loader.close()
+    assert int(state.step) == 2
+    assert all(map(math.isfinite, losses))
+    assert compiled.flops > 1e6
+
+
+@pytest.mark.parametrize("name", [*NAMES, "folder_64:tiny", "finetune:base", "finetune:upsample"])
+def test_the_whole_size_is_possible(name):
+    config = build.read_config(name)
+    training.check(config)
+    assert config.is_locked
+
+
+def test_the_papers_sizes_have_the_papers_parameters():
+    count = lambda name: sum(
+        math.prod(leaf.shape)
+        for leaf in jax.tree.leaves(build.shapes(training.part_of(build.read_config(name)).model))
+    )
+    assert round(count("base_64") / 1e6) == 3554
+    assert round(count("upsample_256") / 1e6) == 1541
+
+
+def test_a_config_is_found_by_path_and_by_name(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    by_name = build.read_config("shapes_64:smoke")
+    assert build.read_config(f"{FOLDER / 'shapes_64.py'}:smoke") == by_name
+    (tmp_path / "mine").mkdir()
+    (tmp_path / "mine" / "parts.py").write_text("LR = 0.5\n")
+    (tmp_path / "mine" / "run.py").write_text(
+        "from configs import shapes_64\nfrom mine import parts\n"
+        "def get_config():\n"
+        "    config = shapes_64.get_config('smoke')\n"
+        "    config.optim.lr = parts.LR\n"
+        "    return config\n"
+    )
+    assert build.read_config("mine/run.py").optim.lr == 0.5
+
+
+@pytest.mark.parametrize(
+    ("override", "value"),
+    [
+        ("optim.lr=3e-4", 3e-4),
+        ("train.num_steps=7", 7),
+        ("model.inpaint=true", True),
+        ("model.channel_mult=1,2,3", (1, 2, 3)),
+        ("train.ema=0.9,0.99", (0.9, 0.99)),
+        ("data.path=a=b", "a=b"),
+        ('log.prompts=["one, two", "three"]', ("one, two", "three")),
+        ("train.freeze=^text/", ("^text/",)),
+        ("diffusion.max_snr=inf", math.inf),
+    ],
+)
+def test_a_field_takes_a_value_of_its_type(override, value):
+    config = build.read_config("shapes_64", [override])
+    assert run_config.flat(config)[override.partition("=")[0]] == value
+
+
+@pytest.mark.parametrize(
+    ("override", "says"),
+    [
+        ("optim.rl=1", "no field 'optim.rl'; did you mean 'optim.lr'"),
+        ("train.batchsize=1", "did you mean 'train.batch_size'"),
+        ("nothing=1", "known are"),
+        ("optim.lr.x=1", "no field 'optim.lr.x'"),
+        ("optim=1", "is a section"),
+        ("optim.lr=much", "optim.lr is 'much'; it must be a number"),
+        ("train.num_steps=1.5", "must be a whole number"),
+        ("model.inpaint=yes", "must be true or false"),
+        ("model.channel_mult=1,x", "must be a whole number"),
+        ("log.prompts=[1", "must be JSON"),
+    ],
+)
+def test_a_wrong_override_is_refused_by_name(override, says):
+    with pytest.raises(InputError, match=says.replace(".", r"\.")):
+        build.read_config("shapes_64", [override])
+
+
+@pytest.mark.parametrize(
+    ("overrides", "says"),
+    [
+        (["objective=paint"], "objective is 'paint'"),
+        (["train.dtype=float8"], "train.dtype is 'float8'"),
+        (["train.dtype=float16"], "loss_scale"),
+        (["train.ema="], "at least one decay"),
+        (["train.ema=2"], "train.ema is '?2"),
+        (["data.low_res=16"], "an upsampler needs a small picture"),
+        (["model.inpaint=true"], "inpainting needs masks"),
+        (["data.crop=corner"], "crop is 'corner'"),
+        (["model.patch=3"], "patch"),
+        (["diffusion.prediction=x"], "prediction is 'x'"),
+        (["log.every_steps=0"], "log.every_steps is 0"),
+        (["optim.name=adamm"], "optimizer is 'adamm'"),
+        (["tokenizer.vocab_size=5000", "model.vocab_size=300"], "vocab_size is 300"),
+        (["data.source=shape"], "source is 'shape'"),
+        (["mesh.fsdp=3"], "fsdp"),
+        (["train.freeze=^nothing"], "freeze has"),
+        (["train.init_from=nowhere"], "nowhere"),
+    ],
+)
+def test_a_config_that_cannot_be_is_refused_before_anything_is_compiled(overrides, says):
+    with pytest.raises(InputError, match=says):
+        training.build(build.read_config("shapes_64", overrides))
+
+
+@pytest.mark.parametrize(
+    ("text", "says"),
+    [
+        ("def get_config(:", "invalid syntax"),
+        ("import nothing_like_it", "nothing_like_it"),
+        ("x = 1", "get_config"),
+        ("def get_config():\n    return 3", "no ConfigDict"),
+        ("from configs import presets\n"
+         "def get_config():\n"
+         "    config = presets.text_to_image('x')\n"
+         "    config.lock()\n"
+         "    config.optm = 1\n    return config", "optim"),
+    ],
+)  # fmt: skip
+def test_a_file_that_is_no_config_is_told_of_in_a_sentence(text, says, tmp_path):
+    (tmp_path / "run.py").write_text(text + "\n")
+    with pytest.raises(InputError, match=says) as caught:
+        build.read_config(str(tmp_path / "run.py"))
+    assert "\n" not in str(caught.value)
+
+
+def test_a_missing_file_names_what_there_is():
+    with pytest.raises(InputError, match="did you mean shapes_64"):
+        build.read_config("shape_64")
+    with pytest.raises(InputError, match="size is 'large'"):
+        build.read_config("shapes_64:large")

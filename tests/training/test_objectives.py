@@ -1,0 +1,145 @@
+"""The objective, on a network that can be read."""
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+from glide_jax.diffusion import parameterization, samplers, schedules
+from glide_jax.errors import InputError
+from glide_jax.training import objectives
+from glide_jax.types import Prediction, TextCond
+from tests.training.quick import jit
+
+SCHEDULE = schedules.from_alpha_bar(schedules.alpha_bar("squaredcos_cap_v2"))
+NULL = jnp.zeros(4, jnp.int32)
+KEY = jax.random.key(1)
+
+
+def encode(params, tokens, mask):
+    return TextCond(tokens.astype(jnp.float32).mean(axis=1, keepdims=True), {})
+
+
+def linear(params, x_t, t, cond, *, train, rngs):
+    assert train
+    assert set(rngs) == {"dropout"}
+    out = params["scale"] * x_t + params["text"] * cond.text.pooled[:, :, None, None]
+    return Prediction(out, jnp.full_like(x_t, params["var"]))
+
+
+def batch(key=0):
+    image = jax.random.uniform(jax.random.key(key), (8, 4, 4, 3), minval=-1)
+    return objectives.Batch(image, jnp.ones((8, 4), jnp.int32), jnp.ones((8, 4), bool))
+
+
+PARAMS = {"scale": jnp.float32(0.0), "text": jnp.float32(0.0), "var": jnp.float32(0.5)}
+
+
+def make(**options):
+    return objectives.text_to_image(linear, encode, SCHEDULE, NULL, **options)
+
+
+def test_the_variance_term_leaves_eps_alone():
+    gradient = jit(lambda w: jax.grad(make(vb_weight=w), has_aux=True)(PARAMS, batch(), KEY)[0])
+    without, with_vb = gradient(0.0), gradient(1e-3)
+    assert float(without["scale"]) == pytest.approx(float(with_vb["scale"]), rel=1e-6)
+    assert without["var"] == 0
+    assert with_vb["var"] != 0
+
+
+@pytest.mark.parametrize(("fraction", "moves"), [(0.0, True), (1.0, False)])
+def test_dropped_captions_are_empty(fraction, moves):
+    loss = make(null_fraction=fraction)
+    gradient, _ = jit(jax.grad(loss, has_aux=True))(PARAMS, batch(), KEY)
+    assert (abs(float(gradient["text"])) > 1e-6) is moves
+
+
+def test_a_network_that_predicts_v_exactly_has_no_error():
+    x_0 = batch().image
+
+    def oracle(params, x_t, t, cond, **_):
+        s = SCHEDULE.at(t)
+        eps = (x_t - s.sqrt_alpha_bar * x_0) / s.sqrt_one_minus_alpha_bar
+        return Prediction(parameterization.v_target(s, x_0, eps), jnp.zeros_like(x_t))
+
+    loss = objectives.text_to_image(oracle, encode, SCHEDULE, NULL, prediction="v", vb_weight=0.0)
+    value, metrics = jit(loss)(PARAMS, batch(), KEY)
+    assert float(value) < 1e-5
+    assert float(metrics["mse"]) < 1e-5
+
+
+def test_the_cap_on_signal_to_noise_only_lowers_clean_timesteps():
+    value = lambda **o: float(jit(make(vb_weight=0.0, **o))(PARAMS, batch(), KEY)[0])
+    assert value(max_snr=5.0) < value()
+    assert value(max_snr=1e12) == pytest.approx(value(), rel=1e-5)
+
+
+def test_noising_has_unit_variance_at_every_timestep():
+    noise = jax.random.normal(jax.random.key(5), (1000, 4, 4, 3))
+    x_t = samplers.q_sample(SCHEDULE.at(jnp.arange(1000)), jnp.zeros_like(noise), noise)
+    np.testing.assert_allclose(x_t[999], noise[999], atol=1e-4)
+    assert float(jnp.abs(x_t[0]).max()) < 0.1
+
+
+def test_the_batch_decides_what_the_network_is_told():
+    seen = {}
+
+    def network(params, x_t, t, cond, **_):
+        seen.update(cond._asdict())
+        return Prediction(x_t, x_t)
+
+    given = batch()._replace(low_res=jnp.ones((8, 1, 1, 3)))
+    given = given._replace(known=given.image, mask_known=jnp.ones((8, 4, 4, 1)))
+    objectives.text_to_image(network, encode, SCHEDULE, NULL)(PARAMS, given, jax.random.key(0))
+    for name in ("low_res", "known", "mask_known"):
+        assert seen[name] is getattr(given, name)
+
+
+def test_the_whole_is_the_mean_of_the_deterministic_part_at_the_steps_it_drew():
+    options = {"vb_weight": 1e-2, "max_snr": 3.0}
+    value, metrics = jit(make(**options, null_fraction=0.0))(PARAMS, batch(), jax.random.key(7))
+    i_key, eps_key = jax.random.split(jax.random.key(7), 6)[:2]
+    i = jax.random.randint(i_key, (8,), 0, 1000)
+    eps = jax.random.normal(eps_key, (8, 4, 4, 3))
+    cond = objectives.condition(batch(), encode(PARAMS, batch().tokens, None))
+    denoise = lambda x_t, t: linear(PARAMS, x_t, t, cond, train=True, rngs={"dropout": 0})
+    terms = objectives.hybrid_loss(denoise, SCHEDULE, batch().image, i, eps, **options)
+    assert float(value) == pytest.approx(float(terms.loss.mean()), rel=1e-6)
+    for k in range(4):
+        inside = np.asarray(i) // 250 == k
+        assert float(metrics[f"count_q{k}"]) == inside.sum()
+        if inside.any():
+            mean = np.asarray(terms.mse)[inside].mean()
+            assert float(metrics[f"mse_q{k}"]) == pytest.approx(mean, rel=1e-5)
+
+
+def test_the_noisiest_timesteps_can_have_a_share_of_their_own():
+    _, metrics = jit(make(noisy_share=1.0))(PARAMS, batch(), KEY)
+    assert [float(metrics[f"count_q{k}"]) for k in range(4)] == [0, 0, 0, 8]
+    assert all(np.isfinite(value) for value in metrics.values())
+
+
+def test_an_unknown_prediction_names_the_known_ones():
+    with pytest.raises(InputError, match="eps, v"):
+        make(prediction="x_0")
+
+
+def test_the_network_drops_out_by_the_key_of_the_step_only():
+    def dropping(params, x_t, t, cond, *, train, rngs):
+        kept = jax.random.bernoulli(rngs["dropout"], 0.5, x_t.shape)
+        return Prediction(params["scale"] + x_t * kept, x_t)
+
+    loss = jit(objectives.text_to_image(dropping, encode, SCHEDULE, NULL))
+    value = lambda seed: float(loss(PARAMS, batch(), jax.random.key(seed))[0])
+    assert value(0) == value(0)
+    assert value(0) != value(1)
+
+
+def test_the_text_loss_is_added_with_its_weight_and_only_then_computed():
+    logits = lambda params, tokens, mask: jnp.zeros((*tokens.shape, 50))
+    run = lambda **o: jit(make(**o))(PARAMS, batch(), KEY)
+    plain, metrics = run()
+    assert "text" not in metrics
+    value, metrics = run(token_logits=logits, text_loss_weight=0.5)
+    assert float(metrics["text"]) == pytest.approx(np.log(50), rel=1e-5)
+    assert float(value - plain) == pytest.approx(0.5 * np.log(50), rel=1e-4)

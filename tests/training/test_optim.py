@@ -1,0 +1,144 @@
+"""Optimizers by name: that they train, what they leave alone, and how fast they go."""
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import optax
+import pytest
+
+from glide_jax.errors import InputError
+from glide_jax.training import optim
+from glide_jax.training.step import TrainState, train_step
+from tests.training.quick import jit
+
+KEY = jax.random.key(0)
+PARAMS = {
+    "text": {"token_embedding": jnp.ones((5, 4)), "qkv": {"kernel": jnp.eye(4)}},
+    "unet": {
+        "input_0": {"kernel": jnp.ones((3, 3, 2, 4)), "bias": jnp.ones(4)},
+        "middle": {"kernel": jax.random.normal(KEY, (3, 3, 4, 4)), "scale": jnp.ones(4)},
+    },
+}
+TARGET = jax.tree.map(lambda p: p + jax.random.normal(KEY, p.shape), PARAMS)
+
+
+def distance(params, batch=None, key=None):
+    gaps = jax.tree.map(lambda p, q: ((p - q) ** 2).sum(), params, TARGET)
+    return sum(jax.tree.leaves(gaps)), {}
+
+
+def run(tx, steps, loss_fn=distance):
+    state = TrainState.create(jax.tree.map(jnp.copy, PARAMS), tx)
+    step = jit(lambda s: train_step(s, {}, KEY, loss_fn=loss_fn, tx=tx, ema_decays=(0.9,)))
+    for _ in range(steps):
+        state, metrics = step(state)
+    return state, metrics
+
+
+@pytest.mark.parametrize("name", optim.OPTIMIZERS)
+def test_every_optimizer_trains_with_everything_switched_on(name):
+    rate = optim.lr_schedule("cosine", 0.05, 40, warmup_steps=5)
+    mask = optim.frozen_mask(PARAMS, ["^text/"])
+    tx = optim.optimizer(name, rate, weight_decay=1e-3, clip_norm=10.0, frozen=mask)
+    _, metrics = run(tx, 40, optim.without_frozen(distance, mask))
+    before, after = distance({**TARGET, "unet": PARAMS["unet"]})[0], metrics["loss"]
+    assert float(after - distance({**TARGET, "text": PARAMS["text"]})[0]) < 0.6 * float(before)
+
+
+@pytest.mark.parametrize("name", optim.OPTIMIZERS)
+def test_what_is_frozen_stays_and_has_no_state(name):
+    mask = optim.frozen_mask(PARAMS, ["^text/", "bias$"])
+    tx = optim.optimizer(name, lambda count: 0.1, weight_decay=0.1, frozen=mask)
+    loss_fn = optim.without_frozen(distance, mask)
+    state, metrics = run(tx, 7, loss_fn)
+    pairs = zip(*map(jax.tree.leaves, (mask, PARAMS, state.params, state.ema[0])), strict=True)
+    for is_frozen, old, new, average in pairs:
+        assert np.array_equal(old, new) is is_frozen
+        assert np.array_equal(old, average) is is_frozen
+    shapes = {leaf.shape for leaf in jax.tree.leaves(tx.init(PARAMS))}
+    assert (5, 4) not in shapes  # of the token embedding
+    assert float(metrics["grad_norm"]) == pytest.approx(
+        float(optax.tree.norm(jax.grad(lambda p: loss_fn(p, {}, KEY)[0])(state.params))), rel=0.5
+    )
+
+
+def test_without_frozen_has_no_gradient_there():
+    mask = optim.frozen_mask(PARAMS, ["^text/"])
+    gradient = jax.grad(lambda p: optim.without_frozen(distance, mask)(p, {}, KEY)[0])(PARAMS)
+    assert not any(leaf.any() for leaf in jax.tree.leaves(gradient["text"]))
+    assert all(leaf.any() for leaf in jax.tree.leaves(gradient["unet"]))
+
+
+def test_only_kernels_decay():
+    zero = lambda params, batch, key: (0.0 * distance(params)[0], {})
+    tx = optim.optimizer("adamw", lambda count: 0.1, weight_decay=0.5)
+    state, _ = run(tx, 1, zero)
+    for path, new in jax.tree_util.tree_leaves_with_path(state.params):
+        old = dict(jax.tree_util.tree_leaves_with_path(PARAMS))[path]
+        decayed = 1 - 0.1 * 0.5 if optim.path_of(path).endswith("kernel") else 1.0
+        np.testing.assert_allclose(new, decayed * old, rtol=1e-6)
+
+
+def test_adamw_is_the_optimizer_of_that_name():
+    ours = optim.optimizer("adamw", lambda count: 0.01, b2=0.99, weight_decay=0.1)
+    theirs = optax.adamw(0.01, b2=0.99, weight_decay=0.1, mask=optim.is_kernel)
+    jax.tree.map(np.testing.assert_array_equal, run(ours, 3)[0].params, run(theirs, 3)[0].params)
+
+
+def test_clipping_bounds_the_norm_of_a_step():
+    tx = optim.optimizer("sgd", lambda count: 1.0, b1=0.0, clip_norm=0.25)
+    state, _ = run(tx, 1)
+    moved = jax.tree.map(jnp.subtract, state.params, PARAMS)
+    assert float(optax.tree.norm(moved)) == pytest.approx(0.25, rel=1e-5)
+
+
+def test_muon_makes_a_convolution_orthogonal_and_leaves_the_ends_to_adam():
+    tx = optim.optimizer("muon", lambda count: 0.01)
+    gradient = jax.tree.map(lambda p, q: p - q, PARAMS, TARGET)
+    updates, _ = tx.update(gradient, tx.init(PARAMS), PARAMS)
+    conv = np.asarray(updates["unet"]["middle"]["kernel"]).reshape(36, 4)
+    values = np.linalg.svd(conv, compute_uv=False)
+    assert values.max() < 2 * values.min()
+    assert np.sqrt((conv**2).mean()) == pytest.approx(0.2 * 0.01, rel=0.4)
+    stem = np.abs(updates["unet"]["input_0"]["kernel"])
+    np.testing.assert_allclose(stem, stem.mean(), rtol=1e-3)  # Adam's first step is a sign
+
+
+@pytest.mark.parametrize(
+    ("kind", "expected"),
+    [
+        ("constant", [0.0, 1.0, 2.0, 2.0, 2.0, 2.0]),
+        ("cosine", [0.0, 1.0, 2.0, 1.0, 0.0, 0.0]),
+        ("linear", [0.0, 1.0, 2.0, 2.0, 0.0, 0.0]),
+    ],
+)
+def test_learning_rates_rise_stay_and_fall(kind, expected):
+    rate = optim.lr_schedule(kind, 2.0, 100, warmup_steps=20, decay_fraction=0.4)
+    found = [float(rate(count)) for count in (0, 10, 20, 60, 100, 101)]
+    np.testing.assert_allclose(found, expected, atol=1e-6)
+
+
+def test_a_warm_up_without_end_is_refused():
+    with pytest.raises(InputError, match=r"warmup_steps is 50.*num_steps, which is 50"):
+        optim.lr_schedule("cosine", 1.0, 50, warmup_steps=50)
+    assert float(optim.lr_schedule("constant", 1.0, 50, warmup_steps=50)(25)) == 0.5
+
+
+@pytest.mark.parametrize(
+    ("patterns", "message"),
+    [
+        (["^unet/imput_0"], "near it are .*unet/input_0"),
+        (["zzz"], "near it are text, unet"),
+        (["("], "no regular expression"),
+        (["."], "nothing to train"),
+    ],
+)
+def test_patterns_that_freeze_nothing_or_everything_are_refused(patterns, message):
+    with pytest.raises(InputError, match=message) as error:
+        optim.frozen_mask(PARAMS, patterns)
+    assert "\n" not in str(error.value)
+
+
+def test_an_unknown_optimizer_names_the_known_ones():
+    with pytest.raises(InputError, match="adamw, sgd"):
+        optim.optimizer("adam", lambda count: 0.1)
