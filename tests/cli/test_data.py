@@ -72,7 +72,8 @@ def test_an_oblong_picture_is_shown_whole(cli, tmp_path):
     Image.new("RGB", (300, 100), "red").save(folder / "a.png")
     (folder / "a.txt").write_text("red\n")
     cli("data", "look", folder, "--out", tmp_path)
-    red = (np.asarray(images.read(tmp_path / "mine-sheet.png")) == (255, 0, 0)).all(-1)
+    sheet = np.asarray(images.read(tmp_path / "mine-sheet.png")).astype(int)
+    red = sheet[..., 0] - sheet[..., 1] > 128  # resizing rings at the edge
     assert (red.any(0).sum(), red.any(1).sum()) == (192, 64)
 
 

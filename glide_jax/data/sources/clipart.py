@@ -11,7 +11,7 @@ import numpy as np
 
 from glide_jax.data.example import Example, Rejected, captions_of
 from glide_jax.data.sources import drawing
-from glide_jax.data.sources.emoji import article, fraction, slug
+from glide_jax.data.sources.emoji import fraction, slug
 from glide_jax.data.sources.packages import Package, fetch
 
 SPLITS = ("held_out", "train")
@@ -107,7 +107,7 @@ def read(path: pathlib.Path, name: str) -> Drawing | None:
         title = ""
     if "/flags/" in name and label and "flag" not in label:
         label = f"flag of {label}"
-    told = [label, f"{article(label)} {label}, clip art"] if label else []
+    told = [label, f"clip art of {label}"] if label else []
     extra = [word for word in keywords if word not in label]
     if label and extra:
         told.append(", ".join([label, *extra[:3]]))
@@ -144,8 +144,8 @@ def _label(name: str, agents: list[str]) -> str:
         words[-1].isdigit() or any(a.startswith(words[-1].rstrip("0123456789")) for a in authors)
     ):
         words.pop()
-    words = [w.rstrip("0123456789") or w for w in words if w not in _NOT_SAID]
-    kept = [w for w in words if len(w) > 1 and not w.isdigit()]
+    words = [re.sub(r"\d+[a-z]?$", "", word) for word in words if word not in _NOT_SAID]
+    kept = [word for word in words if len(word) > 1]
     return " ".join(kept) if any(len(w) > 2 for w in kept) else ""
 
 

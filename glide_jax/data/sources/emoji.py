@@ -156,7 +156,8 @@ def split_of(icon: Icon) -> str:
 
 def captions(concept: Concept, style: str) -> tuple[str, ...]:
     """The label, the label with its style, and the label with two and with three of its tags."""
-    told = [concept.label, f"{article(style)} {style} emoji of {concept.label}"]
+    article = "an" if style[0] in "aeiou" else "a"
+    told = [concept.label, f"{article} {style} emoji of {concept.label}"]
     # Tags in an order of the picture's own, so that styles differ in what is said.
     order = sorted(concept.tags, key=lambda tag: fraction(f"{style}/{concept.slug}/{tag}"))
     for some in (order[:2], order[2:5]):
@@ -168,11 +169,6 @@ def captions(concept: Concept, style: str) -> tuple[str, ...]:
 def fraction(name: str) -> float:
     """A number in [0, 1) that only the name decides, on every machine and in every version."""
     return int.from_bytes(hashlib.sha256(name.encode()).digest()[:8]) / 2**64
-
-
-def article(word: str) -> str:
-    """A or an."""
-    return "an" if word[0] in "aeiou" else "a"
 
 
 def slug(text: str) -> str:
@@ -253,4 +249,6 @@ def _code(code: str) -> str:
 
 
 def _plain(label: str) -> str:
-    return label.replace("flag: ", "flag of ").replace(": ", ", ").replace("\u2019", "'")
+    """A label as a person would type it."""
+    label = re.sub("[\u2018\u2019]", "'", re.sub("[\u201c\u201d]", '"', label))
+    return label.replace("flag: ", "flag of ").replace(": ", ", ")

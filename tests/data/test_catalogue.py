@@ -1,0 +1,74 @@
+"""Sources by name, over sets of a few pictures."""
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from glide_jax.data.sources import builders, catalogue, shapes
+from glide_jax.errors import InputError
+from tests.data import icons
+
+
+@pytest.fixture(scope="module")
+def data_dir(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("data")
+    icons.write(folder)
+    builders.build("shapes_64", folder, builders.Options(size=30))
+    builders.build("emoji_64", folder)
+    return folder
+
+
+def test_two_sources_in_one_are_read_one_behind_the_other(data_dir):
+    source = catalogue.open_source("emoji+shapes", path=data_dir)
+    emoji, scenes = source.parts
+    assert len(source) == len(emoji) + len(scenes)
+    assert source[len(emoji) - 1].name == emoji[len(emoji) - 1].name
+    assert source[len(emoji)].name == scenes[0].name
+    assert source[len(source) - 1].name == scenes[29].name
+    with pytest.raises(IndexError):
+        source[len(source)]
+
+
+def test_endless_scenes_are_a_function_of_seed_and_index():
+    first, again, other = (
+        catalogue.open_source("shapes_endless", image_size=16, seed=s) for s in (1, 1, 2)
+    )
+    assert len(first) == 2**31 - 1
+    last = len(first) - 1
+    np.testing.assert_array_equal(first[last].image, again[last].image)
+    assert first[last].image.shape == (16, 16, 3)
+    assert (first[5].image != other[5].image).any()
+
+
+def test_endless_scenes_can_be_of_some_kinds_only():
+    source = catalogue.open_source("shapes_endless", image_size=16, kinds=("single",) * 4)
+    assert {shapes.parse(source[k].captions[0]).kind for k in range(20)} == {"single"}
+
+
+def test_all_captions_of_a_source_are_to_be_had_without_its_pictures(data_dir, tmp_path):
+    assert catalogue.captions("shapes_endless", split="all") == shapes.captions("all")
+    built_ones = catalogue.captions("emoji", path=data_dir)
+    assert "bell" in built_ones
+    assert catalogue.captions("emoji+emoji", path=data_dir) == built_ones * 2
+    Image.new("RGB", (9, 9)).save(tmp_path / "a.png")
+    (tmp_path / "a.txt").write_text("one\ntwo\n")
+    (tmp_path / "b.png").write_bytes(b"broken")
+    assert catalogue.captions("folder", path=tmp_path) == ["one", "two"]
+
+
+def test_a_set_that_is_not_built_is_an_error_that_names_the_command(tmp_path):
+    with pytest.raises(InputError, match="`glide-jax data build clipart_256`"):
+        catalogue.open_source("clipart", path=tmp_path, image_size=128)
+    with pytest.raises(InputError, match="at most 256"):
+        catalogue.open_source("clipart", path=tmp_path, image_size=512)
+
+
+def test_a_wrong_name_split_or_missing_path_is_one_sentence(data_dir):
+    with pytest.raises(InputError, match=r"source is 'emojis'; known are shapes, .*folder"):
+        catalogue.open_source("emojis")
+    with pytest.raises(InputError, match=r"split is 'test'; .* has held_out, train"):
+        catalogue.open_source("shapes", path=data_dir, split="test")
+    with pytest.raises(InputError, match="say which with path"):
+        catalogue.open_source("webdataset")
+    with pytest.raises(InputError, match="split is 'x'"):
+        catalogue.open_source("shapes_endless", split="x")
