@@ -8,6 +8,8 @@ import pytest
 
 from glide_jax import InputError, build, compiling
 from glide_jax.build import run_config, training
+from glide_jax.data.sources import shapes
+from glide_jax.tokenizers import SentencePiece
 from glide_jax.training import loop
 
 FOLDER = pathlib.Path(__file__).parents[1] / "configs"
@@ -26,10 +28,30 @@ def test_the_configs_that_are_promised_are_there():
     assert set(NAMES) >= WANTED
 
 
+# One of each kind of program; the others differ from these in numbers, and take as long again.
+KINDS = ("shapes_64", "shapes_256", "base_64_inpaint", "clip_64")
+
+
+@pytest.fixture(scope="module")
+def tokenizer():
+    return SentencePiece.train(shapes.captions("train"), 300)
+
+
 @pytest.mark.parametrize("name", NAMES)
-def test_the_smoke_size_takes_two_steps(name, cache):
+def test_the_smoke_size_can_be_traced(name, tokenizer):
+    run = training.build(build.read_config(f"{name}:smoke"), tokenizer)
+    loss, _ = jax.eval_shape(run.loss_fn, run.state_like.params, run.batch_like, run.key)
+    assert loss.shape == ()
+
+
+@pytest.mark.timeout(600)
+@pytest.mark.parametrize(
+    "name",
+    [n if n in KINDS else pytest.param(n, marks=pytest.mark.slow) for n in NAMES],
+)
+def test_the_smoke_size_takes_two_steps(name, tokenizer, cache):
     compiling.enable_cache(cache / "xla")
-    run = training.build(build.read_config(f"{name}:smoke"))
+    run = training.build(build.read_config(f"{name}:smoke"), tokenizer)
     compiled, loader, losses = run.compile(), run.loader(), []
     state = loop.fit(
         compiled.step,

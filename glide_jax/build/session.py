@@ -54,7 +54,8 @@ def train(
     notes = run_config.check(workdir, config)
     if not dry_run:
         workdir.mkdir(parents=True, exist_ok=True)
-    run = training.build(config, _kept_tokenizer(workdir), models_folder)
+    kept = _kept_tokenizer(workdir)
+    run = training.build(config, kept, models_folder)
     compiled = run.compile()
     peak, source = peak_of(config)
     for line in [*notes, *report(run, compiled, peak, source)]:
@@ -62,7 +63,8 @@ def train(
     if dry_run:
         return
     run_config.write(workdir, config)
-    _keep_tokenizer(workdir, run.tokenizer)
+    if kept is None:
+        _keep_tokenizer(workdir, run.tokenizer)
     with (
         Store(workdir / run_config.CHECKPOINTS, keep=config.log.keep, note=say) as store,
         hooks.interruptible() as interrupted,

@@ -84,11 +84,27 @@ def timestep_embedding(t: Timestep, width: int) -> Float[Array, "b {width}"]:
 
 
 def attend(
-    q: Float[Array, "b n heads d"], k: Float[Array, "b m heads d"], v: Float[Array, "b m heads d"]
+    q: Float[Array, "b n heads d"],
+    k: Float[Array, "b m heads d"],
+    v: Float[Array, "b m heads d"],
+    *,
+    causal: bool = False,
 ) -> Float[Array, "b n e"]:
     """Softmax attention with a float32 softmax; heads are joined."""
-    out = jax.nn.dot_product_attention(q, k, v)
+    if q.dtype == jnp.float16:
+        out = _attend_float16(q, k, v, causal)
+    else:
+        out = jax.nn.dot_product_attention(q, k, v, is_causal=causal)
     return out.reshape(*out.shape[:2], -1)
+
+
+def _attend_float16(q: Array, k: Array, v: Array, causal: bool) -> Array:
+    """The same, since JAX's asks in float16 for a product that only GPUs have."""
+    logits = jnp.einsum("bnhd,bmhd->bhnm", q, k, preferred_element_type=jnp.float32)
+    logits = logits / math.sqrt(q.shape[-1])
+    if causal:
+        logits = jnp.where(jnp.tri(*logits.shape[-2:], dtype=bool), logits, -jnp.inf)
+    return jnp.einsum("bhnm,bmhd->bnhd", jax.nn.softmax(logits).astype(v.dtype), v)
 
 
 def conv3x3(channels: int, dtype: DTypeLike, name: str, *, stride: int = 1, zero: bool = False):

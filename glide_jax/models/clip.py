@@ -1,7 +1,6 @@
 """The noise-aware CLIP: an image encoder that sees x_t and t, and a causal text encoder."""
 
 import flax.linen as nn
-import jax
 import jax.numpy as jnp
 from jax.typing import DTypeLike
 from jaxtyping import Array, Bool, Float, Int
@@ -30,11 +29,7 @@ class ClipBlock(nn.Module):
         heads = lambda a: a.reshape(b, n, self.heads, d // self.heads)
         y = layer_norm(x, name="ln_1")
         q, k, v = dense(d, "q")(y), dense(d, "k", bias=False)(y), dense(d, "v")(y)
-        if self.causal:
-            attended = jax.nn.dot_product_attention(heads(q), heads(k), heads(v), is_causal=True)
-            attended = attended.reshape(b, n, d)
-        else:
-            attended = attend(heads(q), heads(k), heads(v))
+        attended = attend(heads(q), heads(k), heads(v), causal=self.causal)
         x = x + dense(d, "proj")(attended)
         h = dense(4 * d, "fc_in")(layer_norm(x, name="ln_2"))
         return x + dense(d, "fc_out")(gelu(h))

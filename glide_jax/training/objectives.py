@@ -1,5 +1,6 @@
 """What a text-to-image network is trained to do, as losses of (params, batch, key)."""
 
+import functools
 from collections.abc import Callable
 from typing import NamedTuple
 
@@ -133,9 +134,8 @@ def text_to_image(
         total, found = terms.loss.mean(), {"mse": terms.mse.mean(), "vb": terms.vb.mean()}
         if text_loss_weight:
             assert token_logits is not None, "a text loss needs token_logits"
-            found["text"] = any_order_loss(
-                lambda *text: token_logits(params, *text), batch.tokens, batch.mask, text_key
-            )
+            logits = functools.partial(token_logits, params)
+            found["text"] = any_order_loss(logits, batch.tokens, batch.mask, text_key)
             total += text_loss_weight * found["text"]
         return total, found | metrics.by_quartile("mse", terms.mse, i, schedule.num_steps)
 

@@ -107,6 +107,7 @@ def test_a_built_set_is_packed_into_parquet_files_that_can_be_looked_at(cli, dat
         (["build", "coco_64", "--download"], "into the folder that --path gives"),
         (["look", "emoji_64"], "run `glide-jax data build emoji_64`"),
         (["look", "nothing/here"], "neither a file or folder nor a set"),
+        (["look", __file__], "is no .tar or .parquet file; give one, or a folder"),
         (["look", "shapes_endless", "--split", "x"], "split is 'x'"),
         (["look", "shapes_endless", "--n", 0], "n is '0'; it must be a whole number"),
         (["pack", "shapes_endless", "packed"], "is not a built set"),

@@ -10,6 +10,7 @@ import subprocess
 import sys
 import time
 from collections import Counter
+from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
 import pytest
@@ -171,6 +172,17 @@ def test_a_build_that_fails_half_way_leaves_nothing(tmp_path):
     with pytest.raises(KeyboardInterrupt):
         builders.build("shapes_64", tmp_path, SMALL, stop)
     assert not any((tmp_path / "shapes_64").iterdir())
+
+
+def test_of_two_that_build_a_set_one_waits_for_the_other(tmp_path):
+    told = []
+    with ThreadPoolExecutor() as pool:
+        building = [
+            pool.submit(builders.build, "shapes_64", tmp_path, SMALL, lambda *s: told.append(s))
+            for _ in range(2)
+        ]
+        assert len({done.result() for done in building}) == 1
+    assert told.count(("train", 30, 30)) == 1
 
 
 def test_progress_is_told_to_the_end_of_each_split(tmp_path):

@@ -5,6 +5,7 @@ import io
 import os
 import pathlib
 import tarfile
+from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 
@@ -32,6 +33,10 @@ def package(data: bytes, client: str = "npm", keep=("icons.json", "assets/*")) -
     return packages.Package(client, "@set/icons", "1.2.3", hashlib.sha256(data).hexdigest(), keep)
 
 
+def visible(folder: pathlib.Path) -> list[str]:
+    return sorted(path.name for path in folder.iterdir() if not path.name.endswith(".lock"))
+
+
 @pytest.fixture
 def client(tmp_path, monkeypatch):
     """Puts a shell script on the PATH as npm or apt-get, alone with the basic tools."""
@@ -57,7 +62,17 @@ def test_a_package_is_fetched_once_and_only_the_wanted_files_are_unpacked(client
     log = (tmp_path / "log").read_text().splitlines()
     assert len(log) == 1
     assert log[0].startswith("pack @set/icons@1.2.3 ")
-    assert [p.name for p in folder.parent.iterdir()] == ["set-icons-1.2.3"]  # nothing left over
+    assert visible(folder.parent) == ["set-icons-1.2.3"]  # nothing left over
+
+
+def test_of_two_that_want_a_package_one_fetches_it(client, tmp_path):
+    data = archive()
+    (tmp_path / "remote.tgz").write_bytes(data)
+    client(f"echo x >> {tmp_path}/log; sleep 0.3; cp {tmp_path}/remote.tgz set-icons-1.2.3.tgz")
+    with ThreadPoolExecutor() as pool:
+        folders = list(pool.map(lambda _: packages.fetch(package(data), tmp_path / "d"), range(3)))
+    assert len(set(folders)) == 1
+    assert (tmp_path / "log").read_text() == "x\n"
 
 
 def test_an_archive_put_there_by_hand_needs_no_client(tmp_path, monkeypatch):
@@ -93,7 +108,7 @@ def test_what_the_client_complains_of_is_said_without_its_addresses(
     with pytest.raises(InputError, match=sentence) as caught:
         packages.fetch(package(b""), tmp_path)
     assert "//" not in str(caught.value).replace(str(tmp_path), "")
-    assert not any((tmp_path / "packages").iterdir())
+    assert not visible(tmp_path / "packages")
 
 
 def test_apt_get_is_told_the_version_and_its_package_list_may_be_old(client, tmp_path):
@@ -107,7 +122,7 @@ def test_another_sum_is_refused_and_nothing_is_kept(client, tmp_path):
     wanted = package(archive())
     with pytest.raises(InputError, match=f"instead of {wanted.sha256}"):
         packages.fetch(wanted, tmp_path)
-    assert not any((tmp_path / "packages").iterdir())
+    assert not visible(tmp_path / "packages")
 
 
 def test_a_client_that_brings_nothing_is_said(client, tmp_path):
@@ -127,7 +142,8 @@ def test_members_that_point_outside_are_not_written(tmp_path):
     (root / "packages" / wanted.archive).write_bytes(data)
     with pytest.raises(InputError, match="outside"):
         packages.fetch(wanted, root)
-    assert sorted(p.name for p in root.rglob("*")) == ["packages", wanted.archive]
+    assert visible(root) == ["packages"]
+    assert visible(root / "packages") == [wanted.archive]
 
 
 def test_a_debian_package_is_unpacked_without_its_tools(tmp_path, monkeypatch):

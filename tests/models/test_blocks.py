@@ -28,6 +28,15 @@ def test_half_precision_computes_over_float32_parameters(dtype):
     assert all(leaf.dtype == jnp.float32 for leaf in jax.tree.leaves(variables))
 
 
+@pytest.mark.parametrize("causal", [False, True])
+def test_attention_in_float16_is_that_in_float32(causal):
+    q, k, v = jax.random.normal(jax.random.key(0), (3, 2, 5, 2, 8))
+    half = [a.astype(jnp.float16) for a in (q, k, v)]
+    found = blocks.attend(*half, causal=causal)
+    assert found.dtype == jnp.float16
+    np.testing.assert_allclose(found, blocks.attend(q, k, v, causal=causal), atol=5e-3)
+
+
 @pytest.mark.parametrize(("resample", "size"), [("up", 8), ("down", 2), (None, 4)])
 def test_resampling_changes_the_size(resample, size):
     x, emb = jnp.ones((1, 4, 4, 32)), jnp.ones((1, 16))

@@ -7,7 +7,6 @@ place and moved there at the end.
 """
 
 import contextlib
-import fcntl
 import hashlib
 import io
 import pathlib
@@ -26,6 +25,7 @@ from PIL import Image
 from glide_jax.data.example import Rejected, Source
 from glide_jax.data.extra import extra
 from glide_jax.data.sources import built, catalogue, clipart, drawing, emoji
+from glide_jax.data.sources.packages import locked
 from glide_jax.data.sources.procedural import Scenes
 from glide_jax.errors import InputError
 
@@ -153,7 +153,7 @@ def build(
         raise InputError(f"size is {options.size}, but only the shapes sets have a size to choose.")
     extra("array_record")  # before the work that it would be missed after
     folder = data_dir / name / built.VERSION
-    with _locked(data_dir, name):
+    with locked(data_dir / f".{name}.lock"):
         if (folder / built.INFO).exists():
             _check_size(folder, options.size)
             return folder
@@ -221,12 +221,3 @@ def _check_size(folder: pathlib.Path, size: int) -> None:
         raise InputError(
             f"size is {size}, but {folder} is built with {there} pictures: delete it to build anew."
         )
-
-
-@contextlib.contextmanager
-def _locked(data_dir: pathlib.Path, name: str) -> Iterator[None]:
-    """Lets one process at a time build a set; the lock ends with its process."""
-    data_dir.mkdir(parents=True, exist_ok=True)
-    with open(data_dir / f".{name}.lock", "w") as file:
-        fcntl.flock(file, fcntl.LOCK_EX)
-        yield

@@ -170,6 +170,8 @@ def _kind(path: pathlib.Path) -> str:
     for suffix, kind in ((".tar", "webdataset"), (".parquet", "parquet")):
         if any(name.endswith(suffix) for name in names):
             return kind
+    if path.is_file():
+        raise InputError(f"{str(path)!r} is no .tar or .parquet file; give one, or a folder.")
     return "coco" if "annotations" in names else "folder"
 
 

