@@ -23,5 +23,5 @@ def get_config(size: str = "full") -> ConfigDict:
     if size != "full":
         config.diffusion.noisy_share = 0.0
         config.train.batch_size = 16
-        config.log.update(every_steps=20, sample_every_steps=100)
+        config.log.update(every_steps=20, sample_every_steps=50)
     return presets.smoke(config) if size == "smoke" else config

@@ -1,5 +1,7 @@
 """Half precision computes; what is kept is float32."""
 
+import dataclasses
+
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -10,9 +12,11 @@ from glide_jax.diffusion import schedules
 from glide_jax.models import zoo
 from glide_jax.training import objectives
 from glide_jax.training.step import TrainState, train_step
-from tests.models.test_unet import CONFIG, TOKENS, parameters
+from tests.models.test_unet import CONFIG as TWO_LEVELS
+from tests.models.test_unet import TOKENS, parameters
 from tests.training.quick import jit
 
+CONFIG = dataclasses.replace(TWO_LEVELS, channel_mult=(1,), attention=(8,))
 SCHEDULE = schedules.from_alpha_bar(schedules.alpha_bar("squaredcos_cap_v2"))
 
 
