@@ -7,7 +7,7 @@ import jax
 import pytest
 
 from glide_jax import InputError, build, compiling
-from glide_jax.build import run_config, training
+from glide_jax.build import run_config, training, validity
 from glide_jax.data.sources import shapes
 from glide_jax.tokenizers import SentencePiece
 from glide_jax.training import loop
@@ -70,14 +70,14 @@ def test_the_smoke_size_takes_two_steps(name, tokenizer, cache):
 @pytest.mark.parametrize("name", [*NAMES, "folder_64:tiny", "finetune:base", "finetune:upsample"])
 def test_the_whole_size_is_possible(name):
     config = build.read_config(name)
-    training.check(config)
+    validity.check(config)
     assert config.is_locked
 
 
 def test_the_papers_sizes_have_the_papers_parameters():
     count = lambda name: sum(
         math.prod(leaf.shape)
-        for leaf in jax.tree.leaves(build.shapes(training.part_of(build.read_config(name)).model))
+        for leaf in jax.tree.leaves(build.shapes(validity.part_of(build.read_config(name)).model))
     )
     assert round(count("base_64") / 1e6) == 3554
     assert round(count("upsample_256") / 1e6) == 1541

@@ -1,6 +1,7 @@
 """From configs to functions and tables: the only reader of configs."""
 
 import importlib
+from typing import TYPE_CHECKING
 
 from glide_jax.build.export import pack, save
 from glide_jax.build.models import (
@@ -22,6 +23,11 @@ from glide_jax.build.models import (
     shapes,
     stage,
 )
+
+if TYPE_CHECKING:
+    from glide_jax.build.run_config import change, read_config
+    from glide_jax.build.session import train
+    from glide_jax.build.starting import adopt
 
 __all__ = [
     "BOXED",

@@ -32,7 +32,7 @@ def train(
     *,
     say: Say,
     dry_run: bool = False,
-    models_folder: pathlib.Path | None = None,
+    cache: pathlib.Path | None = None,
 ) -> None:
     """Trains until the config's end or a signal, from whatever checkpoint the directory holds.
 
@@ -44,7 +44,7 @@ def train(
         workdir: of this run alone; made if missing.
         say: told a line at a time what goes on.
         dry_run: compile and report only; writes nothing.
-        models_folder: where models lie that train.init_from does not give a path of.
+        cache: the folder whose models/ and data/ hold what is named without a path.
 
     Raises:
         InputError: a field is wrong, another run's state is in the directory, or too much of the
@@ -55,7 +55,7 @@ def train(
     if not dry_run:
         workdir.mkdir(parents=True, exist_ok=True)
     kept = _kept_tokenizer(workdir)
-    run = training.build(config, kept, models_folder)
+    run = training.build(config, kept, cache)
     compiled = run.compile()
     peak, source = peak_of(config)
     for line in [*notes, *report(run, compiled, peak, source)]:

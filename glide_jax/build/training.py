@@ -11,7 +11,7 @@ import jax.numpy as jnp
 from ml_collections import ConfigDict
 
 from glide_jax import checks, compiling, sharding, tokenizers
-from glide_jax.build import models, starting
+from glide_jax.build import models, starting, validity
 from glide_jax.data.example import Source
 from glide_jax.data.pipeline import DataOptions, Loader
 from glide_jax.data.sources import catalogue
@@ -22,9 +22,6 @@ from glide_jax.tokenizers import Tokenizer
 from glide_jax.training import clip_objective, flops, objectives, optim
 from glide_jax.training.step import TrainState, train_step
 from glide_jax.types import Loss, Params
-
-OBJECTIVES = ("text_to_image", "clip")
-_DTYPES = ("float32", "bfloat16", "float16")
 
 
 @dataclasses.dataclass(frozen=True)
@@ -158,23 +155,29 @@ class Compiled(NamedTuple):
     temporary: int  # bytes a device needs besides the state and the batch
 
 
-def build(config: ConfigDict, tokenizer: Tokenizer | None = None, folder: Any = None) -> Run:
+def build(
+    config: ConfigDict,
+    tokenizer: Tokenizer | None = None,
+    cache: pathlib.Path | None = None,
+) -> Run:
     """A config's functions, data and places.
 
     Args:
         config: as `read_config` gives.
         tokenizer: that the run began with; None makes one, which may mean to train it.
-        folder: where models lie that are not named by a path.
+        cache: the folder whose models/ and data/ hold what is named without a path.
 
     Raises:
         InputError: a field's value is not possible, the data is not there, or the model to start
             from is another.
     """
-    check(config)
+    validity.check(config)
     whole = None
     if config.train.init_from:
-        whole = models.read(models.find(config.train.init_from, folder or pathlib.Path()))
-    part = part_of(config)
+        whole = models.read(
+            models.find(config.train.init_from, (cache or pathlib.Path()) / "models")
+        )
+    part = validity.part_of(config)
     model = part.model if isinstance(part, models.StageConfig) else part
     source = catalogue.open_source(
         config.data.source,
@@ -182,6 +185,7 @@ def build(config: ConfigDict, tokenizer: Tokenizer | None = None, folder: Any = 
         split=config.data.split,
         image_size=model.image_size,
         seed=config.seed,
+        data_dir=None if cache is None else cache / "data",
     )
     if tokenizer is None:
         tokenizer = _tokenizer(config, source, whole)
@@ -209,80 +213,10 @@ def build(config: ConfigDict, tokenizer: Tokenizer | None = None, folder: Any = 
         scale_loss=config.train.loss_scale == "dynamic",
     )
     start = None if whole is None else starting.parameters(config, part, whole, params_like)
-    options = _data_options(config, model.image_size)
+    options = validity.data_options(config, model.image_size)
     return Run(
         config, part, tokenizer, source, options, mesh, loss_fn, lr, tx, fresh, create, start, whole
     )  # fmt: skip
-
-
-def part_of(config: ConfigDict) -> models.StageConfig | zoo.ClipConfig:
-    """What the config trains, as a model directory's config.json tells it.
-
-    Raises:
-        InputError: a field of the model that is unknown or not possible.
-    """
-    if config.objective == "clip":
-        return models.fields(zoo.ClipConfig, config.model.to_dict(), "config.model")
-    return models.StageConfig(
-        model=models.fields(zoo.ModelConfig, config.model.to_dict(), "config.model"),
-        noise_schedule=config.diffusion.noise_schedule,
-        prediction=config.diffusion.prediction,
-        sampling=models.fields(models.Sampling, config.sampling.to_dict(), "config.sampling"),
-    )
-
-
-def check(config: ConfigDict) -> None:
-    """Refuses a config that cannot be, as far as one can tell without its data.
-
-    Raises:
-        InputError: a section is missing, or a field's value is not possible.
-    """
-    for section in ("model", "diffusion", "data", "tokenizer", "optim", "train", "log", "mesh"):
-        if not isinstance(config.get(section), ConfigDict):
-            raise InputError(f"the config has no section {section!r}; presets has all of them.")
-    checks.one_of("objective", config.get("objective"), OBJECTIVES)
-    checks.whole("seed", config.seed, 0, 2**32 - 1)
-    train, log = config.train, config.log
-    checks.one_of("train.dtype", train.dtype, _DTYPES)
-    checks.one_of("train.remat", train.remat, ("none", "blocks"))
-    checks.one_of("train.loss_scale", train.loss_scale, ("none", "dynamic"))
-    checks.whole("train.num_steps", train.num_steps, 1, 10**12)
-    checks.whole("train.max_nonfinite_in_a_row", train.max_nonfinite_in_a_row, 1, 10**9)
-    for name in ("every_steps", "checkpoint_every_steps", "keep"):
-        checks.whole(f"log.{name}", log[name], 1, 10**9)
-    checks.whole("log.sample_every_steps", log.sample_every_steps, 0, 10**9)
-    checks.whole("optim.accumulate", config.optim.accumulate, 1, train.batch_size)
-    if not train.ema:
-        raise InputError("train.ema is (); give at least one decay, which is what is sampled from.")
-    for decay in train.ema:
-        checks.real("train.ema", decay, 0.0, 1.0)
-    if train.dtype == "float16" and train.loss_scale == "none":
-        raise InputError(
-            "train.dtype is 'float16' and train.loss_scale 'none'; small gradients would become 0, "
-            "so take loss_scale=dynamic or bfloat16."
-        )
-    part = part_of(config)
-    _data_options(config, (part if isinstance(part, zoo.ClipConfig) else part.model).image_size)
-
-
-def _data_options(config: ConfigDict, image_size: int) -> DataOptions:
-    data = {k: v for k, v in config.data.items() if k not in ("source", "path", "split")}
-    model = config.model
-    if bool(data["low_res"]) != bool(model.get("upsampler", False)):
-        raise InputError(
-            f"data.low_res is {data['low_res']} and model.upsampler {model.get('upsampler')}; an "
-            "upsampler needs a small picture, and nothing else takes one."
-        )
-    if bool(data["masks"]) != bool(model.get("inpaint", False)):
-        raise InputError(
-            f"data.masks is {data['masks']} and model.inpaint {model.get('inpaint')}; inpainting "
-            "needs masks, and nothing else takes them."
-        )
-    return models.known_fields(
-        DataOptions,
-        data | dict(image_size=image_size, batch_size=config.train.batch_size, seed=config.seed),
-        "config.data",
-    )
 
 
 def _tokenizer(config: ConfigDict, source: Source, whole: models.Model | None) -> Tokenizer:

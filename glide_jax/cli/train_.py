@@ -60,11 +60,11 @@ def start(
     description = common.choose_device(device)
     from glide_jax import build, compiling
 
-    folder = common.cache_folder() / "models"
+    cache = common.cache_folder()
     read = build.read_config(config)
     if model is not None:
-        read = build.adopt(read, build.find(model[0], folder), model[1])
+        read = build.adopt(read, build.find(model[0], cache / "models"), model[1])
     build.change(read, changes)
     common.say(f"device: {description}")
-    compiling.enable_cache(common.cache_folder() / "xla")
-    build.train(read, workdir, say=common.say, dry_run=dry_run, models_folder=folder)
+    compiling.enable_cache(cache / "xla")
+    build.train(read, workdir, say=common.say, dry_run=dry_run, cache=cache)

@@ -16,6 +16,7 @@ import pytest
 from PIL import Image
 
 from glide_jax import build
+from glide_jax.build import training
 from glide_jax.data.sources import shapes
 from glide_jax.training import hooks, writers
 from tests import tiny
@@ -199,7 +200,7 @@ def test_a_dry_run_tells_what_a_run_costs_and_writes_nothing(home, cli, tmp_path
         (("--config.train.batch_size=0",), "batch_size is 0"),
         (("--config.data.path=/nothing/there",), "nothing/there"),
         (("--config.log.sample_steps=0", "--config.train.init_from=nowhere"), "nowhere"),
-        (("--device=tpu",), "no tpu"),
+        (("--device=abacus",), "device is 'abacus'"),
     ],
 )
 def test_a_wrong_word_is_one_sentence_and_leaves_nothing(more, says, home, cli, tmp_path):
@@ -243,6 +244,16 @@ def test_another_models_network_is_refused_as_a_start(whole, home, cli, tmp_path
     result = cli(*words(home, tmp_path / "w", start, "--config.model.channels=64"))
     assert result.code == 2
     assert "model.channels = 32, and the config 64" in result.complaint
+
+
+def test_an_inpainting_run_starts_from_a_base_with_zeros_for_its_new_planes(whole):
+    changes = [f"train.init_from={whole / 'model'}", "diffusion.prediction=v"]
+    run = training.build(build.read_config("base_64_inpaint:smoke", changes))
+    assert run.start is not None
+    kernel = run.start["unet"]["input_0"]["kernel"]
+    assert kernel.shape[2] == 7
+    assert (kernel[:, :, 3:] == 0).all()
+    assert run.tokenizer.vocab_size == build.read(whole / "model").tokenizer.vocab_size
 
 
 def test_parts_are_packed_into_a_model(cli, tmp_path):
