@@ -56,6 +56,7 @@ def test_a_batch_and_a_state_keep_their_values_and_what_is_missing():
     jax.tree.map(np.testing.assert_array_equal, sharding.shard_state(state, mesh), state)
 
 
+@pytest.mark.slow  # two minutes of compiling
 def test_training_on_eight_devices_is_training_on_one():
     flags = "--xla_force_host_platform_device_count=8"
     environment = os.environ | {"XLA_FLAGS": flags, "JAX_PLATFORMS": "cpu"}
