@@ -3,6 +3,7 @@
 import contextlib
 import math
 import signal
+import threading
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any, Protocol
@@ -193,22 +194,27 @@ class Interrupted:
 
 @contextlib.contextmanager
 def interruptible() -> Iterator[Interrupted]:
-    """Turns the first SIGTERM or SIGINT into a wish; the second one acts as it always does."""
-    interrupted = Interrupted()
-    old = {number: signal.getsignal(number) for number in (signal.SIGTERM, signal.SIGINT)}
+    """Turns SIGTERM and SIGINT into a wish to stop; Ctrl-C again, a second later, acts at once.
 
-    def hear(number: int, _: Any) -> None:
-        interrupted.name = signal.Signals(number).name
-        for known, handler in old.items():
-            signal.signal(known, handler)
-
-    try:
-        for number in old:
-            signal.signal(number, hear)
-    except ValueError:  # not the main thread, which no signal reaches anyway
+    Further SIGTERMs change nothing: `timeout` and job schedulers send it to a process and to its
+    group, so that one wish arrives twice.
+    """
+    interrupted, numbers, first = Interrupted(), (signal.SIGTERM, signal.SIGINT), 0.0
+    if threading.current_thread() is not threading.main_thread():  # which no signal reaches
         yield interrupted
         return
+    old = {number: signal.getsignal(number) for number in numbers}
+
+    def hear(number: int, _: Any) -> None:
+        nonlocal first
+        if not interrupted():
+            interrupted.name, first = signal.Signals(number).name, time.monotonic()
+        elif number == signal.SIGINT and time.monotonic() - first > 1.0:
+            raise KeyboardInterrupt
+
     try:
+        for number in numbers:
+            signal.signal(number, hear)
         yield interrupted
     finally:
         for number, handler in old.items():

@@ -4,6 +4,7 @@ import json
 import os
 import signal
 import threading
+import time
 
 import jax
 import jax.numpy as jnp
@@ -155,15 +156,27 @@ def test_the_loop_stays_at_most_two_steps_ahead_of_the_device():
     assert done == [(1, []), (2, []), (3, []), (4, [1]), (5, [1, 2])]
 
 
-def test_a_signal_lets_the_step_end_and_the_second_one_acts_at_once():
+def test_a_signal_that_comes_twice_lets_the_step_end():
+    """As `timeout` sends it, to the process and to its group."""
     before = signal.getsignal(signal.SIGTERM)
     with hooks.interruptible() as interrupted:
-        hit = lambda step, *_: os.kill(os.getpid(), signal.SIGTERM) if step == 3 else None
+        hit = lambda step, *_: [
+            os.kill(os.getpid(), signal.SIGTERM) for _ in range(2 * (step == 3))
+        ]
         state = run([0.0] * 9, [hit], stopping=interrupted)
         assert int(state.step) == 3
         assert interrupted.name == "SIGTERM"
-        assert signal.getsignal(signal.SIGTERM) == before
     assert signal.getsignal(signal.SIGTERM) == before
+
+
+def test_a_second_ctrl_c_after_a_while_acts_at_once():
+    with hooks.interruptible() as interrupted:
+        os.kill(os.getpid(), signal.SIGINT)
+        os.kill(os.getpid(), signal.SIGINT)  # still the first wish
+        assert interrupted.name == "SIGINT"
+        time.sleep(1.1)
+        with pytest.raises(KeyboardInterrupt):
+            os.kill(os.getpid(), signal.SIGINT)
 
 
 def test_signals_are_left_alone_in_a_thread():
