@@ -29,7 +29,7 @@ def test_the_configs_that_are_promised_are_there():
 
 
 # One of each kind of program; the others differ from these in numbers, and take as long again.
-KINDS = ("shapes_64", "shapes_256", "base_64_inpaint", "clip_64")
+KINDS = ("shapes_64", "upsample_256_inpaint", "clip_64")
 
 
 @pytest.fixture(scope="module")

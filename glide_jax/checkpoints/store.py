@@ -8,6 +8,7 @@ import os
 import pathlib
 import shutil
 from collections.abc import Callable, Iterator
+from logging import getLogger
 from typing import Any, TypeVar
 
 import jax
@@ -19,6 +20,7 @@ from jax.tree_util import keystr
 from glide_jax.errors import InputError
 
 T = TypeVar("T")
+asyncio_logs = getLogger("asyncio")
 _MARKERS = ("_CHECKPOINT_METADATA", "commit_success.txt")  # written last, where they are written
 _UNFINISHED = ".orbax-checkpoint-tmp"
 _DISK = (errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EACCES, errno.EFBIG, errno.EIO)
@@ -53,6 +55,7 @@ class Store:
             shutil.rmtree(path, ignore_errors=True)
         self._keep = keep
         logging.set_verbosity(logging.FATAL)  # Orbax tells of what we tell of, in pages
+        asyncio_logs.setLevel("CRITICAL")  # so does what it writes with, when a disk is full
         with self._writing():
             self._manager = ocp.CheckpointManager(
                 self.directory, options=ocp.CheckpointManagerOptions(save_interval_steps=1)
@@ -70,13 +73,14 @@ class Store:
         Args:
             step: once only.
             state: a tree of arrays; may be donated as soon as this returns.
-            meta: JSON-able.
+            meta: JSON-able; may change as soon as this returns.
             metric: the checkpoint with the least one is kept; NaN is never the least.
 
         Raises:
             OSError: this checkpoint, or the one before, could not be written.
         """
-        meta = meta | {
+        # Through JSON now, since it is written later and the caller's may change by then.
+        meta = json.loads(json.dumps(meta)) | {
             "step": step,
             "metric": metric if math.isfinite(metric) else None,
             "tree": _layout(state),

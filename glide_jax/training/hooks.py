@@ -98,7 +98,7 @@ class Log:
             {name: float(value) for name, value in metrics.items()}
             for metrics in jax.device_get(self.window)
         ]
-        return self.window
+        return list(self.window)  # the caller's to keep, while this one grows
 
     @contextlib.contextmanager
     def paused(self, state: TrainState) -> Iterator[None]:

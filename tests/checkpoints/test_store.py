@@ -100,6 +100,15 @@ def test_a_state_may_be_donated_as_soon_as_save_returns(tmp_path):
     assert equal(restored, want)
 
 
+def test_meta_may_change_as_soon_as_save_returns(tmp_path):
+    window: list[Any] = [{"loss": 0.1}]
+    with Store(tmp_path / "c") as store:
+        store.save(1, state(1), {"window": window}, 0.0)
+        window.append(object())
+    _, meta, _ = reopen(tmp_path / "c")
+    assert meta["window"] == [{"loss": 0.1}]
+
+
 def files(folder):
     return sorted(path for path in folder.rglob("*") if path.is_file())
 
