@@ -23,7 +23,7 @@ sample: .venv/.installed  ## Draw PROMPT="..." with the small model that ships.
 	@$(BIN)/glide-jax sample -- "$$PROMPT"
 
 train-boxed: .venv/.installed-dev  ## Train the small model that ships, from nothing.
-	$(BIN)/python launch/train_boxed.py base --out runs/shapes
+	launch/train_shapes.sh $(BIN)/glide-jax
 
 test: .venv/.installed-dev  ## Run the fast tests, as CI does.
 	$(BIN)/python -m pytest

@@ -48,6 +48,7 @@ EXTRAS = {
         *LOG,
         "pytest>=8.3",
         "pytest-timeout>=2.3",
+        "pytest-xdist>=3.6",
         "beartype>=0.19.0",
         "ruff>=0.17",
         "pyright>=1.1.390",

@@ -62,7 +62,8 @@ def text_to_image(name: str, model: str = "base", **fields: Any) -> ConfigDict:
         null_fraction=0.0,  # of captions emptied; 0.2 makes classifier-free guidance possible
         vb_weight=1e-3,  # of the variational bound, which trains the variance
         max_snr=float("inf"),  # Min-SNR's gamma; 5 is usual
-        noisy_share=0.0,  # of timesteps drawn from the noisiest 5% besides
+        noisy_share=0.0,  # of timesteps drawn from the noisy end of the chain besides
+        noisy_from=0.95,  # where that end begins
         text_loss_weight=0.0,  # of the text encoder's own loss
     )
     config.sampling = dict(  # the exported model's defaults
@@ -115,7 +116,7 @@ def smoke(config: ConfigDict) -> ConfigDict:
     """The same run in miniature: seconds on a CPU, through the same code."""
     model = config.model
     config.name += "-smoke"
-    config.data.update(source="shapes_endless", path="", split="train", workers=0)
+    config.data.update(source="shapes_endless", path="", split="train", window=0, workers=0)
     model.update(image_size=16, text_width=32, text_layers=1, text_heads=2)
     if config.data.low_res:
         config.data.low_res = 8
@@ -162,6 +163,7 @@ def _shared(name: str) -> ConfigDict:
                 low_res_noise=0.0,  # largest sigma on [-1, 1]
                 masks=(),  # kinds of erased regions, for inpainting
                 whole_mask_fraction=0.0,  # of pictures erased altogether
+                window=0,  # side of the part of a picture that is trained on; 0: the whole
                 max_rejected=0.01,  # part of the records that may be unusable
                 workers=2,  # processes that decode; 0 for none
             ),

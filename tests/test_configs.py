@@ -13,11 +13,8 @@ from glide_jax.tokenizers import SentencePiece
 from glide_jax.training import loop
 
 FOLDER = pathlib.Path(__file__).parents[1] / "configs"
-# The boxed model's config is its script's; what fine-tuning starts from has no model of its own.
-NAMES = sorted(
-    {path.stem for path in FOLDER.glob("*.py")}
-    - {"__init__", "presets", "shapes_boxed", "finetune"}
-)
+# What fine-tuning starts from has no model of its own.
+NAMES = sorted({path.stem for path in FOLDER.glob("*.py")} - {"__init__", "presets", "finetune"})
 WANTED = {
     "shapes_64", "shapes_256", "emoji_64", "emoji_256", "coco_64", "base_64", "base_64_cfg",
     "upsample_256", "base_64_inpaint", "upsample_256_inpaint", "clip_64", "folder_64",
@@ -158,6 +155,7 @@ def test_a_wrong_override_is_refused_by_name(override, says):
         (["mesh.fsdp=3"], "fsdp"),
         (["train.freeze=^nothing"], "freeze has"),
         (["train.init_from=nowhere"], "nowhere"),
+        (["data.window=60"], "multiple of 8"),
     ],
 )
 def test_a_config_that_cannot_be_is_refused_before_anything_is_compiled(overrides, says):

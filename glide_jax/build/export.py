@@ -7,6 +7,7 @@ import shutil
 from collections.abc import Sequence
 from typing import Any
 
+from glide_jax import checks
 from glide_jax.build.models import Model, read
 from glide_jax.checkpoints import model_dir
 from glide_jax.errors import InputError
@@ -83,7 +84,14 @@ def replace(directory: pathlib.Path, model: Model, *, card: str, dtype: str = "f
         shutil.rmtree(old)
 
 
-def pack(parts: Sequence[pathlib.Path], out: pathlib.Path, *, name: str) -> Model:
+def pack(
+    parts: Sequence[pathlib.Path],
+    out: pathlib.Path,
+    *,
+    name: str,
+    dtype: str = "float32",
+    card: str | None = None,
+) -> Model:
     """Writes one model directory of several: a base, perhaps an upsampler and a CLIP.
 
     Args:
@@ -91,10 +99,14 @@ def pack(parts: Sequence[pathlib.Path], out: pathlib.Path, *, name: str) -> Mode
             stage, the later one's is taken.
         out: must not exist, or be empty.
         name: of the new model.
+        dtype: of the stored weights; float16 is half the size and rounds them to 11 bits.
+        card: README.md of the directory; by default those of the parts, one after the other.
 
     Raises:
-        InputError: there is no base among them, or two have different tokenizers.
+        InputError: there is no base among them, two have different tokenizers, or the dtype is
+            not known.
     """
+    checks.one_of("dtype", dtype, ("float32", "float16"))
     stages: dict[str, Any] = {}
     clip, tokenizer, cards, first = None, None, [], None
     for path in parts:
@@ -113,9 +125,9 @@ def pack(parts: Sequence[pathlib.Path], out: pathlib.Path, *, name: str) -> Mode
     if tokenizer is None or "base" not in stages:
         raise InputError(f"there is no base among {', '.join(map(str, parts))}; a model needs one.")
     packed = Model(name, tokenizer.tokenizer, stages, clip)
-    card = f"# {name}\n\nMade of:\n\n" + "\n".join(c.replace("# ", "## ", 1) for c in cards)
+    joined = "\n".join(c.replace("# ", "## ", 1) for c in cards)
     try:
-        save(out, packed, card=card)
+        save(out, packed, card=card or f"# {name}\n\nMade of:\n\n{joined}", dtype=dtype)
     except FileExistsError as error:
         raise InputError(str(error)) from None
     return packed

@@ -105,14 +105,15 @@ class Run:
         rows: Callable[..., Any] = lambda dtype, *shape: jax.ShapeDtypeStruct(
             (o.batch_size, *shape), dtype, sharding=place
         )
-        image = rows(jnp.float32, o.image_size, o.image_size, 3)
+        small = o.side // o.scale
+        image = rows(jnp.float32, o.side, o.side, 3)
         return objectives.Batch(
             image=image,
             tokens=rows(jnp.int32, n),
             mask=rows(jnp.bool_, n),
-            low_res=rows(jnp.float32, o.low_res, o.low_res, 3) if o.low_res else None,
+            low_res=rows(jnp.float32, small, small, 3) if o.low_res else None,
             known=image if o.masks else None,
-            mask_known=rows(jnp.float32, o.image_size, o.image_size, 1) if o.masks else None,
+            mask_known=rows(jnp.float32, o.side, o.side, 1) if o.masks else None,
         )
 
     @functools.cached_property
@@ -250,6 +251,7 @@ def _glide(
         max_snr=d.max_snr,
         prediction=part.prediction,
         noisy_share=checks.real("diffusion.noisy_share", d.noisy_share, 0.0, 1.0),
+        noisy_from=checks.real("diffusion.noisy_from", d.noisy_from, 0.0, 1.0),
         token_logits=call("token_logits"),
         text_loss_weight=d.text_loss_weight,
     )

@@ -81,6 +81,12 @@ def data_options(config: ConfigDict, image_size: int) -> DataOptions:
             f"data.masks is {data['masks']} and model.inpaint {model.get('inpaint')}; inpainting "
             "needs masks, and nothing else takes them."
         )
+    window = data.get("window", 0)
+    if window and config.objective == "clip":
+        raise InputError(f"data.window is {window}; a CLIP looks at whole pictures, so give 0.")
+    divisor = model.patch * 2 ** (len(model.get("channel_mult", ())) - 1)
+    if isinstance(window, int) and window % divisor:
+        raise InputError(f"data.window is {window}; the model needs a multiple of {divisor}.")
     return models.known_fields(
         DataOptions,
         data | dict(image_size=image_size, batch_size=config.train.batch_size, seed=config.seed),

@@ -14,14 +14,32 @@ from glide_jax.errors import InputError
     "--out", required=True, type=click.Path(path_type=pathlib.Path), help="The new directory."
 )
 @click.option("--name", help="The model's; by default that of the directory.")
-def command(parts: tuple[pathlib.Path, ...], out: pathlib.Path, name: str | None) -> None:
+@click.option(
+    "--dtype", default="float32", show_default=True, help="Of the stored weights, or float16."
+)
+@click.option(
+    "--card", type=click.Path(path_type=pathlib.Path), help="README.md of the new directory."
+)
+def command(
+    parts: tuple[pathlib.Path, ...],
+    out: pathlib.Path,
+    name: str | None,
+    dtype: str,
+    card: pathlib.Path | None,
+) -> None:
     """Join PARTS, as training writes them: a base, perhaps an upsampler and a CLIP."""
     if not parts:
         raise InputError("there is no part; give the directories of a base and what goes with it.")
     common.check_out(out)
     from glide_jax import build
 
-    model = build.pack(parts, out, name=name or out.resolve().name)
+    text = None
+    if card is not None:
+        try:
+            text = card.read_text(encoding="utf-8")
+        except (OSError, UnicodeDecodeError) as error:
+            raise InputError(f"--card {str(card)!r} cannot be read as text: {error}.") from None
+    model = build.pack(parts, out, name=name or out.resolve().name, dtype=dtype, card=text)
     clip = ["clip"] if model.clip else []
     common.say(f"{model.name}: {', '.join([*model.stages, *clip])}")
     common.result(out)

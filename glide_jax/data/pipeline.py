@@ -54,6 +54,8 @@ class DataOptions:
         low_res_noise: largest sigma of its noise, on the scale of [-1, 1].
         masks: kinds of region to erase for inpainting, of `masks.KINDS`; () for none.
         whole_mask_fraction: part of masks that erase everything.
+        window: side of the part of each picture, somewhere in it, that is trained on; 0 is all of
+            it. Upsamplers do not need to see the whole to learn edges (GLIDE, section 4).
         max_rejected: part of the records that may be unusable.
         seed: of the order and of every choice.
         batch_size: over all hosts.
@@ -70,6 +72,7 @@ class DataOptions:
     low_res_noise: float = 0.0
     masks: tuple[str, ...] = ()
     whole_mask_fraction: float = 0.0
+    window: int = 0
     max_rejected: float = 0.01
     seed: int = 0
     workers: int = 0
@@ -78,6 +81,7 @@ class DataOptions:
         checks.whole("image_size", self.image_size, 1, 4096)
         checks.whole("batch_size", self.batch_size, 1, 1 << 20)
         checks.whole("low_res", self.low_res, 0, self.image_size)
+        checks.whole("window", self.window, 0, self.image_size)
         checks.whole("seed", self.seed, 0, 2**32 - 1)
         checks.whole("workers", self.workers, 0, 256)
         checks.one_of("crop", self.crop, transforms.CROPS)
@@ -90,7 +94,22 @@ class DataOptions:
             raise InputError(
                 f"low_res is {self.low_res}; it must divide the image_size {self.image_size}."
             )
+        if self.window % self.scale:
+            raise InputError(
+                f"window is {self.window}; it must be a multiple of {self.scale}, which is how "
+                "much smaller low_res is."
+            )
         object.__setattr__(self, "masks", masks.check_kinds("masks", self.masks))
+
+    @property
+    def scale(self) -> int:
+        """How many times the low-resolution picture is smaller; 1 where there is none."""
+        return self.image_size // self.low_res if self.low_res else 1
+
+    @property
+    def side(self) -> int:
+        """Of what is trained on."""
+        return self.window or self.image_size
 
 
 @dataclass(frozen=True)
@@ -194,6 +213,12 @@ def prepare(
     if options.masks:
         known = masks.draw(rng, options.image_size, options.masks, options.whole_mask_fraction)
         arrays["mask_known"] = known.astype(np.uint8)
+    if options.window:
+        corner = rng.integers((options.image_size - options.window) // options.scale + 1, size=2)
+        arrays = {
+            name: transforms.window(a, corner * options.scale, options.window, options.image_size)
+            for name, a in arrays.items()
+        }
     return arrays, caption
 
 

@@ -63,6 +63,21 @@ def random_crop(
     return scaled[top : top + size, left : left + size]
 
 
+def window(
+    plane: NDArray[np.uint8], corner: Sequence[int] | NDArray[np.integer], side: int, of: int
+) -> NDArray[np.uint8]:
+    """The same window of any of a picture's planes, whatever their size.
+
+    Args:
+        plane: square; `of` pixels of the picture a side, on its own grid.
+        corner: of the window, top and left, in the picture's pixels.
+        side: of the window, in the picture's pixels.
+        of: side of the picture.
+    """
+    top, left, size = (int(value) * len(plane) // of for value in (*corner, side))
+    return plane[top : top + size, left : left + size]
+
+
 def flip(
     image: NDArray[np.uint8], probability: float, rng: np.random.Generator
 ) -> NDArray[np.uint8]:

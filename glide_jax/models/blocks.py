@@ -90,21 +90,21 @@ def attend(
     *,
     causal: bool = False,
 ) -> Float[Array, "b n e"]:
-    """Softmax attention with a float32 softmax; heads are joined."""
-    if q.dtype == jnp.float16:
-        out = _attend_float16(q, k, v, causal)
-    else:
-        out = jax.nn.dot_product_attention(q, k, v, is_causal=causal)
-    return out.reshape(*out.shape[:2], -1)
+    """Softmax attention with a float32 softmax; heads are joined.
 
-
-def _attend_float16(q: Array, k: Array, v: Array, causal: bool) -> Array:
-    """The same, since JAX's asks in float16 for a product that only GPUs have."""
-    logits = jnp.einsum("bnhd,bmhd->bhnm", q, k, preferred_element_type=jnp.float32)
-    logits = logits / math.sqrt(q.shape[-1])
+    Heads go in front of positions first, and the sum of weights is divided by last: on CPUs half
+    the time of `jax.nn.dot_product_attention`, which also asks in float16 for a product that only
+    GPUs have.
+    """
+    q, k, v = q.swapaxes(1, 2), k.transpose(0, 2, 3, 1), v.swapaxes(1, 2)
+    product = partial(jnp.matmul, preferred_element_type=jnp.float32)
+    logits = product(q, k) / math.sqrt(q.shape[-1])
     if causal:
         logits = jnp.where(jnp.tri(*logits.shape[-2:], dtype=bool), logits, -jnp.inf)
-    return jnp.einsum("bhnm,bmhd->bnhd", jax.nn.softmax(logits).astype(v.dtype), v)
+    weight = jnp.exp(logits - jax.lax.stop_gradient(logits.max(axis=-1, keepdims=True)))
+    out = product(weight.astype(v.dtype), v) / weight.sum(axis=-1, keepdims=True)
+    out = out.astype(v.dtype).swapaxes(1, 2)
+    return out.reshape(*out.shape[:2], -1)
 
 
 def conv3x3(channels: int, dtype: DTypeLike, name: str, *, stride: int = 1, zero: bool = False):

@@ -86,6 +86,7 @@ def text_to_image(
     max_snr: float = float("inf"),
     prediction: str = "eps",
     noisy_share: float = 0.0,
+    noisy_from: float = 0.95,
     token_logits: Callable[[Params, Array, Array], Array] | None = None,
     text_loss_weight: float = 0.0,
 ) -> Loss:
@@ -105,9 +106,10 @@ def text_to_image(
         max_snr: caps the weight that clean timesteps have in the error of x_0, as Min-SNR does
             (Hang et al., 2023); infinity is the plain mean squared error of the prediction.
         prediction: "eps", or "v" (Salimans & Ho, 2022) for networks trained from nothing.
-        noisy_share: part of timesteps drawn from the noisiest 5% alone, without a correcting
-            weight. Large flat objects show through the noise nearly to its end, and only where
-            they do not is there anything to learn from the caption.
+        noisy_share: part of timesteps drawn from the noisy end of the chain alone, without a
+            correcting weight. Large flat objects show through the noise nearly to its end, and
+            only where they do not is there anything to learn from the caption.
+        noisy_from: where that end begins, as a part of the chain; 0.95 is its noisiest 5%.
         token_logits: (params, tokens, mask) to logits over the vocabulary at every position;
             only used, and then needed, where `text_loss_weight` is not 0.
         text_loss_weight: of the text encoder's own loss, see `any_order_loss`.
@@ -126,7 +128,8 @@ def text_to_image(
         denoise = lambda x_t, t: network(params, x_t, t, cond, train=True, rngs=rngs)
 
         noisy = jax.random.bernoulli(share_key, noisy_share, (b,))
-        lowest = jnp.where(noisy, schedule.num_steps * 19 // 20, 0)
+        begin = jnp.minimum(noisy_from, 1.0) * (schedule.num_steps - 1)
+        lowest = jnp.where(noisy, begin.astype(jnp.int32), 0)
         i = jax.random.randint(i_key, (b,), lowest, schedule.num_steps)
         eps = jax.random.normal(eps_key, batch.image.shape)
         options = {"vb_weight": vb_weight, "max_snr": max_snr, "prediction": prediction}

@@ -14,7 +14,10 @@ from PIL import Image
 from tests.checkpoints import http_server
 
 RUNNING = contextlib.ExitStack()  # servers, until the tests end
-GONE = object()  # in place of a value: there is none
+
+
+class GONE:
+    """In place of a value: there is none."""
 
 
 def change_weights(path: pathlib.Path, change: Callable[[dict], Any]) -> None:

@@ -272,6 +272,13 @@ def test_parts_are_packed_into_a_model(cli, tmp_path):
     assert list(model.stages) == ["base", "upsample"]
     assert model.clip is not None
     assert "## u" in (tmp_path / "m" / "README.md").read_text()
+    (tmp_path / "card.md").write_text("# of my own\n")
+    half = ("--dtype", "float16", "--card", tmp_path / "card.md", "--out", tmp_path / "half")
+    result = cli("pack", *(tmp_path / name for name in parts), *half)
+    assert result.code == 0, result.err
+    assert (tmp_path / "half" / "README.md").read_text() == "# of my own\n"
+    size = lambda name: (tmp_path / name / "base.safetensors").stat().st_size
+    assert size("half") < 0.6 * size("m")
     result = cli("sample", "red", "--model", tmp_path / "u", "--out", tmp_path / "o")
     assert "`glide-jax pack`" in result.complaint
 

@@ -78,6 +78,27 @@ def test_low_res_and_masks_are_there_only_if_asked_for():
     assert set(load(Numbered(9), count=1)[0]) == {"image", "tokens", "mask"}
 
 
+def test_a_window_is_the_same_part_of_every_plane_of_a_picture(plain):
+    corners = set()
+    for whole, part in zip(plain, load(Noise(20, captions=3), **EVERYTHING, window=8), strict=True):
+        assert part["image"].shape == (8, 8, 8, 3)
+        assert part["low_res"].shape == (8, 2, 2, 3)
+        np.testing.assert_array_equal(part["tokens"], whole["tokens"])
+        for row in range(8):
+            of = {name: plane[row] for name, plane in whole.items()}
+            cut = lambda name, i, j, n, of=of: of[name][i : i + n, j : j + n]
+            [(i, j)] = [
+                (i, j)
+                for i, j in itertools.product((0, 4, 8), repeat=2)
+                if (cut("image", i, j, 8) == part["image"][row]).all()
+            ]
+            np.testing.assert_array_equal(cut("low_res", i // 4, j // 4, 2), part["low_res"][row])
+            np.testing.assert_array_equal(cut("mask_known", i, j, 8), part["mask_known"][row])
+            np.testing.assert_array_equal(cut("known", i, j, 8), part["known"][row])
+            corners.add((i, j))
+    assert len(corners) == 9
+
+
 def test_batches_repeat_with_the_seed_and_differ_without(plain):
     assert_equal(plain, load(Noise(20, captions=3), **EVERYTHING))
     other = load(Noise(20, captions=3), **(EVERYTHING | {"seed": 4}))
@@ -270,6 +291,8 @@ def test_throughput_is_a_rate():
         (dict(masks=("box", "circle")), "masks"),
         (dict(masks="box"), "masks"),
         (dict(max_rejected=-1), "max_rejected"),
+        (dict(window=20), "window"),
+        (dict(window=6, low_res=4), "window"),
         (dict(seed=-1), "seed"),
         (dict(workers=-1), "workers"),
     ],

@@ -116,6 +116,9 @@ def test_the_whole_is_the_mean_of_the_deterministic_part_at_the_steps_it_drew():
 def test_the_noisiest_timesteps_can_have_a_share_of_their_own():
     _, metrics = jit(make(noisy_share=1.0))(PARAMS, batch(), KEY)
     assert [float(metrics[f"count_q{k}"]) for k in range(4)] == [0, 0, 0, 8]
+    _, wider = jit(make(noisy_share=1.0, noisy_from=0.5))(PARAMS, batch(), KEY)
+    assert float(wider["count_q2"] + wider["count_q3"]) == 8
+    assert float(wider["count_q2"]) > 0
     assert all(np.isfinite(value) for value in metrics.values())
 
 

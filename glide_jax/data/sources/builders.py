@@ -24,7 +24,7 @@ from PIL import Image
 
 from glide_jax.data.example import Rejected, Source
 from glide_jax.data.extra import extra
-from glide_jax.data.sources import built, catalogue, clipart, drawing, emoji
+from glide_jax.data.sources import built, catalogue, clipart, drawing, emoji, shapes
 from glide_jax.data.sources.packages import locked
 from glide_jax.data.sources.procedural import Scenes
 from glide_jax.errors import InputError
@@ -175,7 +175,10 @@ def _recipe(name: str, data_dir: pathlib.Path, options: Options) -> Recipe:
     if kind == "shapes":
         size = options.size or SIZES[name]
         counts = {"held_out": min(_HELD_OUT_SHAPES, max(1, size // 10)), "train": size}
-        scenes = {split: Scenes(side, split, _SEEDS[split], count=n) for split, n in counts.items()}
+        scenes = {
+            split: Scenes(side, split, _SEEDS[split], shapes.KINDS, n)
+            for split, n in counts.items()
+        }
         return Recipe(scenes, "Coloured shapes drawn by glide_jax, MIT.")
     if kind == "coco":
         return _coco(options.path)

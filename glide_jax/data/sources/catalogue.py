@@ -8,7 +8,7 @@ from itertools import accumulate
 from typing import Any
 
 from glide_jax.data.example import Example, Rejected, Source
-from glide_jax.data.sources import built, procedural, shapes
+from glide_jax.data.sources import built, procedural
 from glide_jax.errors import InputError
 
 SETS = ("shapes", "emoji", "emoji_no_people", "clipart", "coco")  # built once, then read
@@ -27,7 +27,7 @@ def open_source(
     split: str = "train",
     image_size: int = 64,
     seed: int = 0,
-    kinds: Sequence[str] = shapes.KINDS,
+    kinds: Sequence[str] = procedural.KINDS,
     data_dir: StrPath | None = None,
 ) -> Source:
     """A source of training pairs; names joined by + are sources in one.
@@ -83,9 +83,10 @@ def captions_in(source: Source) -> list[str]:
     if hasattr(source, "all_captions"):  # without decoding a picture
         return source.all_captions()  # pyright: ignore[reportAttributeAccessIssue]
     texts: list[str] = []
+    read = getattr(source, "captions_at", lambda index: source[index].captions)
     for index in range(len(source)):
         try:
-            texts += source[index].captions
+            texts += read(index)
         except Rejected:
             continue  # the loader counts and reports it
     return texts

@@ -57,9 +57,13 @@ class Folder:
         return len(self._names)
 
     def __getitem__(self, index: int) -> Example:
-        name = self._names[index]
-        captions = captions_of(self._captions_of(name), name)
+        name, captions = self._names[index], self.captions_at(index)
         return Example(decode(self.path / name, name), captions, name)
+
+    def captions_at(self, index: int) -> tuple[str, ...]:
+        """A record's captions, without its picture; `Rejected` as by `[index]`."""
+        name = self._names[index]
+        return captions_of(self._captions_of(name), name)
 
     def _captions_of(self, name: str) -> list[str] | None:
         if name not in self._texts:

@@ -4,13 +4,16 @@ import contextlib
 import fcntl
 import fnmatch
 import hashlib
+import importlib.util
 import io
 import pathlib
 import re
 import shutil
 import subprocess
+import sys
 import tarfile
 import tempfile
+import zipfile
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
@@ -20,12 +23,17 @@ from glide_jax.errors import InputError
 _OFFLINE = re.compile(
     r"ENOTFOUND|EAI_AGAIN|ECONNREFUSED|ECONNRESET|ENETUNREACH|EHOSTUNREACH|ETIMEDOUT|ERR_SOCKET"
     r"|Could not resolve|Temporary failure|Could not connect|Connection (timed out|refused|failed)"
+    r"|NewConnectionError|NameResolutionError"
 )
-_UNKNOWN = re.compile(r"E404|ETARGET|Unable to locate|was not found|No packages found|no candidate")
+_UNKNOWN = re.compile(
+    r"E404|ETARGET|Unable to locate|was not found|No packages found|no candidate"
+    r"|No matching distribution"
+)
 _HELP = {
     "npm": "npm is not installed: install Node.js, which brings it",
     "apt-get": "apt-get is not on this system",
 }
+SUFFIXES = {"npm": ".tgz", "apt-get": ".deb", "pip": ".whl"}
 _TIMEOUT = 1800.0  # seconds; the largest package is 131 MB
 
 
@@ -33,7 +41,7 @@ _TIMEOUT = 1800.0  # seconds; the largest package is 131 MB
 class Package:
     """A package of one version: `keep` are the patterns of the files in it that are unpacked."""
 
-    client: str  # npm or apt-get
+    client: str  # npm, apt-get or pip
     name: str
     version: str
     sha256: str
@@ -48,7 +56,7 @@ class Package:
     @property
     def archive(self) -> str:
         """The name of the archive that a person may put into the packages folder by hand."""
-        return f"{self.slug}.{'tgz' if self.client == 'npm' else 'deb'}"
+        return f"{self.slug}{SUFFIXES[self.client]}"
 
 
 def fetch(package: Package, data_dir: pathlib.Path) -> pathlib.Path:
@@ -85,7 +93,7 @@ def _fetch(package: Package, root: pathlib.Path, folder: pathlib.Path) -> None:
     with tempfile.TemporaryDirectory(prefix=".fetch-", dir=root) as temporary:
         here = pathlib.Path(temporary)
         _run_client(package, here, archive)
-        found = [path for path in here.iterdir() if path.suffix in (".tgz", ".deb")]
+        found = [path for path in here.iterdir() if path.suffix in SUFFIXES.values()]
         if len(found) != 1:
             raise InputError(
                 f"{package.client} brought {len(found)} archives of {package.name} "
@@ -97,7 +105,9 @@ def _fetch(package: Package, root: pathlib.Path, folder: pathlib.Path) -> None:
 def _run_client(package: Package, here: pathlib.Path, archive: pathlib.Path) -> None:
     what = f"{package.name} {package.version}"
     by_hand = f"or put its archive at {archive}"
-    if shutil.which(package.client) is None:
+    if package.client == "pip" and importlib.util.find_spec("pip") is None:
+        raise InputError(f"{what} cannot be fetched: this Python has no pip, {by_hand}.")
+    if package.client != "pip" and shutil.which(package.client) is None:
         raise InputError(f"{what} cannot be fetched: {_HELP[package.client]}, {by_hand}.")
     try:
         done = subprocess.run(
@@ -137,6 +147,11 @@ def _command(package: Package) -> Sequence[str]:
             "npm", "pack", f"{package.name}@{package.version}", "--ignore-scripts", *patience,
             "--fetch-retry-maxtimeout=5000",
         )  # fmt: skip
+    if package.client == "pip":  # of this Python, whatever is on the PATH
+        return (
+            sys.executable, "-m", "pip", "download", "--no-deps", "--only-binary=:all:", "--quiet",
+            "--disable-pip-version-check", "--retries=2", f"{package.name}=={package.version}",
+        )  # fmt: skip
     return ("apt-get", "download", f"{package.name}={package.version}")
 
 
@@ -160,6 +175,8 @@ def _unpack(package: Package, data: bytes, folder: pathlib.Path) -> None:
 
     The first folder of an npm package, always `package`, and the `.` of a Debian one are dropped.
     """
+    if package.client == "pip":
+        return _unpack_wheel(package, data, folder)
     if package.client == "apt-get":
         data = _data_of_deb(data)
     try:
@@ -173,6 +190,19 @@ def _unpack(package: Package, data: bytes, folder: pathlib.Path) -> None:
                 if member.isfile() and wanted:
                     tar.extract(member.replace(name=name), temporary, filter="data")
     except tarfile.TarError as error:
+        raise InputError(f"{package.archive} cannot be unpacked: {error}.") from None
+
+
+def _unpack_wheel(package: Package, data: bytes, folder: pathlib.Path) -> None:
+    try:
+        with (
+            zipfile.ZipFile(io.BytesIO(data)) as wheel,
+            files.replacing_dir(folder) as temporary,
+        ):
+            for name in wheel.namelist():  # `extract` keeps what it writes inside the folder
+                if any(fnmatch.fnmatch(name, pattern) for pattern in package.keep):
+                    wheel.extract(name, temporary)
+    except zipfile.BadZipFile as error:
         raise InputError(f"{package.archive} cannot be unpacked: {error}.") from None
 
 

@@ -16,6 +16,7 @@ from glide_jax.data.sources.records import TEXT_FIELDS, caption_fields, files_of
 from glide_jax.errors import InputError
 
 IMAGE_COLUMNS = ("jpg", "image", "png", "webp")
+_MOST_TEXT = 1 << 26  # bytes of captions kept while all are read for a tokenizer
 
 
 class Parquet:
@@ -47,24 +48,38 @@ class Parquet:
         if not self._starts[-1]:
             raise InputError(f"{str(path)!r} holds no rows; it must have one at least.")
         self._cache = _Cache(cache_bytes)
+        self._texts = _Cache(_MOST_TEXT)
 
     def __len__(self) -> int:
         return self._starts[-1]
 
     def __getitem__(self, index: int) -> Example:
-        which = bisect.bisect_right(self._starts, index) - 1
-        number, group, before = self._groups[which]
-        row = index - self._starts[which]
-        name = f"{os.path.basename(self.paths[number])}[{before + row}]"
-        image_column, text_columns = self._columns[number]
-        table = self._cache.get(self.paths[number], group, [image_column, *text_columns])
-        texts = {column: table[column][row].as_py() for column in text_columns}
-        captions = captions_of(caption_fields(texts), name)
+        path, group, row, name, (image_column, text_columns) = self._place(index)
+        table = self._cache.get(path, group, [image_column, *text_columns])
+        captions = _captions(table, row, text_columns, name)
         image = table[image_column][row].as_py()
         data = image.get("bytes") if isinstance(image, dict) else image
         if not isinstance(data, bytes) or not data:  # img2dataset keeps rows that failed
             raise Rejected("missing image", name)
         return Example(decode(data, name), captions, name)
+
+    def captions_at(self, index: int) -> tuple[str, ...]:
+        """A record's captions, without its picture; `Rejected` as by `[index]`."""
+        path, group, row, name, (_, text_columns) = self._place(index)
+        return _captions(self._texts.get(path, group, text_columns), row, text_columns, name)
+
+    def _place(self, index: int) -> tuple[str, int, int, str, tuple[str, list[str]]]:
+        """File, row group, row in it, name and columns of a record."""
+        which = bisect.bisect_right(self._starts, index) - 1
+        number, group, before = self._groups[which]
+        row = index - self._starts[which]
+        name = f"{os.path.basename(self.paths[number])}[{before + row}]"
+        return self.paths[number], group, row, name, self._columns[number]
+
+
+def _captions(table: Any, row: int, columns: list[str], name: str) -> tuple[str, ...]:
+    texts = {column: table[column][row].as_py() for column in columns}
+    return captions_of(caption_fields(texts), name)
 
 
 class _Cache:

@@ -9,6 +9,7 @@ from glide_jax.data.example import Example
 from glide_jax.data.sources import shapes
 from glide_jax.errors import InputError
 
+KINDS = ("single", *shapes.KINDS)  # single objects, from which outlines are learned, twice
 ENDLESS = 2**31 - 1  # the most that a shuffle's 32-bit positions can address
 
 
@@ -25,7 +26,7 @@ class Scenes:
     side: int = 64
     split: str = "train"
     seed: int = 0
-    kinds: Sequence[str] = shapes.KINDS
+    kinds: Sequence[str] = KINDS
     count: int = ENDLESS
 
     def __post_init__(self):

@@ -52,11 +52,20 @@ class WebDataset:
         return len(self._keys)
 
     def __getitem__(self, index: int) -> Example:
+        tar, name = self._tar_and_name(index)
+        captions = self.captions_at(index)
+        image, size = map(int, self._places[index][:2])
+        return Example(decode(_read(tar, image, size), name), captions, name)
+
+    def captions_at(self, index: int) -> tuple[str, ...]:
+        """A record's captions, without its picture; `Rejected` as by `[index]`."""
+        tar, name = self._tar_and_name(index)
+        text, size, is_json = map(int, self._places[index][2:])
+        return _captions(_read(tar, text, size), bool(is_json), name)
+
+    def _tar_and_name(self, index: int) -> tuple[str, str]:
         tar = self.paths[self._shard[index]]
-        name = f"{os.path.basename(tar)}/{self._keys[index].decode('utf-8', 'replace')}"
-        image, image_size, text, text_size, is_json = map(int, self._places[index])
-        captions = _captions(_read(tar, text, text_size), bool(is_json), name)
-        return Example(decode(_read(tar, image, image_size), name), captions, name)
+        return tar, f"{os.path.basename(tar)}/{self._keys[index].decode('utf-8', 'replace')}"
 
 
 def _captions(data: bytes, is_json: bool, name: str) -> tuple[str, ...]:

@@ -1,0 +1,20 @@
+#!/usr/bin/env bash
+# The small model that ships in the package: base, upsampler, packed into runs/shapes.
+# Killed at any moment, the same command goes on. What follows GLIDE_JAX goes to both trainings.
+#
+#   launch/train_shapes.sh [GLIDE_JAX [OPTION ...]]      # by default glide-jax; SIZE=:smoke is seconds
+set -euo pipefail
+glide_jax=${1:-glide-jax} size=${SIZE:-}
+shift || true
+# On two CPU cores two devices of one core each are faster than one of two.
+export XLA_FLAGS=${XLA_FLAGS:---xla_force_host_platform_device_count=2}
+runs=()
+for stage in 64 256; do
+    run=runs/shapes_$stage${size/:/-}
+    "$glide_jax" train --config "configs/shapes_$stage.py$size" --workdir "$run" "$@"
+    runs+=("$run/model")
+done
+card=()
+if [ -f docs/cards/shapes.md ]; then card=(--card docs/cards/shapes.md); fi
+rm -rf "runs/shapes${size/:/-}"
+"$glide_jax" pack "${runs[@]}" --out "runs/shapes${size/:/-}" --name shapes --dtype float16 "${card[@]}"
