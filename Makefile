@@ -25,8 +25,10 @@ sample: .venv/.installed  ## Draw PROMPT="..." with the small model that ships.
 train-boxed: .venv/.installed-dev  ## Train the small model that ships, from nothing.
 	launch/train_shapes.sh $(BIN)/glide-jax
 
+# Most of their time is compiling, which one process does on one core. A file stays in one process,
+# where its tests share models, and files go in their order, which has no long one at the end.
 test: .venv/.installed-dev  ## Run the fast tests, as CI does.
-	$(BIN)/python -m pytest
+	$(BIN)/python -m pytest -n auto --maxprocesses 4 --dist loadfile --no-loadscope-reorder
 
 test-slow: .venv/.installed-dev  ## Run the slow tests.
 	$(BIN)/python -m pytest -m slow --timeout 1800

@@ -236,7 +236,8 @@ def _glide(
     """Fresh parameters by a key, and the loss, of a base or an upsampler."""
     model = zoo.glide_model(part.model, jnp.dtype(config.train.dtype))
     if config.train.remat == "blocks":
-        model = model.clone(unet=model.unet.clone(remat=True))
+        text = None if model.text is None else model.text.clone(remat=True)
+        model = model.clone(unet=model.unet.clone(remat=True), text=text)
     apply: Callable[..., Any] = model.apply
     call = lambda method: lambda params, *a: apply({"params": params}, *a, method=method)
     table = schedules.from_alpha_bar(schedules.alpha_bar(part.noise_schedule))
@@ -260,7 +261,10 @@ def _glide(
 
 def _clip(config: ConfigDict, part: zoo.ClipConfig) -> tuple[Callable[[jax.Array], Params], Loss]:
     """As `_glide`, of the noise-aware CLIP."""
-    apply: Callable[..., Any] = zoo.clip_model(part, jnp.dtype(config.train.dtype)).apply
+    model = zoo.clip_model(part, jnp.dtype(config.train.dtype))
+    if config.train.remat == "blocks":
+        model = model.clone(image=model.image.clone(remat=True), text=model.text.clone(remat=True))
+    apply: Callable[..., Any] = model.apply
     call = lambda method: lambda params, *a: apply({"params": params}, *a, method=method)
     table = schedules.from_alpha_bar(schedules.alpha_bar(config.diffusion.noise_schedule))
     loss_fn = clip_objective.contrastive(call("encode_image"), call("encode_text"), table)

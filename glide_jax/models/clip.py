@@ -45,6 +45,7 @@ class ClipImageEncoder(nn.Module):
     embedding_width: int
     num_timesteps: int = 1000
     dtype: DTypeLike = jnp.float32
+    remat: bool = False  # see `UNet`
 
     @nn.compact
     def __call__(self, x_t: Image, t: Timestep) -> Float[Array, "b e"]:
@@ -66,8 +67,9 @@ class ClipImageEncoder(nn.Module):
         h = jnp.concatenate([time.astype(tokens.dtype), tokens], axis=1)
         h = h + table("positional_embedding", h.shape[1]).astype(h.dtype)
         h = layer_norm(h, name="ln_in")
+        block = nn.remat(ClipBlock) if self.remat else ClipBlock
         for i in range(self.layers):
-            h = ClipBlock(self.heads, dtype=self.dtype, name=f"block_{i}")(h)
+            h = block(self.heads, dtype=self.dtype, name=f"block_{i}")(h)
         out = nn.Dense(self.embedding_width, use_bias=False, dtype=jnp.float32, name="out")
         return out(layer_norm(h[:, 0], name="ln_out").astype(jnp.float32))
 
@@ -82,6 +84,7 @@ class ClipTextEncoder(nn.Module):
     context: int
     embedding_width: int
     dtype: DTypeLike = jnp.float32
+    remat: bool = False  # see `UNet`
 
     @nn.compact
     def __call__(self, tokens: Int[Array, "b n"], mask: Bool[Array, "b n"]) -> Float[Array, "b e"]:
@@ -90,9 +93,10 @@ class ClipTextEncoder(nn.Module):
         )
         h = table("token_embedding", self.vocab_size, 1.0)[tokens]
         h = (h + table("positional_embedding", self.context)).astype(self.dtype)
+        block = nn.remat(ClipBlock) if self.remat else ClipBlock
         for i in range(self.layers):
             # Padding comes after the end token, so causality alone hides it.
-            h = ClipBlock(self.heads, True, self.dtype, name=f"block_{i}")(h)
+            h = block(self.heads, True, self.dtype, name=f"block_{i}")(h)
         end = jnp.take_along_axis(h, (mask.sum(axis=1) - 1)[:, None, None], axis=1)[:, 0]
         out = nn.Dense(self.embedding_width, use_bias=False, dtype=jnp.float32, name="out")
         return out(layer_norm(end, name="ln_out").astype(jnp.float32))

@@ -42,6 +42,7 @@ class TextEncoder(nn.Module):
     final_norm: bool = True
     padding: bool = True
     dtype: DTypeLike = jnp.float32
+    remat: bool = False  # see `UNet`
 
     @nn.compact
     def __call__(
@@ -55,8 +56,9 @@ class TextEncoder(nn.Module):
         if self.padding:
             h = jnp.where(mask[..., None], h, table("padding_embedding", self.context))
         h = h.astype(self.dtype)
+        block = nn.remat(TransformerBlock) if self.remat else TransformerBlock
         for i in range(self.layers):
-            h = TransformerBlock(self.heads, self.dtype, name=f"block_{i}")(h)
+            h = block(self.heads, self.dtype, name=f"block_{i}")(h)
         if self.final_norm:
             h = layer_norm(h, name="final_ln")
         pooled = nn.Dense(self.pooled_width, dtype=self.dtype, name="pool")(h[:, -1])

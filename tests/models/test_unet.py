@@ -36,7 +36,7 @@ def parameters(model):
 
 def test_recomputing_blocks_changes_neither_names_nor_gradients():
     plain = zoo.glide_model(CONFIG)
-    remat = plain.clone(unet=plain.unet.clone(remat=True))
+    remat = plain.clone(unet=plain.unet.clone(remat=True), text=plain.text.clone(remat=True))
 
     def gradient(model, params):
         def loss(params):
