@@ -8,12 +8,25 @@ from typing import Any, NamedTuple
 import jax
 import jax.numpy as jnp
 import numpy as np
+from jax.tree_util import Partial
 from jaxtyping import Array
 
 from glide_jax import compiling
-from glide_jax.diffusion import constraints, guidance, samplers, schedules
+from glide_jax.diffusion import constraints, editing, grids, guidance, samplers, schedules, solvers
 from glide_jax.diffusion.schedules import Schedule
-from glide_jax.types import Cond, Image, Keys, Network, Params, Scalar, TextCond
+from glide_jax.types import (
+    Cond,
+    Denoiser,
+    History,
+    Image,
+    Keys,
+    Network,
+    Params,
+    Scalar,
+    Score,
+    TextCond,
+    X0Fn,
+)
 
 # Told the steps done, the steps in all and x_t on its way; called often enough for a progress bar.
 Progress = Callable[[int, int, Image], None]
@@ -34,26 +47,81 @@ class Stage(NamedTuple):
 
 
 class Settings(NamedTuple):
-    """What may change from call to call without compiling anything."""
+    """What may change from call to call without compiling anything.
+
+    A None is not in the program: to switch it on compiles, to change its value does not.
+    """
 
     guidance_scale: Scalar = 3.0
     eta: Scalar = 0.0  # DDIM only
-    clip_scale: Scalar = 3.0  # with a `ClipTarget` only
+    threshold: Scalar | None = None  # `constraints.dynamic_threshold` instead of clipping
+    extras: guidance.Extras = guidance.Extras()
 
 
 DEFAULTS = Settings()
 
 
-class ClipTarget(NamedTuple):
-    """What CLIP guidance pulls towards: the CLIP's parameters and the prompts' embeddings."""
+class Pull(NamedTuple):
+    """A log-probability whose gradient guides, such as a CLIP's; its arrays are traced."""
 
-    params: Params
-    text_embedding: Array
+    log_prob: Partial  # (x_t, t) or, where it is given x_0, (x_0), to (b,)
+    scale: Scalar
 
 
-def schedule_of(stage: Stage, steps: str | int) -> Schedule:
-    """The stage's schedule for a respacing, padded so that every length is one program."""
-    t = schedules.respace(steps, len(stage.alpha_bar))
+class Mix(NamedTuple):
+    """More prompts, and the weights of the first and these, of sum 1."""
+
+    texts: tuple[TextCond, ...]
+    weights: Array
+
+
+class Weak(NamedTuple):
+    """The worse model of autoguidance."""
+
+    network: Partial  # `Stage.network` with its parameters
+    text: TextCond | None
+    scale: Scalar
+
+
+class Guides(NamedTuple):
+    """What guides besides the prompt; what is empty or None is not in the program."""
+
+    on_x_t: tuple[Pull, ...] = ()  # noise-aware
+    on_x_0: tuple[Pull, ...] = ()  # asked about the predicted x_0
+    mix: Mix | None = None
+    weak: Weak | None = None
+
+
+NO_GUIDES = Guides()
+
+
+class Edit(NamedTuple):
+    """What a chain does otherwise when a picture is edited."""
+
+    init: Image | None = None  # it starts from this picture
+    strength: float = 1.0  # share of the diffusion that it is noised by; 1 leaves nothing of it
+    resampling: editing.Resampling = editing.Resampling()  # with known pixels only
+
+    def bounds(self, stage: Stage, schedule: Schedule) -> tuple[int, int]:
+        """The numbers of the chain's first step and of the one after its last."""
+        first = 0
+        if self.init is not None:
+            first = editing.skipped(schedule, len(stage.alpha_bar), self.strength)
+        return first, int(editing.length(schedule, first, self.resampling))
+
+
+NO_EDIT = Edit()
+
+
+def schedule_of(stage: Stage, steps: str | int, grid: str = "") -> Schedule:
+    """The stage's schedule, padded so that every length is one program.
+
+    `steps` is a respacing or, with a grid (one of `grids.GRIDS`), a number.
+    """
+    if grid:
+        t = grids.timesteps(grid, int(steps), stage.alpha_bar)
+    else:
+        t = schedules.respace(steps, len(stage.alpha_bar))
     return schedules.from_alpha_bar(stage.alpha_bar, t, pad_to=len(stage.alpha_bar))
 
 
@@ -64,16 +132,16 @@ def image_keys(seed: int, indices: Array | np.ndarray, stage_number: int) -> Key
 
 
 @functools.cache
-def _programs() -> tuple[Callable, Callable, Callable]:
+def _programs() -> tuple[Callable, Callable, Callable, Callable]:
     """The jitted functions; made on first use, since options depend on the backend."""
     jit = functools.partial(jax.jit, compiler_options=compiling.options())
     encode = jit(lambda params, tokens, mask, *, encode: encode(params, tokens, mask),
                  static_argnames="encode")  # fmt: skip
     start = jit(_start, static_argnames="shape")
     advance = jit(
-        _advance, static_argnames=("network", "sampler", "clip_log_prob"), donate_argnames="x_t"
+        _advance, static_argnames=("network", "sampler"), donate_argnames=("x_t", "history")
     )
-    return encode, start, advance
+    return encode, start, advance, jit(editing.noised)
 
 
 def encode_text(
@@ -90,39 +158,75 @@ def _start(keys: Keys, temperature: Scalar, shape: tuple[int, int, int]) -> Imag
 def _advance(
     params: Params,
     x_t: Image,
+    history: History,
     keys: Keys,
     cond: Cond,
     null_text: TextCond | None,
     schedule: Schedule,
     settings: Settings,
-    clip: ClipTarget | None,
+    guides: Guides,
+    first: Array | int,
+    resampling: editing.Resampling,
     start: Array | int,
     stop: Array | int,
     *,
     network: Callable[[Params], Network],
     sampler: str,
-    clip_log_prob: Callable[..., Array] | None,
-) -> Image:
-    """Steps start ... stop - 1 of a chain. All but the three keyword arguments is traced."""
-    bound = network(params)
-    if null_text is None:
-        denoise = guidance.conditional(bound, cond)
-    else:
-        b = x_t.shape[0]
-        wide = jax.tree.map(lambda a: jnp.broadcast_to(a, (b, *a.shape[1:])), null_text)
-        null = cond._replace(text=wide)
-        denoise = guidance.classifier_free(bound, cond, null, settings.guidance_scale)
-    x0_fn = constraints.clip
+) -> tuple[Image, History]:
+    """Steps start ... stop - 1 of a chain. All but the two keyword arguments is traced."""
+    x0_fn, threshold = constraints.clip, settings.threshold
+    if threshold is not None:
+        x0_fn = constraints.dynamic_threshold(threshold)
+    denoise, score = _guided(
+        network(params), cond, null_text, schedule, settings, guides, x0_fn, x_t.shape[0]
+    )
     if cond.known is not None and cond.mask_known is not None:
         known = constraints.known_pixels(cond.known, cond.mask_known)
-        x0_fn = constraints.compose(known, constraints.clip)
-    score = None
-    if clip is not None and clip_log_prob is not None:
-        log_prob = lambda x_t, t: clip_log_prob(clip.params, x_t, t, clip.text_embedding)
-        score = guidance.classifier(log_prob, settings.clip_scale)
-    extra: dict[str, Any] = {"eta": settings.eta} if sampler == "ddim" else {}
-    step = samplers.STEPS[sampler](denoise, schedule, x0_fn=x0_fn, score=score, **extra)
-    return samplers.sample(step, keys, x_t, schedule.num_steps, start, stop)
+        before = () if threshold is None else (x0_fn,)
+        x0_fn = constraints.compose(*before, known, constraints.clip)
+    extra: dict[str, Any] = {"eta": settings.eta} if solvers.SAMPLERS[sampler].eta else {}
+    solver = solvers.SAMPLERS[sampler].make(denoise, schedule, x0_fn=x0_fn, score=score, **extra)
+    end = schedule.num_steps
+    if cond.known is not None:
+        solver = editing.resampled(solver, schedule, keys, first, resampling)
+        end = editing.length(schedule, first, resampling)
+    return samplers.solve(solver, keys, x_t, history, end, start, stop)
+
+
+def _guided(
+    network: Network,
+    cond: Cond,
+    null_text: TextCond | None,
+    schedule: Schedule,
+    settings: Settings,
+    guides: Guides,
+    x0_fn: X0Fn,
+    batch: int,
+) -> tuple[Denoiser, Score | None]:
+    """The denoiser and the score of everything that guides."""
+    widen = lambda a: jnp.broadcast_to(a, (batch, *a.shape[1:]))
+    of_text = lambda text: cond._replace(text=jax.tree.map(widen, text))
+    conds, weights, weak = [cond], None, None
+    if guides.mix is not None:
+        conds += [of_text(text) for text in guides.mix.texts]
+        weights = guides.mix.weights
+    if guides.weak is not None:
+        worse = guidance.conditional(guides.weak.network(), of_text(guides.weak.text))
+        weak = worse, guides.weak.scale
+    denoise, plain = guidance.assemble(
+        network,
+        conds,
+        weights,
+        None if null_text is None else of_text(null_text),
+        settings.guidance_scale,
+        settings.extras,
+        schedule,
+        weak,
+    )
+    scores = [guidance.classifier(pull.log_prob, pull.scale) for pull in guides.on_x_t]
+    for pull in guides.on_x_0:  # by the cheaper denoiser: guidance's own gradient is not needed
+        scores.append(guidance.through_x_0(pull.log_prob, pull.scale, plain, schedule, x0_fn))
+    return denoise, guidance.both(*scores)
 
 
 def run(
@@ -137,8 +241,9 @@ def run(
     sampler: str = "ddpm",
     temperature: float = 1.0,
     size: tuple[int, int] | None = None,
-    clip: ClipTarget | None = None,
-    clip_log_prob: Callable[..., Array] | None = None,
+    guides: Guides = NO_GUIDES,
+    edit: Edit = NO_EDIT,
+    x_T: Image | None = None,
     progress: Progress | None = None,
 ) -> Image:
     """Draws one batch with one stage (GLIDE, section 2 and the released notebooks).
@@ -151,36 +256,45 @@ def run(
         params: its parameters.
         keys: one per image.
         cond: leading axis b; with `known` and `mask_known`, known pixels replace every x_0.
-        null_text: the empty prompt, leading axis 1, for classifier-free guidance; None for none.
+        null_text: the empty or negative prompt, leading axis 1, for classifier-free guidance;
+            None for none.
         schedule: from `schedule_of`.
         settings: scales, traced.
-        sampler: "ddpm" or "ddim".
+        sampler: one of `solvers.SAMPLERS`.
         temperature: of the starting noise.
         size: height and width, if not the stage's own.
-        clip: with `clip_log_prob`, adds CLIP guidance.
-        clip_log_prob: (params, x_t, t, text_embedding) to log-probabilities (b,).
+        guides: what else guides, such as a CLIP.
+        edit: where the chain starts and how often it goes back.
+        x_T: the starting noise, if not the keys' own.
         progress: told of steps done.
 
     Returns:
         x_0 in [-1, 1], (b, h, w, 3) float32.
     """
-    _, begin, advance = _programs()
+    _, begin, advance, noised = _programs()
     height, width = size or (stage.image_size, stage.image_size)
-    x_t = begin(keys, jnp.float32(temperature), shape=(height, width, 3))
-    settings = Settings(*(jnp.float32(value) for value in settings))
-    total, done, chunk = int(schedule.num_steps), 0, 1
+    x_t = begin(keys, jnp.float32(temperature), shape=(height, width, 3)) if x_T is None else x_T
+    first, total = edit.bounds(stage, schedule)
+    if edit.init is not None and edit.strength < 1.0:
+        x_t = noised(schedule, edit.init, x_t, jnp.int32(first))
+    resampling = jax.tree.map(jnp.int32, edit.resampling)
+    history = solvers.fresh(sampler, x_t)
+    settings, guides = jax.tree.map(jnp.asarray, (jax.tree.map(jnp.float32, settings), guides))
+    done, chunk = first, 1
     while done < total:
         began = time.monotonic()
         stop = min(done + chunk, total)
-        x_t = advance(
-            params, x_t, keys, cond, null_text, schedule, settings, clip,
-            jnp.int32(done), jnp.int32(stop),
-            network=stage.network, sampler=sampler, clip_log_prob=clip_log_prob,
+        x_t, history = advance(
+            params, x_t, history, keys, cond, null_text, schedule, settings, guides,
+            jnp.int32(first), resampling, jnp.int32(done), jnp.int32(stop),
+            network=stage.network, sampler=sampler,
         )  # fmt: skip
         if progress is not None:
             x_t.block_until_ready()
-            progress(stop, total, x_t)
-        if done > 0 and progress is not None:  # the first call compiled, so says nothing of speed
+            progress(stop - first, total - first, x_t)
+        if (
+            done > first and progress is not None
+        ):  # the first call compiled, so says nothing of speed
             per_step = (time.monotonic() - began) / (stop - done)
             chunk = max(1, int(_SECONDS_BETWEEN_REPORTS / max(per_step, 1e-6)))
         elif progress is None:

@@ -4,11 +4,11 @@ import json
 import math
 import os
 import pathlib
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
-from PIL import Image, ImageDraw, ImageOps, PngImagePlugin, UnidentifiedImageError
+from PIL import Image, ImageDraw, PngImagePlugin, UnidentifiedImageError
 
 from glide_jax.errors import InputError
 from glide_jax.files import replacing
@@ -64,40 +64,20 @@ def read_parameters(path: str | os.PathLike) -> dict[str, Any] | None:
         return None
 
 
-def prepare_inpainting(
-    image: Image.Image, mask: Image.Image, size: int
-) -> tuple[np.ndarray, np.ndarray]:
-    """What is known of a picture whose mask's white is to be painted anew.
+def drawn_alike(a: Any, b: Any) -> bool:
+    """Whether two pictures' parameters agree in all but where files lay and what ran together."""
+    if not (isinstance(a, Mapping) and isinstance(b, Mapping)):
+        return a == b
+    names = (a.keys() | b.keys()) - {"path", "model_path", "batch_size"}
+    return all(name in a and name in b and drawn_alike(a[name], b[name]) for name in names)
 
-    Args:
-        image: square; resized with antialiased bicubic, as the released notebook does.
-        mask: as large; grey of 128 and more counts as white.
-        size: pixels a side wanted.
 
-    Returns:
-        The picture (size, size, 3) in [-1, 1] and (size, size, 1), 1 where it is known.
+def flat(image: Image.Image, mode: str, ground: str) -> Image.Image:
+    """Any picture in an 8-bit mode: 16 bits scaled, transparency laid over `ground`.
 
     Raises:
-        InputError: the two differ in size, are not square, or nothing is to be painted.
+        InputError: its pixels are fractions, which have no agreed range.
     """
-    image, mask = ImageOps.exif_transpose(image), ImageOps.exif_transpose(mask)
-    if image.size != mask.size:
-        raise InputError(
-            f"the picture is {_times(image.size)} and the mask {_times(mask.size)}; "
-            "they must be equally large."
-        )
-    if image.width != image.height:
-        raise InputError(f"the picture is {_times(image.size)}; it must be square.")
-    pixels = _flat(image, "RGB", "white").resize((size, size), Image.Resampling.BICUBIC)
-    white = _flat(mask, "L", "black").resize((size, size), Image.Resampling.NEAREST)
-    paint = np.asarray(white) >= 128
-    if not paint.any():
-        raise InputError(f"the mask has no white at {size} x {size} pixels: nothing to paint.")
-    return from_uint8(np.asarray(pixels)), (~paint)[..., None].astype(np.float32)
-
-
-def _flat(image: Image.Image, mode: str, ground: str) -> Image.Image:
-    """Any picture in an 8-bit mode: 16 bits scaled, transparency laid over `ground`."""
     if image.mode.startswith("I"):  # Pillow would clip them, not scale
         image = Image.fromarray(
             (np.asarray(image, np.int64).clip(0, 65535) // 257).astype(np.uint8)
@@ -115,27 +95,11 @@ def _flat(image: Image.Image, mode: str, ground: str) -> Image.Image:
         ) from None
 
 
-def check_planes(known: np.ndarray | None, mask_known: np.ndarray | None, size: int) -> None:
-    """Refuses what is not a picture (size, size, 3) in [-1, 1] with its mask (size, size, 1).
-
-    Raises:
-        InputError: one is missing, or has another shape or range.
-    """
-    for name, plane, channels in (("known", known, 3), ("mask_known", mask_known, 1)):
-        wanted, shape = (size, size, channels), getattr(plane, "shape", None)
-        if shape != wanted:
-            raise InputError(f"{name} has the shape {shape}; it must be {wanted}.")
-        if not (np.abs(np.asarray(plane, np.float32)) <= 1.0).all():
-            raise InputError(f"{name} has values outside [-1, 1].")
-
-
-def shrink_known(
-    known: np.ndarray, mask_known: np.ndarray, size: int
-) -> tuple[np.ndarray, np.ndarray]:
-    """Both at a smaller stage's size: pixels by area; known only where every pixel was."""
-    factor = known.shape[0] // size
-    blocks = lambda a: a.reshape(size, factor, size, factor, -1)
-    return blocks(known).mean(axis=(1, 3)), blocks(mask_known).min(axis=(1, 3))
+def shrunk(plane: np.ndarray, factor: int, take: Callable[..., np.ndarray] = np.mean) -> np.ndarray:
+    """A plane (h, w, c) at a smaller stage's size: `take` of the pixels of each block."""
+    height, width, channels = plane.shape
+    blocks = plane.reshape(height // factor, factor, width // factor, factor, channels)
+    return take(blocks, axis=(1, 3))
 
 
 def contact_sheet(
@@ -170,7 +134,3 @@ def _wrap(caption: str, width: int) -> list[str]:
     if len(lines) > 2:
         lines[1] = lines[1][: width - 3].rstrip() + "..."
     return [line[:width] for line in lines[:2]]
-
-
-def _times(size: tuple[int, int]) -> str:
-    return f"{size[0]} x {size[1]}"

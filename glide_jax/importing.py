@@ -81,8 +81,8 @@ def import_files(
         yield f"{path}: {kind}, {sum(tensor.size for tensor in state.values()):,} parameters"
     inpaint = _check_set(states)
     suffix = "-inpaint" if inpaint else ""
-    base = build.Sampling("100", "ddpm", 5.0 if inpaint else 3.0)
-    up = build.Sampling("fast27", "ddim", 1.0, temperature=0.997)
+    base = build.Sampling("100", "ddpm", guidance_scale=5.0 if inpaint else 3.0)
+    up = build.Sampling("fast27", "ddim", guidance_scale=1.0, temperature=0.997)
     stages = {}
     for stage, noise, how in (("base", "squaredcos_cap_v2", base), ("upsample", "linear", up)):
         if stage + suffix in states:

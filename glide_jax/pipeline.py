@@ -12,11 +12,11 @@ import jax.numpy as jnp
 import numpy as np
 from PIL import Image as PILImage
 
-from glide_jax import build, cascade, checks, compiling, images
+from glide_jax import build, cascade, checks, compiling, editing, images
 from glide_jax.diffusion import samplers
-from glide_jax.diffusion.schedules import Schedule
+from glide_jax.editing import stages as edits
 from glide_jax.errors import InputError
-from glide_jax.options import Options, Progress
+from glide_jax.options import Options
 from glide_jax.tokenizers.protocol import check_text
 from glide_jax.types import Cond, Image
 from glide_jax.version import __version__
@@ -47,11 +47,25 @@ class _Plan:
     prompts: list[str]
     options: Options
     how: dict[str, build.Sampling]  # of each stage that runs, in order
+    weak: build.Loaded | None  # the worse model of autoguidance
+
+    @property
+    def weights(self) -> np.ndarray | None:
+        """Of frames between two prompts, if that is what is drawn."""
+        return None if self.options.edit is None else self.options.edit.weights
+
+    @property
+    def null(self) -> int:
+        """The number of the empty or negative prompt; those mixed in follow."""
+        return len(self.prompts if self.weights is None else self.weights)
 
     def rows(self) -> list[tuple[int, int]]:
-        """(prompt, index) of every picture; the index counts within its prompt."""
+        """(prompt or frame, index) of every picture; the index counts within its prompt."""
         first, n = self.options.first_index, self.options.n
-        return [(p, first + i) for p in range(len(self.prompts)) for i in range(n)]
+        if self.weights is not None:
+            return [(frame, first) for frame in range(len(self.weights))]
+        on = n if self.options.number_on else 0
+        return [(p, first + p * on + i) for p in range(len(self.prompts)) for i in range(n)]
 
 
 def load(
@@ -77,15 +91,23 @@ def load(
     directory = build.find(str(dir_or_name), folder / "models")
     if cache is not None:
         compiling.enable_cache(folder / "xla")
-    return Glide(build.load(directory, dtype), dtype)
+    return Glide(build.load(directory, dtype), dtype, folder / "models", str(dir_or_name))
 
 
 class Glide:
     """A loaded cascade: parameters and a tokenizer; every call is a function of its inputs."""
 
-    def __init__(self, loaded: build.Loaded, dtype: str):
-        """Takes what `build.load` read."""
-        self.loaded, self.dtype = loaded, dtype
+    def __init__(
+        self,
+        loaded: build.Loaded,
+        dtype: str,
+        models: pathlib.Path = DEFAULT_FOLDER / "models",
+        path: str | None = None,
+    ):
+        """Takes what `build.load` read, the folder of other models by name, and where this lay."""
+        self.loaded, self.dtype, self._path = loaded, dtype, path
+        other = lambda name: build.load(build.find(name, models), dtype)
+        self._other: Callable[[str], build.Loaded] = functools.lru_cache(maxsize=2)(other)
 
     @property
     def parameter_count(self) -> int:
@@ -121,37 +143,8 @@ class Glide:
         plan = self._plan(prompts, options)
         return [self._parameters(plan, *row) for row in plan.rows()]
 
-    def inpaint(
-        self,
-        image: PILImage.Image,
-        mask: PILImage.Image,
-        prompts: str | Sequence[str],
-        **options: Any,
-    ) -> list[Picture]:
-        """Repaints the white part of `mask` in `image` (GLIDE, section 4.3).
-
-        With a model that has no inpainting planes, known pixels only replace every prediction of
-        x_0, which joins less well.
-
-        Args:
-            image: square, any size; resized to the model's with antialiased bicubic.
-            mask: the same size; white is painted anew, black is kept.
-            prompts: as in `pictures`.
-            **options: as in `pictures`.
-
-        Raises:
-            InputError: image and mask differ in size or are not square, or the mask is all black.
-        """
-        planes = self.inpainting_planes(image, mask, upsample=options.get("upsample", True))
-        return self(prompts, **options, **planes)
-
-    def inpainting_planes(
-        self, image: PILImage.Image, mask: PILImage.Image, *, upsample: bool = True
-    ) -> dict[str, np.ndarray]:
-        """The options `known` and `mask_known` for a picture and a mask; see `inpaint`."""
-        size = self.sizes["upsample" if upsample and "upsample" in self.sizes else "base"]
-        known, mask_known = images.prepare_inpainting(image, mask, size)
-        return {"known": known, "mask_known": mask_known}
+    inpaint, edit, vary, upscale = editing.inpaint, editing.edit, editing.vary, editing.upscale
+    interpolate, repeat = editing.interpolate, editing.repeat
 
     def _plan(self, prompts: str | Sequence[str], options: dict[str, Any]) -> _Plan:
         texts = [prompts] if isinstance(prompts, str) else list(prompts)
@@ -159,163 +152,189 @@ class Glide:
             raise InputError("there are no prompts; give at least one.")
         for text in texts:
             check_text(text)
-        o = build.known_fields(Options, options, "the call")
-        guidance_scale, clip_scale = o.guidance_scale, o.clip_guidance_scale
-        if clip_scale is not None:
-            if self.loaded.clip is None:
-                raise InputError(f"model {self.loaded.name!r} has no CLIP to guide it.")
-            clip_scale = checks.real("clip_guidance_scale", clip_scale, 0.0, 1000.0)
-            guidance_scale = 1.0 if guidance_scale is None else guidance_scale
-        base = dict(steps=o.steps, sampler=o.sampler, guidance_scale=guidance_scale, eta=o.eta)
-        how = {"base": self._sampling("base", base)}
-        up = dict(steps=o.upsample_steps, temperature=o.temperature)
-        if o.upsample and "upsample" in self.loaded.stages:
-            # DDIM would not take up the grain of known pixels; the released notebook changes too.
-            up |= {"sampler": "ddpm"} if o.known is not None else {}
-            how["upsample"] = self._sampling("upsample", up)
-        elif any(value is not None for value in up.values()):
-            raise InputError("upsample_steps or temperature is set, but no upsampler runs.")
-        if o.known is not None or o.mask_known is not None:
-            side = self.sizes[list(how)[-1]]
-            images.check_planes(o.known, o.mask_known, side)
+        o = build.guides.checked(build.known_fields(Options, options, "the call"), self.loaded)
+        wishes, stages, defaults = (
+            build.sampling.wished(o),
+            self.loaded.stages,
+            self.loaded.sampling,
+        )
+        check = build.sampling.checked
+        edit, how = edits.checked(o.edit), {}
+        if edit.low_res is None:
+            how["base"] = check(stages["base"], defaults["base"], wishes["base"])
+        if o.upsample and "upsample" in stages:
+            up = wishes["upsample"]
+            if edit.known is not None and o.upsample_sampler is None:
+                # An ODE would not take up the grain of known pixels; the released notebook changes
+                # its sampler, too.
+                up["sampler"] = "ddpm"
+            how["upsample"] = check(stages["upsample"], defaults["upsample"], up, "upsample_")
+        elif any(v is not None for v in (o.upsample_steps, o.upsample_sampler, o.temperature)):
+            raise InputError(
+                "upsample_steps, upsample_sampler or temperature is set, but no upsampler runs."
+            )
+        weak = None
+        if o.autoguidance_model is not None:
+            weak = build.guides.check_weak(self._other(str(o.autoguidance_model)), self.loaded)
+        n = checks.whole("n", o.n, 1, 1_000_000)
         o = dataclasses.replace(
             o,
-            n=checks.whole("n", o.n, 1, 1_000_000),
+            n=n,
+            keep=edits.checked_keep(o, n, self.loaded),
             seed=checks.whole("seed", o.seed, 0, 2**32 - 1),
             first_index=checks.whole("first_index", o.first_index, 0, 2**31 - 1),
             batch_size=checks.whole("batch_size", o.batch_size, 1, 4096),
-            clip_guidance_scale=clip_scale,
         )
-        return _Plan(texts, o, how)
+        return _Plan(texts, o, how, weak)
 
     def _parameters(self, plan: _Plan, prompt: int, index: int) -> dict[str, Any]:
         """All that is needed to draw a picture again."""
         stages = {name: dataclasses.asdict(how) for name, how in plan.how.items()}
+        for values in stages.values():  # as JSON has it
+            values["guidance_interval"] = list(values["guidance_interval"])
         return {
             "glide_jax": __version__,
             "model": self.loaded.name,
+            "model_path": self._path,
             "dtype": self.dtype,
-            "prompt": plan.prompts[prompt],
+            "prompt": plan.prompts[prompt if plan.weights is None else 0],
             "seed": plan.options.seed,
             "index": index,
             "clip_guidance_scale": plan.options.clip_guidance_scale,
-            "inpainted": plan.options.known is not None,
+            "batch_size": edits.batch_size(plan.options, len(plan.rows())),
+            "edit": None if plan.options.edit is None else plan.options.edit.record,
+            **build.guides.described(plan.options),
             **stages,
         }
 
-    def _sampling(self, name: str, given: dict[str, Any]) -> build.Sampling:
-        """A stage's defaults with what was given, every value checked."""
-        stage, prefix = self.loaded.stages[name], "upsample_" if name == "upsample" else ""
-        chosen = {key: value for key, value in given.items() if value is not None}
-        how = dataclasses.replace(self.loaded.sampling[name], **chosen)
-        steps = how.steps
-        if not isinstance(steps, str) or len(steps) > 99 or not any(c in steps for c in ",dfab"):
-            steps = str(checks.whole(f"{prefix}steps", steps, 1, len(stage.alpha_bar)))
-        if given.get("eta") is not None and how.sampler != "ddim":
-            raise InputError(f"eta is {how.eta!r}, but only the sampler ddim knows it.")
-        cascade.schedule_of(stage, steps)  # refuses a respacing that is not possible
-        return build.Sampling(
-            steps=steps,
-            sampler=checks.one_of("sampler", how.sampler, tuple(samplers.STEPS)),
-            guidance_scale=checks.real("guidance_scale", how.guidance_scale, -100.0, 100.0),
-            eta=checks.real("eta", how.eta, 0.0, 1.0),
-            temperature=checks.real("temperature", how.temperature, 0.0, 10.0),
-        )
-
     def _draw(self, plan: _Plan) -> Iterator[Picture]:
-        rows = plan.rows()
-        size = min(plan.options.batch_size, len(rows))
+        rows, o = plan.rows(), plan.options
+        edit = edits.checked(o.edit)
+        size = 1 if edit.low_res is not None else edits.batch_size(o, len(rows))
         encode = self._encoder(plan, size)
-        schedules = {
-            name: cascade.schedule_of(self.loaded.stages[name], how.steps)
-            for name, how in plan.how.items()
-        }
-        batches = math.ceil(len(rows) / size)
-        for b in range(batches):
+        if edit.weights is not None:
+            encode = edits.along(encode, edit.weights)
+        batches = functools.partial(self._batches, plan, encode, size)
+        low_res = None if edit.low_res is None else edit.low_res[None]
+        done = ((row, outs, {}) for row, outs in batches(list(plan.how), rows, low_res))
+        if o.keep is not None:
+            done = edits.best(o, self.loaded, encode, rows, size, batches, list(plan.how)[1:])
+        for row, outs, more in done:
+            pictures = [PILImage.fromarray(out) for out in outs]
+            parameters = self._parameters(plan, *row) | more
+            yield Picture(edit.finish(pictures[-1]), pictures[0], parameters)
+
+    def _batches(
+        self,
+        plan: _Plan,
+        encode: Callable[[str, int], Any],
+        size: int,
+        names: list[str],
+        rows: list[tuple[int, int]],
+        low_res: np.ndarray | None,
+    ) -> Iterator[tuple[tuple[int, int], list[np.ndarray]]]:
+        """What each of the named stages draws of each row, uint8; `low_res` is of each, or one."""
+        count = math.ceil(len(rows) / size)
+        for b in range(count):
             chosen = rows[b * size : (b + 1) * size]
             padded = np.array(chosen + chosen[-1:] * (size - len(chosen)))
             x: Image | None = None
+            if low_res is not None:
+                places = np.minimum(np.arange(b * size, (b + 1) * size), len(low_res) - 1)
+                x = jnp.asarray(low_res[places])
             outs: list[np.ndarray] = []
-            for name, schedule in schedules.items():
-                steps = int(schedule.num_steps)
-                report = _report(plan.options.progress, name, b * steps, batches * steps)
-                x = self._stage(name, plan, schedule, encode, padded, x, report)
+            for name in names:
+                x = self._stage(name, plan, encode, padded, x, (b, count))
                 outs.append(images.to_uint8(self._finite(name, np.asarray(x))))
-            for k, row in enumerate(chosen):
-                pictures = [PILImage.fromarray(out[k]) for out in outs]
-                yield Picture(pictures[-1], pictures[0], self._parameters(plan, *row))
+            yield from ((row, [out[k] for out in outs]) for k, row in enumerate(chosen))
 
     def _stage(
         self,
         name: str,
         plan: _Plan,
-        schedule: Schedule,
         encode: Callable[[str, int], Any],
         rows: np.ndarray,
         low_res: Image | None,
-        report: cascade.Progress | None,
+        batch: tuple[int, int],
     ) -> Image:
-        """One stage of one batch."""
+        """One stage of one batch, of which there are so many."""
         stage, how, params = self.loaded.stages[name], plan.how[name], self.loaded.params
-        o = plan.options
+        o, edit, b = plan.options, edits.checked(plan.options.edit), len(rows)
+        schedule = cascade.schedule_of(stage, how.steps, how.grid)
         join = lambda *parts: jax.tree.map(lambda *a: jnp.concatenate(a), *parts)
-        cond = Cond(text=join(*(encode(name, p) for p in rows[:, 0])))
-        if o.known is not None and o.mask_known is not None:
-            planes = images.shrink_known(o.known, o.mask_known, stage.image_size)
-            wide = [jnp.broadcast_to(jnp.float32(a), (len(rows), *a.shape)) for a in planes]
-            cond = cond._replace(known=wide[0], mask_known=wide[1])
-        if low_res is not None:
-            cond = cond._replace(low_res=samplers.quantize(low_res))
-        guided, target, log_prob = not stage.upsampler, None, None
-        guided_by_clip = o.clip_guidance_scale is not None and not stage.upsampler
-        if guided_by_clip and self.loaded.clip is not None:
-            embeddings = join(*(encode("clip", p) for p in rows[:, 0]))
-            target = cascade.ClipTarget(params["clip"], embeddings)
-            log_prob = self.loaded.clip.log_prob
-            # CLIP guidance alone has no unconditional half to compute, as in the paper.
-            guided = how.guidance_scale != 1.0
+        last = self.sizes[list(plan.how)[-1]]
+        cond = Cond(
+            text=join(*(encode(name, p) for p in rows[:, 0])),
+            low_res=None if low_res is None else samplers.quantize(low_res),
+            **edits.known(edit, stage, last, b),
+        )
+        chain, windows = edits.chain(edit, stage, last, b), edit.low_res is not None
+        stage, size = edits.canvas(
+            stage, chain.init, low_res, last // self.sizes["base"], o.batch_size * windows
+        )
+        number = ("base", "upsample").index(name)
+        keys = cascade.image_keys(o.seed, rows[:, 1], number)
+        first, end = chain.bounds(stage, schedule)
+        report = edits.counting(o.progress, name, end - first, *batch)
+        guided, guides, null = not stage.upsampler, cascade.NO_GUIDES, plan.null
+        if not stage.upsampler:
+            guides = build.guides.of_base(
+                o, self.loaded, plan.weak, encode, rows[:, 0].tolist(), first_of_mix=null + 1
+            )
+            # A CLIP or a worse model alone has no unconditional half to compute, as in the papers.
+            alone = o.clip_guidance_scale is not None or plan.weak is not None
+            guided = not alone or how.guidance_scale != 1.0 or how.cfgpp_scale > 0.0
         return cascade.run(
             stage,
             params[name],
-            cascade.image_keys(o.seed, rows[:, 1], list(plan.how).index(name)),
+            keys,
             cond,
-            encode(name, len(plan.prompts)) if guided else None,
+            encode(name, null) if guided else None,
             schedule,
-            cascade.Settings(how.guidance_scale, how.eta, o.clip_guidance_scale or 0.0),
+            build.sampling.settings(how),
             sampler=how.sampler,
             temperature=how.temperature,
-            clip=target,
-            clip_log_prob=log_prob,
+            size=size,
+            guides=guides,
+            edit=chain,
+            x_T=edits.noise(edit, keys, rows, number, (*size, 3), how.temperature),
             progress=report,
         )
 
     def _encoder(self, plan: _Plan, batch_size: int) -> Callable[[str, int], Any]:
         """A function from a stage (or "clip") and a prompt's number to its condition.
 
-        The number after the last is the empty prompt. Each is encoded alone (leading axis 1), so
-        that a picture does not depend on its neighbours' prompts, and only as many are kept as
-        one batch needs: the released base has 20 MB of keys and values for each.
+        After the last come the empty or negative prompt and those mixed in. Each is encoded alone
+        (leading axis 1), so that a picture does not depend on its neighbours' prompts, and only
+        as many are kept as one batch needs: the released base has 20 MB of keys and values for
+        each.
         """
         encoders: dict[str, tuple[Callable[..., Any], int]] = {
             name: (self.loaded.stages[name].encode, self.loaded.stages[name].context)
             for name in plan.how
         }
         tokenizers = dict.fromkeys(encoders, self.loaded.tokenizer)
-        if plan.options.clip_guidance_scale is not None:
+        if plan.options.clip_guidance_scale is not None or plan.options.keep is not None:
             clip, tokenizer = self.loaded.clip, self.loaded.clip_tokenizer
             assert clip is not None, "checked by `_plan`"
             assert tokenizer is not None, "read together with the CLIP"
             encoders["clip"], tokenizers["clip"] = (clip.encode, clip.context), tokenizer
+        params = dict(self.loaded.params)
+        if plan.weak is not None:
+            base, params["weak"] = plan.weak.stages["base"], plan.weak.params["base"]
+            encoders["weak"] = (base.encode, base.context)
+            tokenizers["weak"] = plan.weak.tokenizer
+        more = [plan.options.negative_prompt or "", *(text for text, _ in plan.options.mix)]
         # All at once and first, so that a bad prompt is refused before anything is drawn.
         tokens = {
-            name: tokenizers[name]([*plan.prompts, ""], context)
+            name: tokenizers[name]([*plan.prompts, *more], context)
             for name, (_, context) in encoders.items()
         }
 
-        @functools.lru_cache(maxsize=len(encoders) * (batch_size + 1))
+        @functools.lru_cache(maxsize=len(encoders) * (batch_size + len(more)))
         def encode(name: str, p: int) -> Any:
             ids, mask = (array[p : p + 1] for array in tokens[name])
-            return cascade.encode_text(encoders[name][0], self.loaded.params[name], ids, mask)
+            return cascade.encode_text(encoders[name][0], params[name], ids, mask)
 
         return encode
 
@@ -326,8 +345,3 @@ class Glide:
                 f"{self.dtype}; try float32, less guidance or sound weights."
             )
         return x
-
-
-def _report(progress: Progress | None, name: str, done: int, total: int):
-    """A stage's progress within all batches."""
-    return progress and (lambda k, _, x_t: progress(name, done + k, total))

@@ -17,6 +17,7 @@ class Prediction(NamedTuple):
 
     eps: Image  # the noise in x_t
     var_frac: Image  # reverse log-variance: 0 is the posterior's, 1 is beta's
+    renoise: Image | None = None  # what a step puts back, where that is not eps (CFG++)
 
 
 class TextCond(NamedTuple):
@@ -46,4 +47,8 @@ Denoiser: TypeAlias = Callable[[Image, Timestep], Prediction]  # a network with 
 Score: TypeAlias = Callable[[Image, Timestep], Image]  # grad of log p(y | x_t) in x_t
 X0Fn: TypeAlias = Callable[[Image], Image]  # applied to every prediction of x_0
 Step: TypeAlias = Callable[[Image, Int[Array, ""], Image], Image]  # (x_t, i, noise) -> x_{t-1}
+History: TypeAlias = Any  # what a solver remembers of its earlier steps, a pytree; () is nothing
+Solver: TypeAlias = Callable[  # a step that remembers: (x_t, i, noise, history)
+    [Image, Int[Array, ""], Image, History], tuple[Image, History]
+]
 Loss: TypeAlias = Callable[[Params, Any, Key[Array, ""]], tuple[Float[Array, ""], dict[str, Array]]]

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from glide_jax import InputError, images
+from glide_jax import InputError, image_edits, images
 
 GRADIENT = np.arange(256, dtype=np.uint8).reshape(16, 16)
 
@@ -18,7 +18,7 @@ def test_every_level_survives_the_way_to_floats_and_back():
 def known(image: Image.Image, size: int = 16) -> np.ndarray:
     """What the model is shown of a picture, as 8 bits."""
     mask = Image.new("L", image.size, 255)
-    return images.to_uint8(images.prepare_inpainting(image, mask, size)[0])
+    return images.to_uint8(image_edits.region(image, mask, size).shown)
 
 
 RGB = Image.fromarray(np.stack([GRADIENT, GRADIENT[::-1], GRADIENT.T], -1))
@@ -77,22 +77,12 @@ def test_a_single_pixel_is_a_picture():
     assert known(Image.new("RGB", (1, 1), "red")).shape == (16, 16, 3)
 
 
-def test_the_mask_s_white_is_unknown():
-    mask = np.zeros((16, 16), np.uint8)
-    mask[:4], mask[4:8] = 255, 127  # grey below half counts as black
-    _, kept = images.prepare_inpainting(RGB, Image.fromarray(mask), 16)
-    np.testing.assert_array_equal(
-        kept[..., 0], np.repeat([0.0, 1.0], [4, 12])[:, None] * np.ones(16)
-    )
-
-
 def test_shrinking_knows_a_pixel_only_if_all_of_it_was_known():
     mask = np.ones((4, 4, 1), np.float32)
     mask[0, 0] = 0
     plane = np.arange(48, dtype=np.float32).reshape(4, 4, 3)
-    small, kept = images.shrink_known(plane, mask, 2)
-    assert kept[..., 0].tolist() == [[0, 1], [1, 1]]
-    np.testing.assert_allclose(small[0, 0], plane[:2, :2].mean((0, 1)))
+    assert images.shrunk(mask, 2, np.min)[..., 0].tolist() == [[0, 1], [1, 1]]
+    np.testing.assert_allclose(images.shrunk(plane, 2)[0, 0], plane[:2, :2].mean((0, 1)))
 
 
 def test_a_png_is_whole_or_absent(tmp_path, monkeypatch):

@@ -3,13 +3,13 @@
 import importlib
 from typing import TYPE_CHECKING
 
+from glide_jax.build import guides, sampling
 from glide_jax.build.export import pack, save
 from glide_jax.build.models import (
     BOXED,
     ClipStage,
     Loaded,
     Model,
-    Sampling,
     StageConfig,
     boxed,
     clip_stage,
@@ -23,6 +23,7 @@ from glide_jax.build.models import (
     shapes,
     stage,
 )
+from glide_jax.build.sampling import PRESETS, Sampling
 
 if TYPE_CHECKING:
     from glide_jax.build.run_config import change, read_config
@@ -31,6 +32,7 @@ if TYPE_CHECKING:
 
 __all__ = [
     "BOXED",
+    "PRESETS",
     "ClipStage",
     "Loaded",
     "Model",
@@ -42,6 +44,7 @@ __all__ = [
     "clip_stage",
     "fields",
     "find",
+    "guides",
     "initialiser",
     "known_fields",
     "load",
@@ -49,6 +52,7 @@ __all__ = [
     "parameter_count",
     "read",
     "read_config",
+    "sampling",
     "save",
     "shapes",
     "stage",

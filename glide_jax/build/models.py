@@ -12,6 +12,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from glide_jax import checks, tokenizers
+from glide_jax.build.sampling import DEFAULTS, Sampling
 from glide_jax.cascade import Stage
 from glide_jax.checkpoints import model_dir
 from glide_jax.diffusion import parameterization, schedules
@@ -25,24 +26,13 @@ BOXED = pathlib.Path(__file__).parents[1] / "boxed"
 
 
 @dataclasses.dataclass(frozen=True)
-class Sampling:
-    """How a stage is sampled unless a caller says otherwise."""
-
-    steps: str = "100"
-    sampler: str = "ddpm"
-    guidance_scale: float = 3.0
-    eta: float = 0.0
-    temperature: float = 1.0
-
-
-@dataclasses.dataclass(frozen=True)
 class StageConfig:
     """A stage's part of config.json."""
 
     model: zoo.ModelConfig = zoo.BASE
     noise_schedule: str = "squaredcos_cap_v2"
     prediction: str = "eps"  # what the network's output means: "eps" or "v"
-    sampling: Sampling = Sampling()
+    sampling: Sampling = DEFAULTS
 
     def __post_init__(self):
         """Refuses what is not known."""
@@ -64,7 +54,8 @@ class Model:
 class ClipStage:
     """The noise-aware CLIP as functions of its parameters."""
 
-    log_prob: Callable[..., jax.Array]  # (params, x_t, t, text_embedding) -> (b,)
+    log_prob: Callable[..., jax.Array]  # (params, x_t, t, text_embedding=) -> (b,)
+    log_prob_clean: Callable[..., jax.Array]  # (params, x_0, text_embedding=) -> (b,)
     encode: Callable[..., jax.Array]  # (params, tokens, mask) -> (b, e)
     context: int
 
@@ -153,8 +144,14 @@ def clip_stage(config: zoo.ClipConfig, dtype: str) -> ClipStage:
     """The noise-aware CLIP of a config."""
     model = zoo.clip_model(config, jnp.dtype(dtype))
     apply: Callable[..., Any] = model.apply
-    call = lambda method: lambda params, *a: apply({"params": params}, *a, method=method)
-    return ClipStage(call("log_prob"), call("encode_text"), config.text_context)
+    call = lambda method: (
+        lambda params, *a, **named: apply({"params": params}, *a, **named, method=method)
+    )
+    log_prob = call("log_prob")
+    clean = lambda params, x_0, text_embedding: log_prob(
+        params, x_0, jnp.zeros(len(x_0), jnp.int32), text_embedding
+    )
+    return ClipStage(log_prob, clean, call("encode_text"), config.text_context)
 
 
 def initialiser(

@@ -30,6 +30,30 @@ out_option = click.option(
 )  # fmt: skip
 
 
+def _guidance_options() -> list[Callable]:
+    """What guides besides --guidance-scale; see `Options` for what each does."""
+    return [
+        click.option("--negative-prompt", help="What guidance keeps away from."),
+        click.option(
+            "--mix", multiple=True, metavar="WEIGHT:PROMPT",
+            help="Another prompt mixed in; the prompt's own weight is 1. May be repeated.",
+        ),
+        click.option("--guidance-interval", help="Two timesteps, 200,800: guidance only between."),
+        click.option("--guidance-power", help="Guidance that grows towards the end: 1 is linear."),
+        click.option("--guidance-rescale", help="0 to 1: against too much contrast by guidance."),
+        click.option("--dynamic-threshold", help="A quantile such as 0.995, instead of clipping."),
+        click.option("--apg-parallel", help="0 to 1: how much saturating guidance is kept."),
+        click.option("--apg-radius", help="Longest change of a picture by guidance."),
+        click.option("--cfgpp-scale", help="0 to 1: CFG++ instead of --guidance-scale; ddim only."),
+        click.option("--autoguidance-model", help="A smaller or earlier model to push away from."),
+        click.option("--autoguidance-scale", default="2", help="How far; 1 is not at all."),
+        click.option("--clip-guidance-scale", help="Guide by the model's CLIP."),
+        click.option(
+            "--clip-guidance-on", default="x_t", help="What the CLIP sees: x_t, or predicted x_0."
+        ),
+    ]  # fmt: skip
+
+
 def sampling_options(command: Callable) -> Callable:
     """Options of every command that draws; values are checked by `Glide.pictures`."""
     options = [
@@ -38,12 +62,22 @@ def sampling_options(command: Callable) -> Callable:
         click.option("--first-index", default="0", help="Number of the first picture of a seed."),
         click.option("--steps", help="Of the base: 1 to 1000, or a respacing such as fast27."),
         click.option("--guidance-scale", help="Classifier-free guidance; 1 is none."),
-        click.option("--sampler", help="Of the base: ddpm or ddim."),
+        click.option(
+            "--sampler",
+            help="Of the base: ddpm, ddim, plms, heun, dpmpp_2m, dpmpp_2m_sde or unipc.",
+        ),
+        click.option("--grid", help="Of the base's timesteps: uniform, logsnr or karras."),
+        click.option(
+            "--preset", help="fast, balanced or reference: sampler, grid and steps of all."
+        ),
         click.option("--eta", help="Randomness of ddim, 0 to 1."),
         click.option("--upsample/--no-upsample", default=True, help="Run the upsampler, if any."),
         click.option("--upsample-steps", help="As --steps, of the upsampler."),
+        click.option("--upsample-sampler", help="As --sampler, of the upsampler."),
+        click.option("--upsample-grid", help="As --grid, of the upsampler."),
         click.option("--temperature", help="Of the upsampler's starting noise."),
-        click.option("--clip-guidance-scale", help="Guide by the model's CLIP."),
+        *_guidance_options(),
+        click.option("--keep", help="Of --n pictures only so many, the best by the model's CLIP."),
         click.option("--batch-size", default="4", show_default=True, help="Pictures at once."),
         model_option,
         dtype_option,

@@ -1,4 +1,4 @@
-"""`glide-jax inpaint`: part of a picture painted anew."""
+"""`glide-jax inpaint`: part of a picture painted anew, or more canvas around it."""
 
 import pathlib
 from typing import Any
@@ -6,20 +6,29 @@ from typing import Any
 import click
 
 from glide_jax.cli import common, sample_
+from glide_jax.errors import InputError
 
 
 @click.command("inpaint")
 @click.argument("picture", type=click.Path(path_type=pathlib.Path))
 @click.argument("prompt")
 @click.option(
-    "--mask", required=True, type=click.Path(path_type=pathlib.Path),
-    help="A picture as large; white is painted anew.",
+    "--mask", type=click.Path(path_type=pathlib.Path),
+    help="A picture as large; white is painted anew, grey is blended.",
 )  # fmt: skip
+@click.option("--extend", default="0,0,0,0", help="Pixels to add: LEFT,TOP,RIGHT,BOTTOM.")
+@click.option("--strength", default="1", help="Below 1 it starts from what is there.")
+@click.option("--repeats", default="1", help="Walks each stretch of steps so often (RePaint).")
+@click.option("--jump", default="10", help="Steps of such a stretch.")
 @common.sampling_options
 def command(
     picture: pathlib.Path,
     prompt: str,
-    mask: pathlib.Path,
+    mask: pathlib.Path | None,
+    extend: str,
+    strength: str,
+    repeats: str,
+    jump: str,
     model: str,
     dtype: str,
     device: str | None,
@@ -27,11 +36,21 @@ def command(
     n: str,
     **options: Any,
 ) -> None:
-    """Repaint the white part of --mask in PICTURE (square) so that it fits PROMPT."""
+    """Repaint the white part of --mask in PICTURE so that it fits PROMPT.
+
+    PICTURE may have any size. Every pixel where the mask is black stays as it is.
+    """
     from glide_jax import images
 
-    image, white = images.read(picture), images.read(mask)
+    if mask is None and not extend.strip("0,"):
+        raise InputError("there is neither --mask nor --extend: nothing to paint.")
+    image, white = images.read(picture), None if mask is None else images.read(mask)
     common.check_out(out)
     glide = common.load(model, dtype, device)
-    planes = glide.inpainting_planes(image, white, upsample=options["upsample"])
-    sample_.draw(glide, [prompt], out, n, options | planes)
+    from glide_jax import editing
+
+    edit = editing.inpainting(
+        glide, image, white, extend=extend, strength=strength, repeats=repeats, jump=jump,
+        upsample=options["upsample"],
+    )  # fmt: skip
+    sample_.draw(glide, [prompt], out, n, options | {"edit": edit})

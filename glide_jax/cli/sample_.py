@@ -77,27 +77,51 @@ def draw(
 
     count = checks.whole("n", n, 1, 1_000_000)
     expected = glide.parameters(prompts, n=count, **options)
-    paths = [
-        out / f"{i // count:05d}-{common.slug(p['prompt'])}-s{p['seed']}-i{p['index']}.png"
-        for i, p in enumerate(expected)
-    ]
+    each = checks.whole("keep", options["keep"], 1, count) if options.get("keep") else count
+    if each < count and resume:
+        raise InputError(
+            f"keep is {each}, but --prompts-file finishes what is there; use one of them."
+        )
+    paths = [out / file_name(i // count, p) for i, p in enumerate(expected)]
     todo = list(range(len(prompts)))
     if resume:  # a prompt is drawn again unless all its pictures are there, drawn as now asked for
-        there = [images.read_parameters(path) == p for path, p in zip(paths, expected, strict=True)]
+        there = [
+            images.drawn_alike(images.read_parameters(path), p)
+            for path, p in zip(paths, expected, strict=True)
+        ]
         todo = [k for k in todo if not all(there[k * count : (k + 1) * count])]
         if len(todo) < len(prompts):
             common.say(f"{len(prompts) - len(todo)} of {len(prompts)} prompts are drawn already")
     if not todo:
         return
-    wanted = [path for k in todo for path in paths[k * count : (k + 1) * count]]
+    drawn = []
     with common.progress_bars() as progress:
         pictures = glide.pictures([prompts[k] for k in todo], n=count, progress=progress, **options)
-        for path, picture in zip(wanted, pictures, strict=True):
+        for j, picture in enumerate(pictures):
+            path = out / file_name(todo[j // each], picture.parameters)
             images.write_png(path, picture.image, picture.parameters)
             common.result(path)
-    if len(paths) > 1:
-        shown = [images.read(path) for path in paths[:MOST_ON_SHEET]]
-        captions = [p["prompt"] for p in expected[:MOST_ON_SHEET]]
+            drawn.append((path, picture.parameters["prompt"]))
+    if each == count:  # also those of earlier runs
+        drawn = [(path, p["prompt"]) for path, p in zip(paths, expected, strict=True)]
+    if len(drawn) > 1:
+        shown = [images.read(path) for path, _ in drawn[:MOST_ON_SHEET]]
+        captions = [prompt for _, prompt in drawn[:MOST_ON_SHEET]]
         sheet = images.contact_sheet(shown, captions)
         images.write_png(out / "sheet.png", sheet, {"contact_sheet_of": len(shown)})
         common.result(out / "sheet.png")
+
+
+def file_name(number: int, p: dict[str, Any]) -> str:
+    """Of a picture of the prompt with this number; an edit's end tells it from other edits'."""
+    import hashlib
+    import json
+
+    name = f"{number:05d}-{common.slug(p['prompt'])}-s{p['seed']}-i{p['index']}"
+    if p["edit"] is not None:
+        hashes = {
+            key: value.get("sha256") for key, value in p["edit"].items() if type(value) is dict
+        }
+        said = json.dumps({**p["edit"], **hashes}, sort_keys=True)
+        name += f"-{hashlib.sha256(said.encode()).hexdigest()[:8]}"
+    return f"{name}.png"

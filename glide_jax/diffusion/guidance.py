@@ -1,12 +1,36 @@
-"""Guidance as functions from networks to denoisers and from classifiers to scores."""
+"""Guidance as functions from networks to denoisers.
 
-from collections.abc import Callable
+Two parts fit together. *Branches* say what a network predicts under several conditions; a
+*combination* makes one eps of what it predicts with the prompt and without. Everything else wraps
+one of those two, or a finished denoiser, so the pieces stack in any order. `assemble` stacks those
+that are asked for.
+"""
+
+from collections.abc import Callable, Sequence
+from typing import NamedTuple, TypeAlias
 
 import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float
 
-from glide_jax.types import Cond, Denoiser, Image, Network, Prediction, Scalar, Score, Timestep
+from glide_jax.diffusion.constraints import clip
+from glide_jax.diffusion.samplers import predict_x_0
+from glide_jax.diffusion.schedules import Schedule
+from glide_jax.types import (
+    Cond,
+    Denoiser,
+    Image,
+    Network,
+    Prediction,
+    Scalar,
+    Score,
+    Timestep,
+    X0Fn,
+)
+
+Branches: TypeAlias = Callable[[Image, Timestep], list[Prediction]]  # one for each condition
+Combine: TypeAlias = Callable[[Image, Timestep, Image, Image], Image]  # (x_t, t, eps, eps_null)
+ScaleOfTime: TypeAlias = Callable[[Timestep], Float[Array, "b 1 1 1"]]
 
 
 def conditional(network: Network, cond: Cond) -> Denoiser:
@@ -14,34 +38,282 @@ def conditional(network: Network, cond: Cond) -> Denoiser:
     return lambda x_t, t: network(x_t, t, cond)
 
 
-def interleave(a: Array, b: Array) -> Array:
+def interleave(*arrays: Array) -> Array:
     """Rows a0 b0 a1 b1 ...: a pair stays on its device when the batch is sharded."""
-    return jnp.stack([a, b], axis=1).reshape(-1, *a.shape[1:])
+    return jnp.stack(arrays, axis=1).reshape(-1, *arrays[0].shape[1:])
+
+
+def together(network: Network, conds: Sequence[Cond]) -> Branches:
+    """The network under n conditions, as one batch of n b."""
+    n = len(conds)
+    joined = jax.tree.map(interleave, *conds)
+
+    def branches(x_t: Image, t: Timestep) -> list[Prediction]:
+        out = network(interleave(*[x_t] * n), interleave(*[t] * n), joined)
+        return [Prediction(out.eps[k::n], out.var_frac[k::n]) for k in range(n)]
+
+    return branches
+
+
+def mixed(branches: Branches, weights: Float[Array, " k"]) -> Branches:
+    """The first k branches become one, their weighted sum (Liu et al., 2022, eq. 11).
+
+    Args:
+        branches: at least k of them; the others are handed on.
+        weights: of sum 1; some may be negative, which steers away.
+    """
+    k = len(weights)
+    towards = jnp.maximum(weights, 0.0)  # a variance to steer away from is none to draw with
+    add = lambda shares, values: jnp.tensordot(shares, jnp.stack(values), axes=1)
+
+    def mix(x_t: Image, t: Timestep) -> list[Prediction]:
+        outs = branches(x_t, t)
+        eps = add(weights, [out.eps for out in outs[:k]])
+        var_frac = add(towards / towards.sum(), [out.var_frac for out in outs[:k]])
+        return [Prediction(eps, var_frac), *outs[k:]]
+
+    return mix
+
+
+def extrapolate(scale: Scalar | ScaleOfTime) -> Combine:
+    """Pushes eps away from the null condition, towards the prompt's (GLIDE, eq. 10).
+
+    In eps space: in x_0 space the difference cancels where 1/sqrt(alpha_bar) is 2e4. A scale of 1
+    is no guidance; GLIDE uses 3. It may be traced, and may be (b, 1, 1, 1).
+    """
+    at = scale if callable(scale) else lambda t: scale
+    return lambda x_t, t, eps, eps_null: eps_null + at(t) * (eps - eps_null)
+
+
+def ramp(scale: Scalar, power: Scalar, num_timesteps: int) -> ScaleOfTime:
+    """A scale that rises from none at the noisy end to more at the clean one.
+
+    scale(t) - 1 = (scale - 1) (1 + power) (1 - t/T)^power, whose mean over t is scale - 1. Power 0
+    is constant; 1 is the linear increase that Wang et al. (2024, "Analysis of Classifier-Free
+    Guidance Weight Schedulers") found to be best.
+
+    Args:
+        scale: the mean.
+        power: 0 or more.
+        num_timesteps: of the trained diffusion.
+    """
+
+    def at(t: Timestep) -> Float[Array, "b 1 1 1"]:
+        clean = 1.0 - jnp.float32(t)[:, None, None, None] / num_timesteps
+        return 1.0 + (scale - 1.0) * (1.0 + power) * clean**power
+
+    return at
+
+
+def projected(
+    schedule: Schedule, scale: Scalar | ScaleOfTime, parallel: Scalar, radius: Scalar
+) -> Combine:
+    """Adaptive projected guidance: less of what only saturates (Sadat et al., 2024, section 4).
+
+    The difference that guidance makes to x_0 is bounded in length, and its part along x_0 itself,
+    which raises contrast, is weakened. The paper's momentum, a memory across steps, is not here.
+
+    Args:
+        schedule: whose timesteps are visited.
+        scale: as of `extrapolate`.
+        parallel: the share of the part along x_0 that is kept; 0 is the paper's, 1 keeps all.
+        radius: longest difference of x_0, Euclidean over an image; inf is no bound.
+    """
+    at = scale if callable(scale) else lambda t: scale
+    dot = lambda a, b: (a * b).sum((1, 2, 3), keepdims=True)
+
+    def combine(x_t: Image, t: Timestep, eps: Image, eps_null: Image) -> Image:
+        s, difference = schedule.at_timestep(t), eps - eps_null
+        # x_0 differs by -sigma/alpha times as much, and x_t - sigma eps lies along x_0: so no
+        # division by alpha is needed, which would be one by 5e-5 at the noisy end.
+        length = s.sqrt_recipm1_alpha_bar * jnp.sqrt(dot(difference, difference))
+        difference = difference * jnp.minimum(1.0, radius / jnp.maximum(length, 1e-12))
+        x_0 = x_t - s.sqrt_one_minus_alpha_bar * eps
+        along = dot(difference, x_0) / jnp.maximum(dot(x_0, x_0), 1e-12) * x_0
+        return eps + (at(t) - 1.0) * (difference - (1.0 - parallel) * along)
+
+    return combine
+
+
+def rescaled(combine: Combine, schedule: Schedule, share: Scalar) -> Combine:
+    """Gives the guided x_0 back the spread that the prompt alone predicts (Lin et al., 2023, 3.4).
+
+    Args:
+        combine: makes the guided eps.
+        schedule: whose timesteps are visited.
+        share: between not at all, 0, and wholly, 1; the paper's is 0.7.
+    """
+
+    def rescale(x_t: Image, t: Timestep, eps: Image, eps_null: Image) -> Image:
+        s, guided = schedule.at_timestep(t), combine(x_t, t, eps, eps_null)
+        # sqrt(alpha_bar) x_0 of both; their common factor falls out of everything below.
+        x_0, x_0_guided = (x_t - s.sqrt_one_minus_alpha_bar * e for e in (eps, guided))
+        spread = lambda x: jnp.std(x, axis=(1, 2, 3), keepdims=True)
+        ratio = spread(x_0) / jnp.maximum(spread(x_0_guided), 1e-12)
+        factor = 1.0 + share * (ratio - 1.0)
+        return guided + (1.0 - factor) * x_0_guided / s.sqrt_one_minus_alpha_bar
+
+    return rescale
+
+
+def guided(branches: Branches, combine: Combine, *, renoise_null: bool = False) -> Denoiser:
+    """Makes one prediction of two branches, the prompt's and the null condition's.
+
+    The variance stays the prompt's, as in the reference.
+
+    Args:
+        branches: the prompt's, then the null condition's.
+        combine: makes the guided eps.
+        renoise_null: CFG++ (Chung et al., 2024, algorithm 2): DDIM then puts back the *null* eps,
+            so that x_t stays near the data, and scales lie between 0 and 1.
+    """
+
+    def denoise(x_t: Image, t: Timestep) -> Prediction:
+        out, null = branches(x_t, t)
+        eps = combine(x_t, t, out.eps, null.eps)
+        return Prediction(eps, out.var_frac, null.eps if renoise_null else None)
+
+    return denoise
 
 
 def classifier_free(network: Network, cond: Cond, null: Cond, scale: Scalar) -> Denoiser:
-    """Pushes eps away from the null condition, towards `cond` (GLIDE, eq. 10).
-
-    Both halves run as one batch of 2b. The combination is made in eps space: in x_0 space the
-    difference cancels where 1/sqrt(alpha_bar) is 2e4. The variance stays conditional, as in
-    the reference.
+    """Plain classifier-free guidance (Ho & Salimans, 2021; GLIDE, eq. 10).
 
     Args:
         network: takes x_t, t and a condition.
         cond: the prompt's condition, leading axis b.
-        null: the same with an empty prompt, leading axis b.
-        scale: 1 is no guidance; GLIDE uses 3. May be traced, and may be (b, 1, 1, 1).
+        null: the same with an empty prompt, or with one to stay away from, leading axis b.
+        scale: as of `extrapolate`.
     """
-    both = jax.tree.map(interleave, cond, null)
+    return guided(together(network, (cond, null)), extrapolate(scale))
 
-    def denoise(x_t: Image, t: Timestep) -> Prediction:
-        out = network(interleave(x_t, x_t), interleave(t, t), both)
-        eps, eps_null = out.eps[0::2], out.eps[1::2]
-        return Prediction(eps_null + scale * (eps - eps_null), out.var_frac[0::2])
 
-    return denoise
+def autoguided(denoise: Denoiser, weak: Denoiser, scale: Scalar) -> Denoiser:
+    """Pushes away from what a worse version of the model says (Karras et al., 2024, eq. 3).
+
+    Args:
+        denoise: the model's prediction, guided or not.
+        weak: that of a smaller or earlier one for the same condition.
+        scale: 1 leaves `weak` without effect.
+    """
+
+    def guide(x_t: Image, t: Timestep) -> Prediction:
+        out, bad = denoise(x_t, t), weak(x_t, t)
+        return out._replace(eps=bad.eps + scale * (out.eps - bad.eps))
+
+    return guide
+
+
+def limited(denoise: Denoiser, plain: Denoiser, low: Scalar, high: Scalar) -> Denoiser:
+    """Guides in an interval of timesteps alone (Kynkäänniemi et al., 2024).
+
+    Outside it only `plain` is evaluated: which of the two runs is decided as the chain runs, for
+    the whole batch, which is at one timestep. So the interval may be traced.
+
+    Args:
+        denoise: within low <= t <= high.
+        plain: elsewhere.
+        low: a timestep, cleaner.
+        high: a timestep, noisier.
+    """
+
+    def denoise_or_not(x_t: Image, t: Timestep) -> Prediction:
+        inside = (low <= t[0]) & (t[0] <= high)
+        return jax.lax.cond(inside, denoise, plain, x_t, t)
+
+    return denoise_or_not
 
 
 def classifier(log_prob: Callable[[Image, Timestep], Float[Array, " b"]], scale: Scalar) -> Score:
     """Score of a noise-aware classifier such as CLIP (Dhariwal & Nichol, 2021; GLIDE, eq. 12)."""
     return jax.grad(lambda x_t, t: scale * log_prob(x_t, t).sum())
+
+
+def through_x_0(
+    log_prob: Callable[[Image], Float[Array, " b"]],
+    scale: Scalar,
+    denoise: Denoiser,
+    schedule: Schedule,
+    x0_fn: X0Fn = clip,
+) -> Score:
+    """Score of a classifier of clean images, by way of the predicted x_0 (GLIDE, section 4.2).
+
+    The gradient passes through the network, which costs about two more evaluations. Where `x0_fn`
+    clips a pixel no gradient passes: at the noisy end it would be 2e4 times too large.
+    """
+
+    def of_noisy(x_t: Image, t: Timestep) -> Float[Array, " b"]:
+        eps = denoise(x_t, t).eps
+        return log_prob(x0_fn(predict_x_0(schedule.at_timestep(t), x_t, eps)))
+
+    return classifier(of_noisy, scale)
+
+
+def both(*scores: Score) -> Score | None:
+    """The sum of scores; of none, None."""
+    if not scores:
+        return None
+    return lambda x_t, t: sum((score(x_t, t) for score in scores[1:]), scores[0](x_t, t))
+
+
+class Extras(NamedTuple):
+    """What classifier-free guidance does besides; None is off, and then not in the program."""
+
+    interval: tuple[Scalar, Scalar] | None = None  # of timesteps: `limited`
+    power: Scalar | None = None  # `ramp`
+    rescale: Scalar | None = None  # `rescaled`
+    apg: tuple[Scalar, Scalar] | None = None  # parallel and radius: `projected`
+    plus_scale: Scalar | None = None  # CFG++ at this scale, whatever the other
+
+
+def assemble(
+    network: Network,
+    conds: Sequence[Cond],
+    weights: Float[Array, " k"] | None,
+    null: Cond | None,
+    scale: Scalar,
+    extras: Extras,
+    schedule: Schedule,
+    weak: tuple[Denoiser, Scalar] | None = None,
+) -> tuple[Denoiser, Denoiser]:
+    """Stacks what is asked for.
+
+    Args:
+        network: takes x_t, t and a condition.
+        conds: the prompt's condition, and those mixed into it.
+        weights: of `conds`, if there are several.
+        null: without the prompt; None for no classifier-free guidance.
+        scale: as of `extrapolate`.
+        extras: what else.
+        schedule: whose timesteps are visited; its tables as long as the trained diffusion.
+        weak: a worse model and the scale of `autoguided`.
+
+    Returns:
+        The denoiser, and the one without guidance, of a single evaluation.
+    """
+    mix: Callable[[Branches], Branches] = lambda branches: branches
+    plain = conditional(network, conds[0])
+    if weights is not None:
+        mix = lambda branches: mixed(branches, weights)
+        alone = mix(together(network, conds))
+        plain = lambda x_t, t: alone(x_t, t)[0]
+    denoise, outside = plain, plain
+    if null is not None:
+        of_time: Scalar | ScaleOfTime = scale if extras.plus_scale is None else extras.plus_scale
+        if extras.power is not None:
+            of_time = ramp(scale, extras.power, schedule.t.shape[0])
+        combine = extrapolate(of_time)
+        if extras.apg is not None:
+            combine = projected(schedule, of_time, *extras.apg)
+        if extras.rescale is not None:
+            combine = rescaled(combine, schedule, extras.rescale)
+        renoise_null = extras.plus_scale is not None
+        branches = mix(together(network, [*conds, null]))
+        denoise = guided(branches, combine, renoise_null=renoise_null)
+        if renoise_null:  # both sides of an interval give the same kinds of numbers
+            outside = lambda x_t, t: (lambda out: out._replace(renoise=out.eps))(plain(x_t, t))
+    if weak is not None:
+        denoise = autoguided(denoise, *weak)
+    if extras.interval is not None and denoise is not outside:
+        denoise = limited(denoise, outside, *extras.interval)
+    return denoise, plain

@@ -8,7 +8,18 @@ from jaxtyping import Array, Int
 
 from glide_jax.diffusion.constraints import clip
 from glide_jax.diffusion.schedules import Schedule
-from glide_jax.types import Denoiser, Image, Keys, Prediction, Scalar, Score, Step, X0Fn
+from glide_jax.types import (
+    Denoiser,
+    History,
+    Image,
+    Keys,
+    Prediction,
+    Scalar,
+    Score,
+    Solver,
+    Step,
+    X0Fn,
+)
 
 
 class Gaussian(NamedTuple):
@@ -46,6 +57,39 @@ def p_mean_variance(s: Schedule, x_t: Image, out: Prediction, x0_fn: X0Fn = clip
     return Gaussian(q_posterior_mean(s, x_0, x_t), log_var, x_0)
 
 
+class Estimate(NamedTuple):
+    """What a deterministic step knows at x_t, after constraints and scores."""
+
+    x_0: Image
+    eps: Image
+    renoise: Image  # eps, unless the denoiser says otherwise (CFG++)
+
+
+def estimate(
+    denoise: Denoiser,
+    schedule: Schedule,
+    x_t: Image,
+    i: Int[Array, ""],
+    x0_fn: X0Fn = clip,
+    score: Score | None = None,
+) -> Estimate:
+    """x_0 and the eps that goes with it, at step i.
+
+    A score shifts eps (Dhariwal & Nichol, 2021, algorithm 2); x_0 is then not clipped again, as
+    in the reference.
+    """
+    s, t = schedule.at(i), jnp.broadcast_to(schedule.t[i], x_t.shape[:1])
+    out = denoise(x_t, t)
+    x_0 = x0_fn(predict_x_0(s, x_t, out.eps))
+    eps = predict_eps(s, x_t, x_0)
+    if score is not None:
+        eps = eps - s.sqrt_one_minus_alpha_bar * score(x_t, t)
+        x_0 = predict_x_0(s, x_t, eps)
+    if out.renoise is None:
+        return Estimate(x_0, eps, eps)
+    return Estimate(x_0, eps, predict_eps(s, x_t, x0_fn(predict_x_0(s, x_t, out.renoise))))
+
+
 def ddpm(
     denoise: Denoiser, schedule: Schedule, *, x0_fn: X0Fn = clip, score: Score | None = None
 ) -> Step:
@@ -72,20 +116,14 @@ def ddim(
 ) -> Step:
     """Implicit sampling (Song et al., 2021): deterministic at eta = 0, DDPM-like at eta = 1.
 
-    A score shifts eps (Dhariwal & Nichol, 2021, algorithm 2); x_0 is then not clipped again, as
-    in the reference. `eta` may be traced.
+    `eta` may be traced. Of a score, see `estimate`.
     """
 
     def step(x_t: Image, i: Int[Array, ""], noise: Image) -> Image:
-        s, t = schedule.at(i), jnp.broadcast_to(schedule.t[i], x_t.shape[:1])
-        x_0 = x0_fn(predict_x_0(s, x_t, denoise(x_t, t).eps))
-        eps = predict_eps(s, x_t, x_0)
-        if score is not None:
-            eps = eps - s.sqrt_one_minus_alpha_bar * score(x_t, t)
-            x_0 = predict_x_0(s, x_t, eps)
+        s, now = schedule.at(i), estimate(denoise, schedule, x_t, i, x0_fn, score)
         sigma = eta * s.sigma
         towards_x_t = jnp.sqrt(jnp.maximum(s.one_minus_alpha_bar_prev - sigma**2, 0.0))
-        x_prev = s.sqrt_alpha_bar_prev * x_0 + towards_x_t * eps
+        x_prev = s.sqrt_alpha_bar_prev * now.x_0 + towards_x_t * now.renoise
         return x_prev + jnp.where(i > 0, sigma, 0.0) * noise
 
     return step
@@ -128,16 +166,32 @@ def sample(
     start: Int[Array, ""] | int = 0,
     stop: Int[Array, ""] | int | None = None,
 ) -> Image:
+    """`solve` for a step that remembers nothing."""
+    stop = num_steps if stop is None else stop
+    solver: Solver = lambda x_t, i, noise, history: (step(x_t, i, noise), history)
+    return solve(solver, keys, x_t, (), num_steps, start, stop)[0]
+
+
+def solve(
+    solver: Solver,
+    keys: Keys,
+    x_t: Image,
+    history: History,
+    num_steps: Int[Array, ""] | int,
+    start: Int[Array, ""] | int,
+    stop: Int[Array, ""] | int,
+) -> tuple[Image, History]:
     """Takes steps `start` ... `stop - 1` of a chain of `num_steps`, noisiest first.
 
-    The three numbers may be traced. A chain run in pieces gives the same image as in one go.
+    The three numbers may be traced. A chain run in pieces, its history handed on, gives the same
+    image as in one go.
     """
-    stop = num_steps if stop is None else stop
 
-    def body(k: Int[Array, ""], x_t: Image) -> Image:
-        return step(x_t, num_steps - 1 - k, noise(keys, k + 1, x_t.shape[1:]))
+    def body(k: Int[Array, ""], state: tuple[Image, History]) -> tuple[Image, History]:
+        x_t, history = state
+        return solver(x_t, num_steps - 1 - k, noise(keys, k + 1, x_t.shape[1:]), history)
 
-    return jax.lax.fori_loop(start, stop, body, x_t)
+    return jax.lax.fori_loop(start, stop, body, (x_t, history))
 
 
 def quantize(x: Image) -> Image:

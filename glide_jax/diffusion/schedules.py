@@ -42,6 +42,10 @@ class Schedule(NamedTuple):
         take = lambda table: table[i][..., None, None, None]
         return self._replace(**{k: take(v) for k, v in self._asdict().items() if k != "num_steps"})
 
+    def at_timestep(self, t: Int[Array, "*b"]) -> "Schedule":
+        """The tables where the network's timestep is `t`, which the schedule has to visit."""
+        return self.at(jnp.searchsorted(self.t, t))
+
 
 def tables(alpha_bar: np.ndarray) -> dict[str, np.ndarray]:
     """All tables in float64 from the cumulative product of 1 - beta (Ho et al., 2020, eq. 4-7).

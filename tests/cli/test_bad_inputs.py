@@ -54,11 +54,39 @@ OPTIONS = [
     ),
     *(option("eta", v, f"eta is '{v}'", "--sampler ddim") for v in ("nan", "-0.1", "1.1", "x", "")),
     option("eta", "0.5", "eta is '0.5'"),
-    *(option("sampler", v, f"sampler is {v!r}") for v in ("DDPM", "plms", "")),
+    *(option("sampler", v, f"sampler is {v!r}") for v in ("DDPM", "dpm++", "")),
     *(option("upsample-steps", v, f"upsample_steps is {v!r}") for v in ("0", "1001", "-5")),
     option("upsample-steps", "abc", "'abc'"),
     *(option("temperature", v, f"temperature is {v!r}") for v in ("nan", "-1", "11", "hot")),
     option("clip-guidance-scale", "3", "has no CLIP"),
+    *(option("grid", v, f"grid is {v!r}", "--steps 5") for v in ("Karras", "log-snr", "5")),
+    option("grid", "karras", "steps is 'fast27'", "--steps fast27"),
+    option("steps", "1001", "steps is '1001'", "--grid karras"),
+    *(option("upsample-grid", v, f"upsample_grid is {v!r}") for v in ("x", "7")),
+    option("upsample-sampler", "euler", "upsample_sampler is 'euler'"),
+    option("upsample-sampler", "ddim", "no upsampler runs", "--no-upsample"),
+    *(option("preset", v, f"preset is {v!r}") for v in ("", "best", "FAST")),
+    option("eta", "0.5", "only the sampler ddim", "--sampler unipc"),
+    option("negative-prompt", "\ud800", "surrogate"),
+    *(option("mix", v, "such as 0.5:a blue star") for v in ("", "a blue star", "0.5")),
+    *(option("mix", f"{v}:blue", "a weight in mix") for v in ("x", "nan", "inf", "101", "")),
+    option("mix", "-1:blue", "must be positive"),
+    option("mix", "0.5:\ud800", "surrogate"),
+    *(
+        option("guidance-interval", v, "guidance_interval is")
+        for v in ("", "5", "1,2,3", "-1,5", "5,1000", "a,b", "800,200", "nan,5", ",")
+    ),
+    *(option("guidance-power", v, "guidance_power is") for v in ("-1", "nan", "11", "x")),
+    *(option("guidance-rescale", v, "guidance_rescale is") for v in ("-0.1", "1.1", "nan", "")),
+    *(option("dynamic-threshold", v, "dynamic_threshold is") for v in ("-1", "99.5", "nan")),
+    *(option("apg-parallel", v, "apg_parallel is") for v in ("-1", "2", "nan")),
+    *(option("apg-radius", v, "apg_radius is") for v in ("-1", "inf", "x")),
+    option("cfgpp-scale", "1.5", "cfgpp_scale is '1.5'", "--sampler ddim"),
+    option("cfgpp-scale", "0.5", "only the sampler ddim", "--sampler ddpm"),
+    option("cfgpp-scale", "0.5", "guidance_power is 1", "--sampler ddim --guidance-power 1"),
+    option("autoguidance-model", "nonesuch", "'nonesuch'"),
+    option("autoguidance-scale", "x", "autoguidance_scale is 'x'"),
+    option("clip-guidance-on", "x0", "clip_guidance_on is 'x0'"),
     *(clip(v) for v in ("nan", "-1", "1001", "x")),
     *(option("batch-size", v, f"batch_size is {v!r}") for v in ("0", "4097", "x")),
     *(option("dtype", v, f"dtype is {v!r}") for v in ("float64", "", "int8", "float16")),
@@ -331,6 +359,20 @@ def picture(name: str, says: str, image: Any = None, mask: Any = None, extra: st
     return Case(f"inpaint: {name}", f"{argv} {extra}", says, prepare)
 
 
+def edits(command: str, name: str, says: str, extra: str = "", image: Any = None) -> Case:
+    """A command on `image`: a picture, bytes of a file, or None for a good one."""
+
+    def prepare(folder, models, monkeypatch):
+        given = Image.new("RGB", (20, 20), "white") if image is None else image
+        if isinstance(given, bytes):
+            (folder / "a.png").write_bytes(given)
+        elif given is not broken.GONE:
+            given.save(folder / "a.png")
+
+    return Case(f"{command}: {name}", f"{command} {{t}}/a.png {extra} --model {{m}} --out {{out}}",
+                says, prepare)  # fmt: skip
+
+
 PNG = broken.png(Image.new("RGB", (64, 64), "red"))
 PICTURES = [
     picture("no picture", "does not exist", image=broken.GONE),
@@ -343,7 +385,6 @@ PICTURES = [
     picture("damaged PNG", "cannot be read", image=PNG[:50] + b"\0\0\0\0" + PNG[54:]),
     picture("bomb", "too large", image=broken.png_header(60_000, 60_000)),
     picture("picture of no size", "a.png", image=broken.png_header(0, 5)),
-    picture("not square", "30 x 20", Image.new("RGB", (30, 20)), Image.new("L", (30, 20), 255)),
     picture("mask of another size", "20 x 20", mask=Image.new("L", (10, 10), 255)),
     picture("mask turned", "12 x 20", Image.new("RGB", (20, 12)), Image.new("L", (12, 20), 255)),
     picture("black mask", "no white", mask=Image.new("L", (20, 20))),
@@ -351,6 +392,38 @@ PICTURES = [
     picture("n of inpaint", "n is '0'", extra="--n 0"),
     picture("steps of inpaint", "steps is '0'", extra="--steps 0"),
     picture("unknown model", "'nonesuch'", extra="--model nonesuch"),
+    *(
+        picture(f"{name} {value}", f"{name} is '{value}'", extra=f"--{name} {value}")
+        for name, value in (
+            ("strength", "0"),
+            ("strength", "2"),
+            ("strength", "nan"),
+            ("repeats", "0"),
+            ("jump", "x"),
+            ("extend", "1,2"),
+        )
+    ),
+    picture("a side below 0", "a side of extend is '-1'", extra="--extend -1,0,0,0"),
+    picture("keep", "has no CLIP", extra="--keep 1"),
+    edits("edit", "strength 0", "strength is '0'", "red --strength 0"),
+    edits("edit", "without prompt", "PROMPT"),
+    edits("edit", "too long", "90 x 20", "red", Image.new("RGB", (90, 20))),
+    edits("edit", "text as picture", "not a picture", "red", b"a red circle"),
+    edits("edit", "text as mask", "does not exist", "red --mask {t}/b.png"),
+    edits("vary", "strength abc", "strength is 'abc'", "--strength abc"),
+    edits("vary", "no picture", "does not exist", image=broken.GONE),
+    edits("upscale", "too large", "9000 x 1", image=Image.new("RGB", (9000, 1))),
+    edits("upscale", "steps", "upsample_steps is '0'", "--upsample-steps 0"),
+    edits("repeat", "of no picture of ours", "carries no parameters"),
+    edits("repeat", "of text", "not a picture", image=b"a red circle"),
+    Case(
+        "interpolate: frames", "interpolate red blue --frames 1 --model {m} --out {out}", "frames"
+    ),
+    Case("interpolate: seed", "interpolate red blue --to-seed x --model {m} --out {out}", "'x'"),
+    Case("interpolate: n", "interpolate red blue --n 2 --model {m} --out {out}", "n is '2'"),
+    Case("interpolate: one prompt", "interpolate red --model {m} --out {out}", "LAST"),
+    option("keep", "1", "has no CLIP"),
+    Case("keep: more than n", "sample red --keep 3 --n 2 --model {f} --out {out}", "keep is '3'"),
     Case("inpaint: a folder", "inpaint {t} red --mask {t} --model {m} --out {out}", "directory"),
 ]
 

@@ -26,28 +26,39 @@ def test_what_is_black_in_the_mask_stays(cli, pair, tmp_path, model, request):
     result = cli("inpaint", *argv, *FEW)
     assert result.code == 0, result.err
     original = np.asarray(Image.open(image))
-    first, second = (np.asarray(Image.open(out / f"00000-red-s0-i{i}.png")) for i in (0, 1))
+    first, second = (np.asarray(Image.open(path)) for path in sorted(out.glob("00000-red-*")))
     for drawn in (first, second):
         np.testing.assert_array_equal(drawn[:, :16], original[:, :16])
     assert (first[:, 16:] != original[:, 16:]).mean() > 0.5
     assert (first[:, 16:] != second[:, 16:]).mean() > 0.5
 
 
-def test_pictures_of_other_sizes_are_resized(cli, pair, tmp_path, tiny_model):
-    paths = []
+def test_pictures_of_other_sizes_keep_theirs(cli, pair, tmp_path, tiny_model):
     for path in pair:
-        Image.open(path).resize((100, 100), Image.Resampling.NEAREST).save(path)
-        paths.append(path)
+        Image.open(path).resize((100, 60), Image.Resampling.NEAREST).save(path)
     out = tmp_path / "out"
-    result = cli("inpaint", paths[0], "red", "--mask", paths[1], "--model", tiny_model,
+    result = cli("inpaint", pair[0], "red", "--mask", pair[1], "--model", tiny_model,
                  "--out", out, *FEW)  # fmt: skip
     assert result.code == 0, result.err
-    assert Image.open(out / "00000-red-s0-i0.png").size == (32, 32)
+    [path] = out.iterdir()
+    drawn, original = np.asarray(Image.open(path)), np.asarray(Image.open(pair[0]))
+    assert drawn.shape == (60, 100, 3)
+    np.testing.assert_array_equal(drawn[:, :50], original[:, :50])
 
 
-def test_the_base_alone_inpaints_at_its_size(cli, pair, tmp_path, tiny_full):
+def test_the_base_alone_inpaints(cli, pair, tmp_path, tiny_full):
     out = tmp_path / "out"
     result = cli("inpaint", pair[0], "red", "--mask", pair[1], "--model", tiny_full, "--out", out,
                  "--steps", 2, "--no-upsample")  # fmt: skip
     assert result.code == 0, result.err
-    assert Image.open(out / "00000-red-s0-i0.png").size == (16, 16)
+    [path] = out.iterdir()
+    assert Image.open(path).size == (32, 32)
+
+
+def test_a_canvas_is_extended(cli, pair, tmp_path, tiny_model):
+    out = tmp_path / "out"
+    result = cli("inpaint", pair[0], "red", "--extend", "0,8,0,0", "--model", tiny_model, "--out",
+                 out, *FEW)  # fmt: skip
+    assert result.code == 0, result.err
+    [path] = out.iterdir()
+    assert Image.open(path).size == (32, 40)

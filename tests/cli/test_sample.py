@@ -185,7 +185,19 @@ def test_full_memory_is_one_sentence(cli, tiny_model, tmp_path, monkeypatch):
     assert not (tmp_path / "out").exists()
 
 
-COMMANDS = ("sample", "inpaint", "import", "export", "download", "doctor")
+COMMANDS = (
+    "sample",
+    "inpaint",
+    "edit",
+    "vary",
+    "upscale",
+    "interpolate",
+    "repeat",
+    "import",
+    "export",
+    "download",
+    "doctor",
+)
 
 
 @pytest.mark.parametrize("command", [(), *((name,) for name in COMMANDS)])

@@ -30,7 +30,7 @@ def test_the_boxed_model_draws_the_colour_of_the_background_and_of_the_object():
         "a large red circle on a white background",
         "a large blue square on a black background",
     ]
-    red, blue = (p.array.astype(float) for p in glide(prompts, batch_size=2))
+    red, blue = (p.array.astype(float) for p in glide(prompts, batch_size=2, upsample=False))
     assert np.median(red[:, :4]) > 200
     assert np.median(blue[:, :4]) < 55
     middle = lambda a: a[20:44, 20:44].reshape(-1, 3).mean(axis=0)
@@ -47,7 +47,7 @@ def test_most_backgrounds_and_colours_of_single_objects_are_right():
         f"{words('circle', 'square', 'star')} on a {words('white', 'black', 'gray')} background"
         for _ in range(24)
     ]
-    pictures = glide_jax.load("shapes")(prompts, batch_size=8)
+    pictures = glide_jax.load("shapes")(prompts, batch_size=8, upsample=False)
     verdicts = [shapes_judge.check(p.array, p.parameters["prompt"]) for p in pictures]
     assert np.mean([v.background for v in verdicts]) > 0.9
 

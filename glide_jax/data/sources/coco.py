@@ -105,6 +105,11 @@ class Coco:
             if os.path.basename(name) != name:
                 raise InputError(f"{str(file)!r} names {name!r}; it must be a plain file name.")
 
+    @property
+    def caption_lists(self) -> list[list[str]]:
+        """The captions of each picture, without decoding it."""
+        return self._captions
+
     def __len__(self) -> int:
         return len(self._names)
 

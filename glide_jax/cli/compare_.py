@@ -1,0 +1,50 @@
+"""`glide-jax compare`: people choose between runs' pictures; their votes become Elo scores."""
+
+import pathlib
+
+import click
+
+from glide_jax import checks
+from glide_jax.cli import common
+
+
+@click.group("compare", context_settings={"help_option_names": ["-h", "--help"]})
+def command() -> None:
+    """Let people choose between the pictures of runs, and score the runs."""
+
+
+@command.command("serve")
+@click.argument("runs", nargs=-1, required=True, type=click.Path(path_type=pathlib.Path))
+@click.option("--votes", "file", type=click.Path(path_type=pathlib.Path), default="votes.jsonl",
+              show_default=True, help="Where votes are appended.")  # fmt: skip
+@click.option("--host", default="127.0.0.1", show_default=True, help="0.0.0.0 is everyone.")
+@click.option("--port", default="8000", show_default=True)
+def serve(runs: tuple[pathlib.Path, ...], file: pathlib.Path, host: str, port: str) -> None:
+    """Serve a page that shows pictures of two of RUNS (folders that `eval` made) and asks."""
+    from glide_jax.evaluation import voting_page
+
+    common.check_out(file.absolute().parent, "--votes")
+    number = checks.whole("port", port, 0, 65535)
+    with voting_page.server(runs, file, host=host, port=number) as server:
+        shown = f"http://{host}:{server.server_address[1]}/"
+        common.say(f"serving {shown}, votes go to {file}; Ctrl-C ends")
+        server.serve_forever()
+
+
+@command.command("fit")
+@click.argument("file", type=click.Path(path_type=pathlib.Path))
+def fit(file: pathlib.Path) -> None:
+    """Print the Elo scores of the votes in FILE with 95% intervals, a table a question."""
+    from glide_jax.evaluation import votes
+
+    given = votes.read(file)
+    for question in votes.QUESTIONS:
+        mine = [vote for vote in given if vote.question == question]
+        if not mine:
+            continue
+        print(f"{question}: {len(mine)} votes")
+        scores = votes.elo(mine)
+        width = max(map(len, scores))
+        for name, score in sorted(scores.items(), key=lambda item: -item[1].elo):
+            interval = f"{score.low:6.0f} to {score.high:6.0f}"
+            print(f"  {name:{width}} {score.elo:6.0f}  {interval}  ({score.votes} votes)")

@@ -1,0 +1,221 @@
+"""`glide-jax eval`: a protocol on a model, in one command that may be stopped and started."""
+
+import contextlib
+import functools
+import hashlib
+import pathlib
+from collections.abc import Callable, Iterator, Sequence
+from typing import Any
+
+import click
+
+from glide_jax import checks
+from glide_jax.cli import common
+from glide_jax.errors import InputError
+
+
+def protocol_options(command: Callable) -> Callable:
+    """Options of every command that runs a protocol."""
+    options = [
+        click.option("--protocol", default="shapes", show_default=True,
+                     help="shapes, folder, emoji or coco30k."),
+        click.option("--path", help="Pictures with captions (folder), or COCO's own folder."),
+        click.option("--n", help="Prompts; of shapes, of each kind and split [50]."),
+        click.option("--features", default="none", show_default=True,
+                     help="none, efficientnet-lite0 or inception."),
+        click.option("--inception", help="File with the Inception weights of 2015."),
+        click.option("--clip", help="Model directory whose CLIP scores the pictures."),
+        click.option("--seed", default="0", show_default=True, help="0 to 4294967295."),
+        click.option("--upsample/--no-upsample", default=True, help="Run the upsampler, if any."),
+        click.option("--batch-size", default="16", show_default=True, help="Pictures at once."),
+        click.option("--data-dir", type=click.Path(path_type=pathlib.Path),
+                     help="Where built sets and packages are kept."),
+        common.model_option,
+        common.dtype_option,
+        common.device_option,
+        common.out_option,
+    ]  # fmt: skip
+    for option in reversed(options):
+        command = option(command)
+    return command
+
+
+@click.command("eval")
+@click.option(
+    "--guidance-scale", "scales", multiple=True, help="Of the base; more than once for more runs."
+)
+@click.option("--steps", help="Of the base: 1 to 1000, or a respacing such as fast27.")
+@click.option("--sampler", help="Of the base, such as ddpm or ddim.")
+@click.option("--part", help="I/K: draw only the I-th of K parts, from 0, and measure nothing.")
+@click.option("--samples/--no-samples", default=True, help="Keep the pictures when done.")
+@protocol_options
+def command(scales: tuple[str, ...], samples: bool, part: str | None, **options: Any) -> None:
+    """Draw a protocol's prompts, judge and measure the pictures, and write a report into --out.
+
+    Pictures that are there are not drawn again, so a run may be stopped at any time. Several
+    machines may share a folder: each draws its --part, and a last command without measures.
+    """
+    share = None if part is None else parse_part(part)
+    setup = Setup(**options, measures=part is None)
+    chosen = [("steps", setup.steps), ("sampler", setup.sampler)]
+    fixed = {key: value for key, value in chosen if value is not None}
+    runs = [{**fixed, **({} if s is None else {"guidance_scale": s})} for s in scales or (None,)]
+    if share is not None:
+        return setup.draw_part(runs, share)
+    results = setup.evaluate(runs)
+    setup.report(results, samples)
+
+
+class Setup:
+    """What the options of a protocol come to: model, protocol, judges, and runs in a folder."""
+
+    def __init__(self, protocol: str, path: str | None, n: str | None, features: str,
+                 inception: str | None, clip: str | None, seed: str, upsample: bool,
+                 batch_size: str, data_dir: pathlib.Path | None, model: str, dtype: str,
+                 device: str | None, out: pathlib.Path, steps: str | None = None,
+                 sampler: str | None = None, measures: bool = True):  # fmt: skip
+        """Checks what is quick to check before anything is loaded."""
+        from glide_jax.evaluation import features as extractors
+        from glide_jax.evaluation import protocols
+
+        checks.one_of("features", features, ("none", *extractors.NAMES))
+        self.batch_size = checks.whole("batch_size", batch_size, 1, 4096)
+        common.check_out(out)
+        self.data_dir = data_dir or common.cache_folder() / "data"
+        count = None if n is None else checks.whole("n", n, 1, 1_000_000)
+        self.protocol = protocols.open_protocol(
+            protocol, n=count, path=path, data_dir=self.data_dir
+        )
+        self.out, self.steps, self.sampler = out, steps, sampler
+        self.common: dict[str, Any] = {"seed": seed, "upsample": upsample}
+        self.model_sha256 = sha256_of_model(model)
+        self._check_folder()
+        common.choose_device(device)  # before anything else starts JAX on another
+        self.judges = self._open_judges(features, inception, clip) if measures else None
+        self.glide = common.load(model, dtype, device)
+
+    def evaluate(self, runs: Sequence[dict[str, Any]]) -> dict[str, dict[str, Any]]:
+        """Every run's result by its name; one that is already there is only measured anew."""
+        from glide_jax.evaluation import running
+
+        assert self.judges is not None, "a part is only drawn"
+        results, reference = {}, running.Reference(self.protocol, self.judges)
+        for run in runs:
+            name = name_of(run)
+            with bars(name) as progress:
+                result = running.evaluate(
+                    self.glide, self.protocol, self.out / name, {**self.common, **run}, reference,
+                    batch_size=self.batch_size, progress=progress,
+                )  # fmt: skip
+            result["model_sha256"] = self.model_sha256
+            running.write_json(self.out / name / "result.json", result)
+            running.write_sheet(self.out / name, self.protocol.prompts)
+            common.result(self.out / name / "result.json")
+            results[name] = result
+        return results
+
+    def draw_part(self, runs: Sequence[dict[str, Any]], share: tuple[int, int]) -> None:
+        """Draws one machine's share of every run."""
+        from glide_jax.evaluation import drawing
+
+        for run in runs:
+            options = {**self.protocol.sampling, **self.common, **run}
+            with bars(name_of(run)) as progress:
+                drawing.draw(
+                    self.glide, self.protocol.prompts, self.out / name_of(run), options,
+                    batch_size=self.batch_size, part=share,
+                    progress=functools.partial(progress, "draw"),
+                )  # fmt: skip
+
+    def report(self, results: dict[str, dict[str, Any]], samples: bool) -> None:
+        """Writes the report of all runs; then drops the pictures, if they are not wanted."""
+        import shutil
+
+        from glide_jax.evaluation import drawing, run_report, shapes_report
+
+        judge = shapes_report.judge_accuracy(200) if self.protocol.judged else None
+        title = f"{self.glide.loaded.name}, {self.protocol.name}"
+        for path in run_report.write(self.out, title, results, judge):
+            common.result(path)
+        if not samples:
+            for name in results:
+                shutil.rmtree(self.out / name / drawing.FOLDER)
+
+    def _check_folder(self) -> None:
+        """Refuses a folder of another model's pictures: by names alone they would be kept."""
+        import json
+
+        from glide_jax.evaluation import running
+
+        file = self.out / "model.json"
+        if file.exists():
+            if json.loads(file.read_text("utf-8")).get("sha256") == self.model_sha256:
+                return
+            raise InputError(f"--out {str(self.out)!r} holds pictures of another model.")
+        running.write_json(file, {"sha256": self.model_sha256})
+
+    def _open_judges(self, features: str, inception: str | None, clip: str | None) -> Any:
+        from glide_jax import build
+        from glide_jax.evaluation import features as extractors
+        from glide_jax.evaluation import running
+        from glide_jax.evaluation.features.clip import noised_clip
+
+        extractor = scorer = None
+        if features != "none":
+            extractor = extractors.open_features(features, self.data_dir, inception)
+        if clip is not None:
+            found = build.read(build.find(clip, common.cache_folder() / "models"))
+            if found.clip is None:
+                raise InputError(f"model {clip!r} has no CLIP to score pictures with.")
+            scorer = noised_clip(found.name, *found.clip)
+        return running.Judges(extractor, scorer)
+
+
+def parse_part(part: str) -> tuple[int, int]:
+    """(I, K) of "I/K"."""
+    mine, slash, parts = part.partition("/")
+    if not slash:
+        raise InputError(f"part is {checks.shown(part)}; it must be I/K, such as 0/4.")
+    total = checks.whole("parts", parts, 1, 100_000)
+    return checks.whole("part", mine, 0, total - 1), total
+
+
+def name_of(run: dict[str, Any]) -> str:
+    """A run's folder: what was chosen for it, or "default"."""
+    short = {"guidance_scale": "w", "steps": "steps", "sampler": ""}
+    return "-".join(f"{short[key]}{common.slug(str(run[key]).replace('.', 'p'))}" for key in short
+                    if key in run) or "default"  # fmt: skip
+
+
+def sha256_of_model(model: str) -> str:
+    """The sum of a model directory's files: names and contents."""
+    from glide_jax import build
+
+    digest = hashlib.sha256()
+    folder = build.find(model, common.cache_folder() / "models")
+    for path in sorted(
+        p for p in folder.rglob("*") if p.suffix in (".safetensors", ".json", ".model")
+    ):
+        digest.update(path.relative_to(folder).as_posix().encode())
+        with open(path, "rb") as file:
+            digest.update(hashlib.file_digest(file, "sha256").digest())
+    return digest.hexdigest()
+
+
+@contextlib.contextmanager
+def bars(name: str) -> Iterator[Callable[[str, int, int], None]]:
+    """One bar for each thing that is done in a run."""
+    from tqdm import tqdm
+
+    open_bars: dict[str, Any] = {}
+
+    def report(what: str, done: int, total: int) -> None:
+        if what not in open_bars:
+            open_bars[what] = tqdm(total=total or None, desc=f"{name} {what}", unit=" pictures")
+        open_bars[what].update(done - open_bars[what].n)
+
+    try:
+        yield report
+    finally:
+        for bar in open_bars.values():
+            bar.close()

@@ -1,0 +1,53 @@
+"""`glide-jax repeat`: a picture drawn again from what it carries."""
+
+import pathlib
+
+import click
+
+from glide_jax.cli import common
+from glide_jax.errors import InputError
+
+
+@click.command("repeat")
+@click.argument("picture", type=click.Path(path_type=pathlib.Path))
+@click.option("--model", help="The model that drew it, if it is not where it was.")
+@click.option(
+    "--image", type=click.Path(path_type=pathlib.Path),
+    help="The picture that went in, if it is not where it was.",
+)  # fmt: skip
+@click.option("--mask", type=click.Path(path_type=pathlib.Path), help="Its mask, likewise.")
+@common.device_option
+@common.out_option
+def command(
+    picture: pathlib.Path,
+    model: str | None,
+    image: pathlib.Path | None,
+    mask: pathlib.Path | None,
+    device: str | None,
+    out: pathlib.Path,
+) -> None:
+    """Draw PICTURE again into --out, bit for bit, from the parameters it carries."""
+    from glide_jax import images
+
+    images.read(picture)
+    parameters = images.read_parameters(picture)
+    if parameters is None or "model" not in parameters:
+        raise InputError(f"{str(picture)!r} carries no parameters of glide-jax.")
+    went_in = {
+        name: None if path is None else images.read(path)
+        for name, path in (("image", image), ("mask", mask))
+    }
+    target = common.check_out(out) / picture.name
+    if target == picture.absolute():
+        raise InputError(f"--out {str(out)!r} holds the picture itself; give another folder.")
+    model = model or parameters.get("model_path") or parameters["model"]
+    glide = common.load(str(model), parameters["dtype"], device)
+    if glide.loaded.name != parameters["model"]:
+        raise InputError(
+            f"model {glide.loaded.name!r} did not draw {picture.name!r}; give --model "
+            f"{parameters['model']!r}."
+        )
+    with common.progress_bars() as progress:
+        again = glide.repeat(parameters, **went_in, progress=progress)
+    images.write_png(target, again.image, parameters)
+    common.result(target)

@@ -1,0 +1,63 @@
+"""Grids: which timesteps of the trained diffusion a sampler of n steps visits."""
+
+import numpy as np
+
+from glide_jax import checks
+
+# Half the log of the signal-to-noise ratio, below which no grid starts. The cosine schedule ends
+# at -9.9, where an error of eps comes back 20,000 times as large in x_0; at -5.1 it is 164 times,
+# and the picture's share of x_t is still only 0.6 %.
+LAMBDA_MIN = -5.1
+RHO = 7.0  # of Karras et al. (2022), section 5
+
+
+def half_log_snr(alpha_bar: np.ndarray) -> np.ndarray:
+    """lambda = log(alpha / sigma), decreasing in t (Lu et al., 2022, DPM-Solver, section 2)."""
+    return 0.5 * (np.log(alpha_bar) - np.log1p(-alpha_bar))
+
+
+def _uniform(k: np.ndarray, lam: np.ndarray) -> np.ndarray:
+    return k * (len(lam) - 1)
+
+
+def _log_snr(k: np.ndarray, lam: np.ndarray) -> np.ndarray:
+    wanted = lam[0] + k * (lam[-1] - lam[0])
+    return np.interp(wanted, lam[::-1], np.arange(len(lam))[::-1])
+
+
+def _karras(k: np.ndarray, lam: np.ndarray) -> np.ndarray:
+    low, high = np.exp(-lam[[0, -1]] / RHO)
+    wanted = -RHO * np.log(low + k * (high - low))
+    return np.interp(wanted, lam[::-1], np.arange(len(lam))[::-1])
+
+
+# Each maps 0 ... 1 (clean ... noisy) to real timesteps, given lambda at the timesteps to use.
+GRIDS = {"uniform": _uniform, "logsnr": _log_snr, "karras": _karras}
+
+
+def timesteps(name: str, num_steps: int, alpha_bar: np.ndarray) -> np.ndarray:
+    """The timesteps of a grid, increasing and distinct, int64 (num_steps,).
+
+    "uniform" spreads them evenly in t, "logsnr" in lambda (Lu et al., 2022), "karras" in
+    sigma^(1/7) (Karras et al., 2022, eq. 5). All end at t = 0 and start where lambda is at least
+    LAMBDA_MIN, unless so many steps are asked for that noisier timesteps are needed.
+
+    Args:
+        name: one of GRIDS.
+        num_steps: 1 to len(alpha_bar); 1 takes the noisiest timestep alone.
+        alpha_bar: of the trained diffusion, float64, one entry per timestep.
+
+    Raises:
+        InputError: the name or the number is not possible.
+    """
+    checks.one_of("grid", name, tuple(GRIDS))
+    num_steps = checks.whole("steps", num_steps, 1, len(alpha_bar))
+    lam = half_log_snr(np.asarray(alpha_bar, np.float64))
+    count = max(num_steps, int((lam >= LAMBDA_MIN).sum()))
+    if num_steps == 1:
+        return np.array([count - 1])
+    k = np.arange(num_steps)
+    t = np.rint(GRIDS[name](k / (num_steps - 1), lam[:count])).astype(np.int64)
+    # Where a grid is denser than the timesteps, each takes the next free one, from both ends.
+    t = np.maximum.accumulate(t - k) + k
+    return np.minimum(t, count - num_steps + k)

@@ -1,0 +1,115 @@
+"""How well pictures fit their captions, from embeddings of both."""
+
+from collections.abc import Sequence
+
+import numpy as np
+from jaxtyping import Float, Int, Shaped
+
+from glide_jax import checks
+from glide_jax.errors import InputError
+
+LOGIT_SCALE = 100.0  # of the released CLIPs
+
+
+def clip_score(
+    images: Shaped[np.ndarray, "n e"],
+    texts: Shaped[np.ndarray, "n e"],
+    *,
+    scale: float = LOGIT_SCALE,
+) -> float:
+    """The mean scaled cosine of each picture and its caption (GLIDE, figure 6).
+
+    Scaled by CLIP's logit scale, as in the paper; neither 2.5 max(cos, 0) (Hessel et al., 2021)
+    nor a percentage.
+
+    Raises:
+        InputError: the numbers of pictures and captions differ, or there are none.
+    """
+    x, y = _units(images, texts)
+    return float(scale * (x * y).sum(axis=1).mean())
+
+
+def r_precision(
+    images: Shaped[np.ndarray, "n e"],
+    texts: Shaped[np.ndarray, "n e"],
+    captions: Sequence[str],
+    *,
+    candidates: int = 100,
+    seed: int = 0,
+) -> float:
+    """How often a picture's own caption beats 99 others drawn at random (Xu et al., 2018).
+
+    Others are captions that read differently; a tie is lost.
+
+    Raises:
+        InputError: there are fewer different captions than candidates, or the numbers differ.
+    """
+    x, y = _units(images, texts)
+    rows, own = _distinct(captions, len(x))
+    checks.whole("candidates", candidates, 2, max(2, len(rows)))
+    if len(rows) < candidates:
+        raise InputError(
+            f"candidates is {candidates}, but there are {len(rows)} different captions."
+        )
+    rng, won = np.random.default_rng(seed), 0
+    for i, mine in enumerate(own):
+        others = rng.choice(len(rows) - 1, candidates - 1, replace=False)
+        others += others >= mine  # every caption but one's own
+        won += bool((y[rows[others]] @ x[i]).max() < y[i] @ x[i])
+    return won / len(x)
+
+
+def retrieval(
+    images: Shaped[np.ndarray, "n e"],
+    texts: Shaped[np.ndarray, "n e"],
+    captions: Sequence[str],
+    *,
+    at: Sequence[int] = (1, 5, 10),
+) -> dict[str, float]:
+    """Recall at k, from picture to caption ("text") and back ("image"), among all of the set.
+
+    Captions that read the same are one; a picture of any of its pictures' captions is right.
+
+    Raises:
+        InputError: the numbers of pictures and captions differ, or there are none.
+    """
+    x, y = _units(images, texts)
+    rows, own = _distinct(captions, len(x))
+    similarity = x @ y[rows].T  # (pictures, different captions)
+    mine = similarity[np.arange(len(x)), own]
+    # How many wrong ones are at least as near as the right one.
+    text_rank = (similarity >= mine[:, None]).sum(axis=1) - 1
+    image_rank = np.empty(len(rows), np.int64)
+    for c in range(len(rows)):
+        right = own == c
+        image_rank[c] = (similarity[~right, c] >= similarity[right, c].max()).sum()
+    ranks = {"text": text_rank, "image": image_rank}
+    return {f"{way}_r@{k}": float((rank < k).mean()) for way, rank in ranks.items() for k in at}
+
+
+def _units(
+    images: np.ndarray, texts: np.ndarray
+) -> tuple[Float[np.ndarray, "n e"], Float[np.ndarray, "n e"]]:
+    if images.shape != texts.shape or images.ndim != 2 or not len(images):
+        raise InputError(
+            f"pictures' embeddings are {images.shape} and captions' {texts.shape}; "
+            "they must be equally many and wide, and one at least."
+        )
+    unit = lambda a: a / np.linalg.norm(a, axis=1, keepdims=True).clip(min=1e-12)
+    return unit(np.asarray(images, np.float64)), unit(np.asarray(texts, np.float64))
+
+
+def _distinct(
+    captions: Sequence[str], n: int
+) -> tuple[Int[np.ndarray, " c"], Int[np.ndarray, " n"]]:
+    """The rows of the captions' first appearances, and each row's number among them."""
+    if len(captions) != n:
+        raise InputError(f"there are {len(captions)} captions for {n} pictures; one for each.")
+    first: dict[str, int] = {}
+    rows, own = [], np.empty(n, np.int64)
+    for i, caption in enumerate(captions):
+        if caption not in first:
+            first[caption] = len(rows)
+            rows.append(i)
+        own[i] = first[caption]
+    return np.array(rows, np.int64), own

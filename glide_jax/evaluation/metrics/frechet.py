@@ -1,0 +1,120 @@
+"""Fréchet distance between Gaussians fitted to two sets of features (Heusel et al., 2017)."""
+
+import functools
+import os
+import pathlib
+from collections.abc import Iterable
+from typing import Any, NamedTuple
+
+import numpy as np
+from jaxtyping import Float, Shaped
+
+from glide_jax.errors import InputError
+from glide_jax.files import replacing
+
+
+class Moments(NamedTuple):
+    """What a set of features leaves behind: it can be added to, whatever the set's size."""
+
+    n: int
+    mean: Float[np.ndarray, " d"]
+    scatter: Float[np.ndarray, "d d"]  # sum of the outer products of deviations from the mean
+
+    @property
+    def covariance(self) -> Float[np.ndarray, "d d"]:
+        """Unbiased, as `numpy.cov`; zero for a single vector."""
+        return self.scatter / max(1, self.n - 1)
+
+
+def moments(features: Shaped[np.ndarray, "n d"]) -> Moments:
+    """Mean and scatter of features, in float64.
+
+    Raises:
+        InputError: there are none, or some are not finite.
+    """
+    x = np.asarray(features, np.float64)
+    if x.ndim != 2 or not len(x):
+        raise InputError(f"features have the shape {x.shape}; they must be (n, d) with n over 0.")
+    if not np.isfinite(x).all():
+        raise InputError("features hold numbers that are not finite; they must all be.")
+    mean = x.mean(axis=0)
+    centred = x - mean
+    return Moments(len(x), mean, centred.T @ centred)
+
+
+def merge(parts: Iterable[Moments]) -> Moments:
+    """The moments of several sets together, of shards or of batches (Chan et al., 1979).
+
+    Deviations are taken from each part's own mean first, so that large means cancel nowhere.
+
+    Raises:
+        InputError: there is no part.
+    """
+    found = list(parts)
+    if not found:
+        raise InputError("there are no moments to merge; there must be one or more.")
+    return functools.reduce(_merge, found)
+
+
+def _merge(a: Moments, b: Moments) -> Moments:
+    n = a.n + b.n
+    apart = b.mean - a.mean
+    scatter = a.scatter + b.scatter + np.outer(apart, apart) * (a.n * b.n / n)
+    return Moments(n, a.mean + apart * (b.n / n), scatter)
+
+
+def frechet_distance(a: Moments, b: Moments) -> float:
+    """|m_a - m_b|^2 + Tr(C_a + C_b - 2 (C_a C_b)^(1/2)), the squared 2-Wasserstein distance.
+
+    The last trace is the sum of the singular values of C_a^(1/2) C_b^(1/2). Both roots are of
+    symmetric matrices, so nothing turns complex and no multiple of the identity has to be added
+    where there are fewer vectors than dimensions, unlike with a general matrix root.
+
+    Raises:
+        InputError: the dimensions differ.
+    """
+    if a.mean.shape != b.mean.shape:
+        raise InputError(f"features have {len(a.mean)} and {len(b.mean)} dimensions; not the same.")
+    overlap = np.linalg.svd(_root(a.covariance) @ _root(b.covariance), compute_uv=False).sum()
+    apart = a.mean - b.mean
+    traces = np.trace(a.covariance) + np.trace(b.covariance)
+    return float(apart @ apart + traces - 2 * overlap)
+
+
+def _root(covariance: Float[np.ndarray, "d d"]) -> Float[np.ndarray, "d d"]:
+    values, vectors = np.linalg.eigh(covariance)
+    return (vectors * np.sqrt(values.clip(min=0))) @ vectors.T
+
+
+def write_moments(path: str | os.PathLike, found: Moments, **notes: str) -> None:
+    """An .npz with `mu` and `sigma`, as other tools read them, `n`, and notes."""
+    with replacing(path) as temporary, open(temporary, "wb") as file:
+        values: dict[str, Any] = {
+            "mu": found.mean,
+            "sigma": found.covariance,
+            "n": found.n,
+            **notes,
+        }
+        np.savez(file, **values)
+
+
+def read_moments(path: str | os.PathLike) -> tuple[Moments, dict[str, str]]:
+    """Moments and notes of an .npz; one of another tool (`mu`, `sigma`) has no n, and gets 2^31.
+
+    Raises:
+        InputError: it cannot be read or holds something else.
+    """
+    path = pathlib.Path(path)
+    try:
+        with np.load(path, allow_pickle=False) as file:
+            mean, covariance = (np.asarray(file[k], np.float64) for k in ("mu", "sigma"))
+            n = int(file["n"]) if "n" in file else 2**31
+            notes = {k: str(file[k]) for k in file.files if file[k].dtype.kind == "U"}
+    except (OSError, ValueError, KeyError, EOFError) as error:
+        raise InputError(
+            f"{str(path)!r} holds no reference statistics ({type(error).__name__}); "
+            "it must be an .npz with mu and sigma."
+        ) from None
+    if mean.ndim != 1 or covariance.shape != (len(mean), len(mean)):
+        raise InputError(f"{str(path)!r} has mu {mean.shape} and sigma {covariance.shape}: no fit.")
+    return Moments(n, mean, covariance * max(1, n - 1)), notes

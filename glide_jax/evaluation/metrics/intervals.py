@@ -1,0 +1,24 @@
+"""Exact intervals for counts."""
+
+from glide_jax import checks
+from glide_jax.evaluation.extra import extra
+
+
+def binomial_interval(right: int, n: int, *, confidence: float = 0.95) -> tuple[float, float]:
+    """The exact interval of a proportion (Clopper and Pearson, 1934).
+
+    It covers the true proportion at least as often as `confidence` says, also for few trials and
+    near 0 and 1, where the usual plus-or-minus does not.
+
+    Args:
+        right: successes, 0 to n.
+        n: trials, 1 or more.
+        confidence: 0 to 1.
+    """
+    n = checks.whole("n", n, 1, 2**53)
+    right = checks.whole("right", right, 0, n)
+    tail = (1 - checks.real("confidence", confidence, 0.0, 1.0)) / 2
+    beta = extra("scipy.stats").beta
+    low = beta.ppf(tail, right, n - right + 1) if right else 0.0
+    high = beta.ppf(1 - tail, right + 1, n - right) if right < n else 1.0
+    return float(low), float(high)

@@ -1,0 +1,166 @@
+"""What is drawn and what it is compared with: prompts in a frozen order, and reference pictures."""
+
+import dataclasses
+import hashlib
+import json
+import pathlib
+from collections.abc import Callable, Iterator, Sequence
+from typing import Any
+
+import numpy as np
+from jaxtyping import UInt8
+
+from glide_jax import checks
+from glide_jax.data.example import Rejected, Source
+from glide_jax.data.sources import catalogue, shapes
+from glide_jax.data.sources.coco import Coco
+from glide_jax.data.sources.folder import Folder
+from glide_jax.data.transforms import center_crop
+from glide_jax.errors import InputError
+
+NAMES = ("shapes", "folder", "emoji", "coco30k")
+COCO_CAPTIONS = 30_000
+_SHAPES_STREAM = 2**31  # of random numbers, apart from those that training draws from
+
+Pictures = Callable[[int], Iterator[UInt8[np.ndarray, "s s 3"]]]
+
+
+@dataclasses.dataclass(frozen=True)
+class Protocol:
+    """A protocol: all that a result depends on besides the model and how it is sampled.
+
+    Attributes:
+        name: with a version, which changes whenever prompts or reference do.
+        prompts: in order; picture i of a run is of prompt i.
+        groups: of each prompt, for results by group; "" where there are none.
+        reference: pictures at a side, in order.
+        sampling: options of the pipeline that the protocol fixes unless they are given.
+        judged: whether the shapes judge reads the pictures.
+    """
+
+    name: str
+    prompts: tuple[str, ...]
+    groups: tuple[str, ...]
+    reference: Pictures
+    sampling: dict[str, Any] = dataclasses.field(default_factory=dict)
+    judged: bool = False
+
+    @property
+    def prompts_sha256(self) -> str:
+        """Of the prompts as a JSON list."""
+        return sha256_of(self.prompts)
+
+
+def sha256_of(texts: Sequence[str]) -> str:
+    """The sum of a list of texts as JSON, so that it can be made anew anywhere."""
+    return hashlib.sha256(json.dumps(list(texts)).encode()).hexdigest()
+
+
+def open_protocol(
+    name: str,
+    *,
+    n: int | None = None,
+    path: str | None = None,
+    data_dir: pathlib.Path | None = None,
+) -> Protocol:
+    """A protocol by its name.
+
+    Args:
+        name: one of NAMES.
+        n: of shapes, captions of each kind and split (50); of others, prompts in all.
+        path: the folder of `folder`, or COCO's own.
+        data_dir: where built sets lie.
+
+    Raises:
+        InputError: there is no such protocol, or its data is missing.
+    """
+    checks.one_of("protocol", name, NAMES)
+    count = None if n is None else checks.whole("n", n, 1, 1_000_000)
+    if name in ("folder", "coco30k") and not path:
+        raise InputError(f"protocol {name!r} compares with pictures of yours; say where: --path.")
+    if name == "folder":
+        return of_source("folder/1", {"": Folder(path or "")}, count or 1000)
+    if name == "emoji":
+        splits = {
+            split: catalogue.open_source("emoji", split=split, data_dir=data_dir)
+            for split in ("pairs", "concepts")
+        }
+        return of_source("emoji/1", splits, count or 1000)
+    if name == "coco30k":
+        return coco(Coco(path or "", "val", year=2014), count or COCO_CAPTIONS)
+    return of_shapes(count or 50)
+
+
+def of_shapes(n: int) -> Protocol:
+    """The first n different captions of each kind and split, and newly drawn scenes of them."""
+    prompts, groups, scenes = [], [], []
+    for split in ("train", "held_out"):
+        for kind in shapes.KINDS:
+            rng = np.random.default_rng(_SHAPES_STREAM)
+            found: dict[str, shapes.Scene] = {}
+            while len(found) < n:
+                scene = shapes.sample_scene(rng, split=split, kinds=(kind,))
+                found.setdefault(shapes.caption(scene), scene)
+            prompts += found
+            groups += [f"{split}/{kind}"] * n
+            scenes += found.values()
+    reference = lambda side: (shapes.render(scene, side) for scene in scenes)
+    return Protocol("shapes/1", tuple(prompts), tuple(groups), reference, judged=True)
+
+
+def of_source(name: str, sources: dict[str, Source], n: int) -> Protocol:
+    """A caption of each of n pictures, chosen by the sum of their names; all are the reference.
+
+    Raises:
+        InputError: no picture can be used.
+    """
+    chosen = []
+    for group, source in sources.items():
+        for i in range(len(source)):
+            try:
+                example = source[i]
+            except Rejected:
+                continue
+            order = hashlib.sha256(example.name.encode()).hexdigest()
+            caption = example.captions[int(order[:8], 16) % len(example.captions)]
+            chosen.append((order, group, caption))
+    if not chosen:
+        raise InputError(f"none of the pictures of {name} can be used; there must be one or more.")
+    chosen = sorted(chosen)[:n]
+    return Protocol(
+        name,
+        tuple(caption for *_, caption in chosen),
+        tuple(group for _, group, _ in chosen),
+        lambda side: _pictures(list(sources.values()), side),
+    )
+
+
+def coco(source: Coco, n: int = COCO_CAPTIONS) -> Protocol:
+    """The paper's: n captions of COCO's 2014 validation set against all of its pictures.
+
+    The paper does not say which 30,000 of the 202,654 captions were drawn, so the list is this
+    project's own: the first of a permutation, by numpy's default generator of seed 0, of all
+    captions in the order of their pictures' and their own numbers. Its sum is in the result.
+    """
+    captions = [text.strip() for texts in source.caption_lists for text in texts]
+    captions = [text for text in captions if text]
+    order = np.random.default_rng(0).permutation(len(captions))[:n]
+    prompts = tuple(captions[i] for i in order)
+    name = "coco30k/1" if n == COCO_CAPTIONS else f"coco30k/1 (the first {n})"
+    return Protocol(
+        name,
+        prompts,
+        ("",) * len(prompts),
+        lambda side: _pictures([source], side),
+        {"steps": "250"},
+    )
+
+
+def _pictures(sources: Sequence[Source], side: int) -> Iterator[UInt8[np.ndarray, "s s 3"]]:
+    """All that can be used, the middle square of each."""
+    for source in sources:
+        for i in range(len(source)):
+            try:
+                yield center_crop(source[i].image, side)
+            except Rejected:
+                continue

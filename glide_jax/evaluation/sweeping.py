@@ -1,0 +1,64 @@
+"""The report of a sweep: every metric over the guidance scale, and the paper's trade-offs."""
+
+import pathlib
+from collections.abc import Mapping
+from typing import Any
+
+from glide_jax.evaluation import plots, report, running
+from glide_jax.evaluation.report import Block, Heading, Picture, Table, Text
+
+OVER_SCALE = (
+    "fid", "frechet_distance", "kernel_distance", "inception_score", "class_score", "precision",
+    "recall", "clip_score", "r_precision", "all_right", "binding_right", "colours_right",
+    "shapes_right", "count_right",
+)  # fmt: skip
+
+
+def rows_of(results: Mapping[str, tuple[Mapping[str, Any], dict[str, Any]]]) -> list[dict]:
+    """What plots need of each run: its curve, its guidance scale, its numbers."""
+    rows = []
+    for run, result in results.values():
+        base = result["sampling"]["base"]
+        others = [str(run[key]) for key in ("sampler", "steps") if key in run]
+        rows.append({
+            "curve": ", ".join(others) or f"{base['sampler']}, {base['steps']} steps",
+            "guidance_scale": float(base["guidance_scale"]),
+            "numbers": running.numbers(result),
+        })  # fmt: skip
+    return rows
+
+
+def write(
+    folder: pathlib.Path,
+    title: str,
+    results: Mapping[str, tuple[Mapping[str, Any], dict[str, Any]]],
+) -> list[pathlib.Path]:
+    """Writes the curves, sweep.json and both forms of the report; returns all their paths.
+
+    Args:
+        folder: of the sweep; each run lies in a folder of its name in it.
+        title: of the report.
+        results: by name, what was chosen and what came out.
+    """
+    rows = rows_of(results)
+    known = [name for name in OVER_SCALE if all(name in row["numbers"] for row in rows)]
+    pictures = plots.trade_offs(folder, rows)
+    for name in known:
+        path = folder / f"over-scale-{name}.png"
+        plots.over_scale(path, name, rows)
+        pictures.append(path)
+    running.write_json(folder / "sweep.json", rows)
+    cells = [
+        (name, row["guidance_scale"], *(row["numbers"][metric] for metric in known))
+        for name, row in zip(results, rows, strict=True)
+    ]
+    head = ("run", "guidance scale", *(name.replace("_", " ") for name in known))
+    blocks: list[Block] = [
+        Text("One run for each combination; everything chosen is in its folder's result.json."),
+        Table(head, cells),
+        Heading("Curves"),
+        *(Picture(path.name, path.stem.replace("_", " ")) for path in pictures),
+        Heading("Pictures"),
+        *(Picture(f"{name}/sheet.png", name) for name in results),
+    ]
+    return [*pictures, folder / "sweep.json", *report.write(folder, title, blocks)]

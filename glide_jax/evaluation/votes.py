@@ -1,0 +1,157 @@
+"""People's pairwise choices: kept as lines of a file, and made into Elo scores."""
+
+import fcntl
+import json
+import math
+import os
+import pathlib
+from collections.abc import Iterable, Sequence
+from typing import NamedTuple
+
+import numpy as np
+from jaxtyping import Float
+
+from glide_jax import checks
+from glide_jax.errors import InputError
+
+QUESTIONS = {
+    "photorealism": "Which picture looks more like a photograph?",
+    "caption": "Which picture fits the caption better?",
+}
+ANSWERS = ("left", "right", "tie")
+_PER_POINT = math.log(10) / 400  # 400 points are odds of ten to one
+
+
+class Vote(NamedTuple):
+    """One answer; runs are named as their folders, and `prompt` is the picture's number."""
+
+    question: str
+    left: str
+    right: str
+    prompt: int
+    answer: str
+    voter: str = ""
+
+
+class Score(NamedTuple):
+    """Elo points with a 95% interval; the mean over all runs is zero."""
+
+    elo: float
+    low: float
+    high: float
+    votes: int
+
+
+def append(path: pathlib.Path, vote: Vote) -> None:
+    """Adds a vote as one line, whole, whoever else writes at the same time."""
+    line = json.dumps(_checked(vote)._asdict(), ensure_ascii=False).encode() + b"\n"
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with open(path, "ab", buffering=0) as file:
+        fcntl.flock(file, fcntl.LOCK_EX)
+        if file.write(line) != len(line):
+            raise OSError(f"{path}: the disk took only a part of a vote.")
+        os.fsync(file.fileno())
+
+
+def read(path: pathlib.Path) -> list[Vote]:
+    """All votes of a file, one JSON object a line with the fields of `Vote`.
+
+    Raises:
+        InputError: it cannot be read, or a line is no vote.
+    """
+    try:
+        lines = path.read_text("utf-8").splitlines()
+    except (OSError, UnicodeDecodeError) as error:
+        raise InputError(f"votes {str(path)!r} cannot be read: {error}.") from None
+    votes = []
+    for number, line in enumerate(lines, 1):
+        if not line.strip():
+            continue
+        try:
+            votes.append(_checked(Vote(**json.loads(line))))
+        except (TypeError, ValueError, InputError) as error:
+            raise InputError(f"line {number} of {str(path)!r} is no vote: {error}") from None
+    return votes
+
+
+def _checked(vote: Vote) -> Vote:
+    checks.one_of("question", vote.question, tuple(QUESTIONS))
+    checks.one_of("answer", vote.answer, ANSWERS)
+    checks.whole("prompt", vote.prompt, 0, 2**31)
+    names = (vote.left, vote.right, vote.voter)
+    if not all(isinstance(n, str) and len(n) <= 200 for n in names) or vote.left == vote.right:
+        raise InputError("a vote must name two different runs, in at most 200 letters each.")
+    return vote
+
+
+def elo(votes: Iterable[Vote], *, resamples: int = 1000, seed: int = 0) -> dict[str, Score]:
+    """Scores under which the votes are most likely (GLIDE, appendix on human evaluation).
+
+    Run i beats j with probability 1 / (1 + 10^((E_j - E_i) / 400)); a tie is half a win for each.
+    Two runs that were compared also get one tie that nobody gave, so that a run that won every
+    time has a finite score. Intervals are percentiles over resampled votes.
+
+    Args:
+        votes: of one question.
+        resamples: of the votes, for the intervals.
+        seed: of the resampling.
+
+    Raises:
+        InputError: there are no votes, or some runs were never compared, not even through others.
+    """
+    given = list(votes)
+    names = sorted({name for vote in given for name in (vote.left, vote.right)})
+    if not given:
+        raise InputError("there are no votes; there must be one or more.")
+    place = {name: k for k, name in enumerate(names)}
+    left = np.array([place[v.left] for v in given])
+    right = np.array([place[v.right] for v in given])
+    worth = np.array([{"left": 1.0, "right": 0.0, "tie": 0.5}[v.answer] for v in given])
+    compared = np.zeros((len(names), len(names)))
+    np.add.at(compared, (left, right), 1)
+    compared += compared.T
+    reach = np.linalg.matrix_power(compared + np.eye(len(names)) > 0, len(names))
+    if not reach.all():
+        raise InputError(
+            f"the {len(names)} runs fall into groups that were never compared with each other; "
+            "gather votes between them, or fit each group alone."
+        )
+
+    def fit(rows: np.ndarray) -> Float[np.ndarray, " k"]:
+        wins = 0.5 * (compared > 0)
+        np.add.at(wins, (left[rows], right[rows]), worth[rows])
+        np.add.at(wins, (right[rows], left[rows]), 1 - worth[rows])
+        return _most_likely(wins)
+
+    rng, n = np.random.default_rng(seed), len(given)
+    best = fit(np.arange(n))
+    again = np.stack([fit(rng.integers(0, n, n)) for _ in range(resamples)])
+    low, high = np.percentile(again, (2.5, 97.5), axis=0)
+    counts = compared.sum(axis=1)
+    return {
+        name: Score(float(best[k]), float(low[k]), float(high[k]), int(counts[k]))
+        for name, k in place.items()
+    }
+
+
+def _most_likely(wins: Float[np.ndarray, "k k"]) -> Float[np.ndarray, " k"]:
+    """Newton's method on the Bradley-Terry likelihood, which is concave; mean zero."""
+    k = len(wins)
+    strength, games = np.zeros(k), wins + wins.T
+    for _ in range(100):
+        p = 1 / (1 + np.exp(strength[None] - strength[:, None]))  # of row beating column
+        slope = (wins - games * p).sum(axis=1)
+        bend = games * p * (1 - p)
+        hessian = np.diag(bend.sum(axis=1)) - bend
+        # Adding the same to all changes nothing; the rank-one term pins the mean.
+        step = np.linalg.solve(hessian + np.ones((k, k)) / k, slope)
+        strength += step.clip(-2, 2)
+        if np.abs(step).max() < 1e-10:
+            break
+    return (strength - strength.mean()) / _PER_POINT
+
+
+def pair(runs: Sequence[str], n: int, rng: np.random.Generator) -> tuple[int, int, int, str]:
+    """What to ask next: two different runs in random order, a picture's number, a question."""
+    a, b = rng.choice(len(runs), 2, replace=False)
+    return int(a), int(b), int(rng.integers(n)), str(rng.choice(list(QUESTIONS)))

@@ -1,0 +1,229 @@
+"""Parts of pictures: cut out around a mask at a model's size, put back without a seam."""
+
+import hashlib
+import pathlib
+from typing import Any, NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+from PIL import Image, ImageOps
+
+from glide_jax import images
+from glide_jax.errors import InputError
+from glide_jax.files import replacing
+
+CONTEXT = 1.5  # a window's side by the longer side of what is painted in it
+_BLACK, _WHITE = 16, 239  # a JPEG's black and white are not quite 0 and 255
+_SWEEPS = 24  # of relaxation at each scale
+
+
+class Window(NamedTuple):
+    """A square of a picture; it may reach beyond the picture's edges."""
+
+    left: int
+    top: int
+    side: int
+
+
+class Region(NamedTuple):
+    """What a model is shown of a picture, and where its answer belongs."""
+
+    pixels: NDArray[np.uint8]  # (h, w, 3), the whole picture
+    alpha: NDArray[np.float32]  # (h, w), 0 where it is kept, 1 where it is painted, soft between
+    window: Window
+    shown: NDArray[np.float32]  # (size, size, 3) in [-1, 1]
+    mask_known: NDArray[np.float32]  # (size, size, 1), 1 where nothing is painted
+
+
+def upright(image: Image.Image) -> Image.Image:
+    """Any picture as 8-bit RGB, as a camera held it; transparency shows white."""
+    return images.flat(ImageOps.exif_transpose(image), "RGB", "white")
+
+
+def softness(mask: Image.Image) -> NDArray[np.float32]:
+    """A mask's grey as shares in [0, 1]; almost black is black and almost white is white."""
+    grey = np.asarray(images.flat(ImageOps.exif_transpose(mask), "L", "black"), np.float32)
+    clean = np.where(grey < _BLACK, 0.0, np.where(grey > _WHITE, 255.0, grey))
+    return (clean / 255.0).astype(np.float32)
+
+
+def region(image: Image.Image, mask: Image.Image, size: int) -> Region:
+    """The window of a picture in which a model of `size` pixels a side paints a mask's white.
+
+    Raises:
+        InputError: picture and mask differ in size, or the mask has no white.
+    """
+    pixels, alpha = np.asarray(upright(image)), softness(mask)
+    if pixels.shape[:2] != alpha.shape:
+        raise InputError(
+            f"the picture is {_times(pixels)} and the mask {_times(alpha)}; "
+            "they must be equally large."
+        )
+    if not alpha.any():
+        raise InputError("the mask has no white: nothing to paint.")
+    window = window_around(alpha > 0, size)
+    shown = Image.fromarray(cut(pixels, window)).resize((size, size), Image.Resampling.BICUBIC)
+    # What lies beyond the picture is painted too, and then thrown away.
+    painted = cut(np.pad(alpha > 0, 1, constant_values=True), window, border=1).astype(np.float32)
+    painted = Image.fromarray(painted).resize((size, size), Image.Resampling.BOX)
+    mask_known = (np.asarray(painted) == 0)[..., None].astype(np.float32)
+    return Region(pixels, alpha, window, images.from_uint8(np.asarray(shown)), mask_known)
+
+
+def window_around(paint: NDArray[np.bool_], size: int) -> Window:
+    """The square to paint in: all that is painted, with context, and at least `size` a side.
+
+    It stays within the picture where it can; where what is painted is longer than the picture's
+    shorter side, it reaches over both of those edges alike.
+    """
+    height, width = paint.shape
+    rows, columns = (np.flatnonzero(paint.any(axis)) for axis in (1, 0))
+    spans = [(int(line[0]), int(line[-1]) + 1) for line in (columns, rows)]
+    long = max(end - start for start, end in spans)
+    side = max(size, round(CONTEXT * long))
+    side = min(side, max(min(height, width), long))
+
+    def place(span: tuple[int, int], whole: int) -> int:
+        if side >= whole:
+            return (whole - side) // 2
+        return min(max((span[0] + span[1] - side) // 2, 0), whole - side)
+
+    return Window(place(spans[0], width), place(spans[1], height), side)
+
+
+def cut(pixels: NDArray[Any], window: Window, border: int = 0) -> NDArray[Any]:
+    """The window's pixels; beyond the picture its edge goes on.
+
+    `border` is how many pixels of a picture's array surround it on each side.
+    """
+    take = lambda start, whole: np.clip(
+        np.arange(start, start + window.side) + border, 0, whole - 1
+    )
+    rows, columns = take(window.top, pixels.shape[0]), take(window.left, pixels.shape[1])
+    return pixels[np.ix_(rows, columns)]
+
+
+def paste(part: Region, drawn: Image.Image) -> Image.Image:
+    """The picture with what was drawn; pixels where the mask is black are the picture's own.
+
+    Scaling the window to a model's size and back, or the model itself, may leave a difference to
+    the picture around the mask. It is spread smoothly into the mask and taken off, so that the
+    join shows no jump (Pérez et al., 2003, eq. 7: a seamless clone is the source plus a membrane).
+    """
+    side, window = part.window.side, part.window
+    new = np.asarray(drawn.resize((side, side), Image.Resampling.BICUBIC), np.float32)
+    top, left = max(window.top, 0), max(window.left, 0)
+    bottom = min(window.top + side, part.pixels.shape[0])
+    right = min(window.left + side, part.pixels.shape[1])
+    inner = (
+        slice(top - window.top, bottom - window.top),
+        slice(left - window.left, right - window.left),
+    )
+    there = slice(top, bottom), slice(left, right)
+    old, new, alpha = (
+        part.pixels[there].astype(np.float32),
+        new[inner],
+        part.alpha[there][..., None],
+    )
+    kept = alpha[..., 0] == 0
+    if kept.any():
+        new = new + membrane(np.where(kept[..., None], old - new, 0.0), kept)
+    blended = np.clip(np.rint(old + alpha * (new - old)), 0, 255).astype(np.uint8)
+    out = part.pixels.copy()
+    out[there] = np.where(kept[..., None], part.pixels[there], blended)
+    return Image.fromarray(out)
+
+
+def membrane(values: NDArray[np.float32], fixed: NDArray[np.bool_]) -> NDArray[np.float32]:
+    """The smoothest continuation of `values` (h, w, c) from where they are fixed to the rest.
+
+    It solves Laplace's equation coarse to fine, so a wide gap costs no more than a narrow one.
+    """
+    height, width = fixed.shape
+    if fixed.all() or not fixed.any():
+        return values
+    out = values
+    if min(height, width) > 2:
+        pad = ((0, height % 2), (0, width % 2))
+        weight = np.pad(fixed, pad).astype(np.float32)[..., None]
+        quarters = lambda a: a.reshape(len(a) // 2, 2, a.shape[1] // 2, 2, -1).sum((1, 3))
+        count = quarters(weight)
+        coarse = quarters(np.pad(values, (*pad, (0, 0))) * weight) / np.maximum(count, 1.0)
+        smooth = membrane(coarse, count[..., 0] > 0).repeat(2, 0).repeat(2, 1)
+        out = np.where(fixed[..., None], values, smooth[:height, :width])
+    for _ in range(_SWEEPS):
+        p = np.pad(out, ((1, 1), (1, 1), (0, 0)), mode="edge")
+        mean = 0.25 * (p[:-2, 1:-1] + p[2:, 1:-1] + p[1:-1, :-2] + p[1:-1, 2:])
+        out = np.where(fixed[..., None], values, mean)
+    return out
+
+
+def extended(
+    image: Image.Image, mask: Image.Image | None, sides: tuple[int, int, int, int]
+) -> tuple[Image.Image, Image.Image]:
+    """A picture on a larger canvas, and the mask of what is new there (outpainting).
+
+    Args:
+        image: goes on in its edge pixels, which the model does not see.
+        mask: more to paint, as large as the picture.
+        sides: pixels to add at the left, top, right and bottom.
+    """
+    pixels = np.asarray(upright(image))
+    alpha = np.zeros(pixels.shape[:2], np.float32) if mask is None else softness(mask)
+    if pixels.shape[:2] != alpha.shape:
+        raise InputError(
+            f"the picture is {_times(pixels)} and the mask {_times(alpha)}; "
+            "they must be equally large."
+        )
+    left, top, right, bottom = sides
+    pad = ((top, bottom), (left, right))
+    white = np.pad(np.rint(alpha * 255).astype(np.uint8), pad, constant_values=255)
+    return Image.fromarray(np.pad(pixels, (*pad, (0, 0)), mode="edge")), Image.fromarray(white)
+
+
+def fitted(image: Image.Image, side: int, unit: int, most_aspect: int = 4) -> Image.Image:
+    """A picture whose shorter side is `side` and whose longer one the nearest multiple of `unit`.
+
+    Raises:
+        InputError: it is longer than `most_aspect` times its width.
+    """
+    image = upright(image)
+    short, long = sorted(image.size)
+    if long > most_aspect * short:
+        raise InputError(
+            f"the picture is {image.width} x {image.height}; its longer side must be at most "
+            f"{most_aspect} times the shorter."
+        )
+    other = max(side, round(side * long / short / unit) * unit)
+    size = (side, other) if image.width <= image.height else (other, side)
+    return image if size == image.size else image.resize(size, Image.Resampling.BICUBIC)
+
+
+def strip(frames: list[Image.Image]) -> Image.Image:
+    """Pictures of one size side by side."""
+    return Image.fromarray(np.concatenate([np.asarray(frame) for frame in frames], axis=1))
+
+
+def write_gif(path: pathlib.Path, frames: list[Image.Image], milliseconds: int = 120) -> None:
+    """Pictures one after the other and back, for ever; whole or not at all."""
+    there_and_back = [*frames, *frames[-2:0:-1]]
+    with replacing(path) as temporary:
+        there_and_back[0].save(
+            temporary, format="GIF", save_all=True, append_images=there_and_back[1:],
+            duration=milliseconds, loop=0,
+        )  # fmt: skip
+
+
+def identity(image: Image.Image) -> dict[str, Any]:
+    """What a picture's parameters say of a picture that went in: its pixels' hash, and its file.
+
+    The hash is of upright 8-bit RGB pixels, so the same picture in another format is the same.
+    """
+    rgb = upright(image)
+    digest = hashlib.sha256(f"{rgb.width}x{rgb.height} RGB ".encode() + rgb.tobytes()).hexdigest()
+    path = getattr(image, "filename", "")
+    return {"sha256": digest, **({"path": str(path)} if path else {})}
+
+
+def _times(pixels: NDArray[Any]) -> str:
+    return f"{pixels.shape[1]} x {pixels.shape[0]}"

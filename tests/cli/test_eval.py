@@ -1,0 +1,74 @@
+"""`glide-jax eval`, `sweep` and `compare` as a user meets them."""
+
+import json
+
+import pytest
+
+from glide_jax.evaluation import votes
+
+FEW = ("--steps", "2", "--no-upsample", "--n", "1", "--batch-size", "8", "--dtype", "float32")
+
+
+def test_one_command_judges_a_model_and_goes_on_where_it_stopped(cli, tiny_model, tmp_path):
+    argv = ("eval", "--model", tiny_model, "--out", tmp_path, *FEW, "--guidance-scale", "1.5",
+            "--guidance-scale", "2")  # fmt: skip
+    # Another machine draws half; what it drew is kept.
+    assert cli(*argv, "--part", "0/1").code == 0
+    stamps = {path: path.stat().st_mtime_ns for path in tmp_path.rglob("samples/*/*.png")}
+    assert len(stamps) == 16
+    result = cli(*argv)
+    assert result.code == 0, result.err
+    assert {p: p.stat().st_mtime_ns for p in tmp_path.rglob("samples/*/*.png")} == stamps
+    found = json.loads((tmp_path / "w1p5-steps2" / "result.json").read_text())
+    assert found["sampling"]["base"]["guidance_scale"] == 1.5
+    assert found["protocol"] == "shapes/1"
+    assert len(found["model_sha256"]) == 64
+    assert found["shapes"]["*"]["background"]["n"] == 8
+    assert (tmp_path / "report.html").exists()
+    assert str(tmp_path / "report.md") in result.out
+    assert cli(*argv, "--no-samples").code == 0
+    assert not list(tmp_path.rglob("samples"))
+
+
+def test_a_sweep_is_one_command(cli, tiny_model, tmp_path):
+    result = cli("sweep", "--model", tiny_model, "--out", tmp_path, *FEW[2:],
+                 "--guidance-scales", "1.5,2", "--steps", "2")  # fmt: skip
+    assert result.code == 0, result.err
+    assert len(json.loads((tmp_path / "sweep.json").read_text())) == 2
+    assert (tmp_path / "over-scale-all_right.png").exists()
+
+
+def test_scores_of_a_file_of_votes_are_printed(cli, tmp_path):
+    for answer in ("left", "left", "tie"):
+        votes.append(tmp_path / "votes.jsonl", votes.Vote("caption", "a", "b", 1, answer))
+    result = cli("compare", "fit", tmp_path / "votes.jsonl")
+    assert result.code == 0
+    lines = result.out.splitlines()
+    assert lines[0] == "caption: 3 votes"
+    assert lines[1].split()[0] == "a"
+
+
+@pytest.mark.parametrize(
+    ("argv", "sentence"),
+    [
+        (("eval", "--protocol", "imagenet"), "shapes, folder, emoji, coco30k"),
+        (("eval", "--protocol", "folder"), "--path"),
+        (("eval", "--features", "vgg"), "efficientnet-lite0"),
+        (("eval", "--part", "3/2"), "0 to 1"),
+        (("eval", "--part", "x"), "I/K"),
+        (("eval", "--n", "0"), "n is"),
+        (("eval", "--clip", "shapes"), "no CLIP"),
+        (("eval", "--features", "inception"), "--inception"),
+        (("sweep", "--guidance-scales", "1,1"), "once"),
+        (("sweep", "--guidance-scales", ""), "1,2,3"),
+        (("compare", "serve", "nowhere", "there"), "no finished run"),
+        (("compare", "fit", "nowhere"), "cannot be read"),
+        (("neighbours", "nowhere", "--data", "emoji_64"), "no finished run"),
+    ],
+)
+def test_what_cannot_be_done_is_one_sentence(cli, tmp_path, argv, sentence, tiny_model):
+    model = ("--model", tiny_model) if argv[0] in ("eval", "sweep") else ()
+    out = ("--out", tmp_path / "out") if model else ()
+    result = cli(*argv, *model, *out)
+    assert result.code == 2
+    assert sentence in result.complaint

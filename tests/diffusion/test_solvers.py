@@ -1,0 +1,171 @@
+"""Solvers on data whose score is known: their order is measured, not assumed."""
+
+import functools
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+from glide_jax.diffusion import grids, samplers, schedules, solvers
+from glide_jax.types import Prediction
+from tests.training.quick import jit
+
+MEAN, STD = 0.3, 0.2
+ALPHA_BAR = schedules.alpha_bar("squaredcos_cap_v2")
+ODE = [name for name, sampler in solvers.SAMPLERS.items() if not sampler.random]
+identity = lambda x_0: x_0
+
+
+def gaussian(x_t, t):
+    """The best denoiser of pixels drawn from N(MEAN, STD^2)."""
+    a = jnp.float32(ALPHA_BAR)[t][:, None, None, None]
+    eps = jnp.sqrt(1 - a) * (x_t - jnp.sqrt(a) * MEAN) / (a * STD**2 + 1 - a)
+    return Prediction(eps, jnp.zeros_like(x_t))
+
+
+def exact(x_T: np.ndarray, start: int, end: int) -> np.ndarray:
+    """Where the flow takes x_T, and the best x_0 there: every solver ends by returning that."""
+    spread = lambda a: a * STD**2 + 1 - a
+    a, b = ALPHA_BAR[start], ALPHA_BAR[end]
+    away = np.sqrt(spread(b) / spread(a)) * (x_T - np.sqrt(a) * MEAN)
+    return MEAN + np.sqrt(b) * STD**2 / spread(b) * away
+
+
+@functools.cache
+def program(name: str):
+    def run(schedule, keys, x_t, history, start, stop):
+        solver = solvers.SAMPLERS[name].make(gaussian, schedule, x0_fn=identity)
+        return samplers.solve(solver, keys, x_t, history, schedule.num_steps, start, stop)
+
+    return jit(run)
+
+
+def schedule_of(t) -> schedules.Schedule:
+    return schedules.from_alpha_bar(ALPHA_BAR, t, pad_to=1000)
+
+
+def draw(name: str, t: np.ndarray, n: int = 16) -> tuple[np.ndarray, np.ndarray]:
+    keys = jax.random.split(jax.random.key(0), n)
+    x_T = samplers.noise(keys, 0, (2, 2, 1))
+    schedule, fresh = schedule_of(t), solvers.fresh(name, x_T)
+    x_0, _ = program(name)(schedule, keys, x_T, fresh, 0, len(t))
+    return np.asarray(x_0, np.float64), np.asarray(x_T, np.float64)
+
+
+def slope(name: str, grid: str = "logsnr", counts=(16, 32, 64)) -> float:
+    """Minus the power of the number of steps that the error falls with."""
+    errors = []
+    for count in counts:
+        t = grids.timesteps(grid, count, ALPHA_BAR)
+        x_0, x_T = draw(name, t)
+        errors.append(np.sqrt(((x_0 - exact(x_T, t[-1], t[0])) ** 2).mean()))
+    return -np.polyfit(np.log(counts), np.log(errors), 1)[0]
+
+
+@pytest.mark.parametrize(
+    ("name", "low", "high"),
+    [
+        ("ddim", 0.9, 1.1),
+        ("heun", 1.8, 2.4),
+        ("dpmpp_2m", 1.8, 2.2),
+        ("unipc", 1.8, 3.2),  # the corrector adds an order to the predictor's two
+        ("plms", 1.8, 4.2),  # four values of eps, two by the form of the step
+    ],
+)
+def test_errors_fall_with_the_stated_order(name, low, high):
+    assert low < slope(name) < high
+
+
+@pytest.mark.parametrize("grid", ["karras", "uniform"])
+def test_the_order_holds_on_other_grids(grid):
+    assert 0.9 < slope("ddim", grid) < 1.1
+    assert 1.8 < slope("heun", grid) < 2.5
+    assert 1.8 < slope("dpmpp_2m", grid, counts=(64, 128, 256)) < 2.5
+
+
+@pytest.mark.parametrize("name", [n for n, s in solvers.SAMPLERS.items() if s.random])
+def test_random_samplers_draw_from_the_data(name):
+    x_0, _ = draw(name, grids.timesteps("logsnr", 100, ALPHA_BAR), n=512)
+    # 2,048 samples: standard errors 0.0044 of the mean and 0.0031 of the standard deviation
+    assert abs(x_0.mean() - MEAN) < 0.015
+    assert abs(x_0.std() - STD) < 0.012
+
+
+def test_the_sde_of_second_order_needs_fewer_steps_than_ddpm():
+    t = grids.timesteps("logsnr", 10, ALPHA_BAR)
+    error = {name: abs(draw(name, t, n=512)[0].std() - STD) for name in ("ddpm", "dpmpp_2m_sde")}
+    assert error["dpmpp_2m_sde"] < 0.012 < error["ddpm"]
+
+
+@pytest.mark.parametrize("name", solvers.SAMPLERS)
+def test_a_chain_cut_in_pieces_is_the_same_chain(name):
+    t = grids.timesteps("karras", 9, ALPHA_BAR)
+    whole, _ = draw(name, t, n=2)
+    keys = jax.random.split(jax.random.key(0), 2)
+    x_t = samplers.noise(keys, 0, (2, 2, 1))
+    history = solvers.fresh(name, x_t)
+    for start, stop in ((0, 1), (1, 2), (2, 6), (6, 9)):
+        x_t, history = program(name)(schedule_of(t), keys, x_t, history, start, stop)
+    np.testing.assert_array_equal(np.asarray(x_t), np.float32(whole))
+
+
+@pytest.mark.parametrize("name", ODE)
+def test_a_straight_flow_is_followed_exactly(name):
+    # Where x_0 and eps do not change, x_t is alpha x_0 + sigma eps all along, in steps of any size.
+    x_0, eps = jnp.full((1, 2, 2, 1), 0.4), jnp.full((1, 2, 2, 1), -1.3)
+    schedule = schedule_of(grids.timesteps("karras", 8, ALPHA_BAR))
+    n = int(schedule.num_steps)
+
+    def straight(x_t, t):
+        s = schedule.at_timestep(t)
+        return Prediction(samplers.predict_eps(s, x_t, x_0), x_t)
+
+    solver = solvers.SAMPLERS[name].make(straight, schedule, x0_fn=identity)
+    start = samplers.q_sample(schedule.at(n - 1), x_0, eps)
+    keys, fresh = jax.random.split(jax.random.key(0), 1), solvers.fresh(name, start)
+    run = jit(lambda stop: samplers.solve(solver, keys, start, fresh, n, 0, stop)[0])
+    for stop in range(1, n):
+        expected = samplers.q_sample(schedule.at(n - 1 - stop), x_0, eps)
+        np.testing.assert_allclose(run(stop), expected, atol=1e-3)
+    np.testing.assert_allclose(run(n), x_0, atol=1e-4)
+
+
+@pytest.mark.parametrize("name", solvers.SAMPLERS)
+def test_a_single_step_returns_x_0(name):
+    t = grids.timesteps("uniform", 1, ALPHA_BAR)
+    x_0, x_T = draw(name, t, n=2)
+    np.testing.assert_allclose(x_0, exact(x_T, t[0], t[0]), atol=2e-4)
+
+
+@pytest.mark.parametrize("name", [n for n, s in solvers.SAMPLERS.items() if s.remembers])
+def test_nothing_is_built_on_the_unsafe_end(name):
+    keys = jax.random.split(jax.random.key(0), 1)
+    x_t = samplers.noise(keys, 0, (2, 2, 1))
+    schedule, history = schedule_of(schedules.respace("200")), solvers.fresh(name, x_t)
+    lam, taken = grids.half_log_snr(ALPHA_BAR[np.asarray(schedule.t[:200])]), []
+    for k in range(4):
+        x_t, history = program(name)(schedule, keys, x_t, history, k, k + 1)
+        taken.append(int(history.taken))
+    assert lam[199] < grids.LAMBDA_MIN < lam[198]
+    assert taken[:2] == [0, 1]
+    assert taken == sorted(taken)
+
+
+def test_weights_of_even_steps_are_the_classical_ones():
+    even = jnp.array([30.0, 40.0, 50.0, 60.0, 70.0])
+    for order, expected in enumerate(
+        [[1, 0, 0, 0], [1.5, -0.5, 0, 0], [23 / 12, -16 / 12, 5 / 12, 0], [55, -59, 37, -9]], 1
+    ):
+        expected = np.array(expected) / (24 if order == 4 else 1)
+        weights = solvers.adams_bashforth(even, order)
+        np.testing.assert_allclose(weights, expected, atol=1e-5)
+
+
+def test_weights_of_uneven_steps_integrate_cubics():
+    t = jnp.array([3.0, 5.0, 6.5, 9.0, 14.0])
+    cubic = lambda x: 2.0 + x - 0.3 * x**2 + 0.01 * x**3
+    integral = lambda x: 2.0 * x + x**2 / 2 - 0.1 * x**3 + 0.0025 * x**4
+    mean = (integral(t[1]) - integral(t[0])) / (t[1] - t[0])
+    found = (solvers.adams_bashforth(t, 4) * cubic(t[1:])).sum()
+    np.testing.assert_allclose(found, mean, rtol=1e-4)
