@@ -67,7 +67,7 @@ def stage_table(glide, name: str, low_res, args) -> tuple[str, np.ndarray]:
 
 def main() -> None:
     """Measures every stage of every model."""
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
     parser.add_argument("--model", nargs="+", default=["shapes"], help="directories or names")
     parser.add_argument("--n", type=int, default=4, help="pictures, at most 4")
     parser.add_argument("--guidance-scale", type=float, default=3.0)

@@ -24,7 +24,16 @@ def differ(a, b) -> int:
     return int(np.abs(pixels(a).astype(int) - pixels(b)).max())
 
 
-@pytest.mark.parametrize("sampler", ["ddim", "dpmpp_2m_sde", "heun", "unipc"])
+@pytest.mark.parametrize(
+    "sampler",
+    [
+        "unipc",
+        *(
+            pytest.param(name, marks=pytest.mark.slow)
+            for name in ("ddim", "plms", "heun", "dpmpp_2m", "dpmpp_2m_sde")
+        ),
+    ],
+)
 def test_samplers_draw_and_grids_steps_and_chunks_compile_nothing(sampler, glide, monkeypatch):
     draw = lambda **options: glide(RED, sampler=sampler, **(BASE | options))
     whole = draw(grid="karras", steps=4)
@@ -41,6 +50,7 @@ def test_samplers_draw_and_grids_steps_and_chunks_compile_nothing(sampler, glide
     assert programs() == before
 
 
+@pytest.mark.slow
 def test_the_upsampler_has_a_sampler_and_a_grid_of_its_own(glide):
     options = dict(steps=2, upsample_sampler="ddim", upsample_grid="logsnr", upsample_steps=3)
     [picture] = glide(RED, **options)
@@ -90,6 +100,7 @@ def test_values_that_mean_off_leave_the_picture_and_the_program_alone(glide):
     assert programs() == before
 
 
+@pytest.mark.slow
 def test_an_interval_of_all_timesteps_is_no_interval(glide):
     plain = glide(RED, sampler="ddim", **BASE)
     assert differ(plain, glide(RED, sampler="ddim", guidance_interval=(0, 999), **BASE)) <= 1
@@ -124,6 +135,7 @@ def test_mixing_prompts(glide):
     assert programs() == before
 
 
+@pytest.mark.slow
 def test_autoguidance_by_the_model_itself_does_nothing_and_by_a_worse_one_something(
     glide, tiny_model, tiny_full
 ):
@@ -170,7 +182,9 @@ def noisy_redness(x_t, t):
     return redness(x_t)
 
 
-@pytest.mark.parametrize(("score", "on"), [(redness, "x_0"), (noisy_redness, "x_t")])
+@pytest.mark.parametrize(
+    ("score", "on"), [(redness, "x_0"), pytest.param(noisy_redness, "x_t", marks=pytest.mark.slow)]
+)
 def test_a_score_of_ones_own_is_raised(glide, score, on):
     red = lambda pictures: float(redness(jnp.float32(pixels(pictures))).mean())
     options = dict(sampler="ddim", score=score, score_on=on, **BASE)
@@ -183,6 +197,7 @@ def test_a_score_of_ones_own_is_raised(glide, score, on):
     assert some[0].parameters["score"].endswith(score.__name__)
 
 
+@pytest.mark.slow
 def test_clip_guidance_on_predicted_x_0(glide_full):
     options = dict(guidance_scale=1.0, sampler="ddim", clip_guidance_on="x_0", **BASE)
     none, some = (glide_full(RED, clip_guidance_scale=s, **options) for s in (0.0, 500.0))

@@ -1,9 +1,11 @@
 """What is drawn and what it is compared with: prompts in a frozen order, and reference pictures."""
 
 import dataclasses
+import functools
 import hashlib
 import json
 import pathlib
+from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
@@ -92,20 +94,30 @@ def open_protocol(
 
 
 def of_shapes(n: int) -> Protocol:
-    """The first n different captions of each kind and split, and newly drawn scenes of them."""
+    """The first n different captions of each kind and split, and newly drawn scenes of them.
+
+    Where a kind has fewer (48 of a single object are held out), all of them.
+    """
     prompts, groups, scenes = [], [], []
     for split in ("train", "held_out"):
         for kind in shapes.KINDS:
             rng = np.random.default_rng(_SHAPES_STREAM)
             found: dict[str, shapes.Scene] = {}
-            while len(found) < n:
+            while len(found) < min(n, _captions_there_are(split)[kind]):
                 scene = shapes.sample_scene(rng, split=split, kinds=(kind,))
                 found.setdefault(shapes.caption(scene), scene)
             prompts += found
-            groups += [f"{split}/{kind}"] * n
+            groups += [f"{split}/{kind}"] * len(found)
             scenes += found.values()
     reference = lambda side: (shapes.render(scene, side) for scene in scenes)
     return Protocol("shapes/1", tuple(prompts), tuple(groups), reference, judged=True)
+
+
+@functools.cache
+def _captions_there_are(split: str) -> Counter[str]:
+    """How many different captions of shapes each kind has."""
+    specs = map(shapes.parse, shapes.captions(split))
+    return Counter(spec.kind for spec in specs if spec is not None)
 
 
 def of_source(name: str, sources: dict[str, Source], n: int) -> Protocol:

@@ -28,7 +28,7 @@ class Case(NamedTuple):
 
 def option(name: str, value: str, says: str, extra: str = "") -> Case:
     argv = f"sample red --model {{m}} --out {{out}} {extra} --{name}"
-    return Case(f"{name}={value[:12]!r}", argv, says, values=(value,))
+    return Case(f"{name}={value[:12]!r} {extra}".rstrip(), argv, says, values=(value,))
 
 
 def clip(value: str) -> Case:

@@ -349,6 +349,7 @@ def killed_and_resumed(home, tmp_path, cache, num_steps, kills):
     return died
 
 
+@pytest.mark.slow
 @pytest.mark.timeout(900)
 def test_two_kills_leave_no_trace(home, tmp_path, cache):
     died = killed_and_resumed(home, tmp_path, cache, 14, ["checkpoint", "step"])

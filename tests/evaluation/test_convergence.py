@@ -25,7 +25,7 @@ def test_distances_fall_with_evaluations_and_order(cache):
     stage = cascade.Stage(bind, lambda *_: None, ALPHA_BAR, 4, 1, 1, False, False)
     keys = cascade.image_keys(0, np.arange(2), 0)
     draw = convergence.drawing(stage, jnp.float32(0.1), keys, Cond(), None)
-    counts = (8, 32)
+    counts = (16, 64)
     rows = convergence.measure(draw, counts, ("ddim", "dpmpp_2m"), ("logsnr",))
     first, second = (row.distances for row in rows)
     assert first[0] > first[1] > second[1]

@@ -200,3 +200,11 @@ def test_duplicates_are_seen_by_recall_and_distance_but_not_by_precision(planted
     assert bad["frechet_distance"] > 2 * none["frechet_distance"]
     assert bad["precision"] > none["precision"] - 0.1
     assert bad["right"] > 0.99
+
+
+def test_a_kind_of_shapes_with_fewer_captions_than_asked_for_has_them_all():
+    protocol = protocols.open_protocol("shapes", n=60, path=None, data_dir=None)
+    groups = list(protocol.groups)
+    assert groups.count("held_out/single") == 48  # 8 pairs, 3 backgrounds, 2 sizes
+    assert groups.count("train/single") == 60
+    assert len(set(protocol.prompts)) == len(protocol.prompts)

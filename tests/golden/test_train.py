@@ -15,6 +15,7 @@ from tests.golden import weights
 from tests.golden.compare import Entry, Tolerance, check, entry, once
 from tests.golden.files import Arrays, read_json, read_npz
 from tests.golden.weights import nhwc, normal
+from tests.training.quick import jit
 
 LOSS = Tolerance(max=5e-5, per="element")
 GRADIENT, PARAMETER = 1e-4, 1e-5
@@ -108,9 +109,9 @@ def entries(described: dict, stored: Arrays, case: str) -> list[Entry]:
     )
     schedule = schedules.from_alpha_bar(schedules.alpha_bar(described["schedule"]))
     tx, names = optimizer_of(described), [str(name) for name in stored["param_names"]]
-    gradient = jax.jit(jax.grad(loss_function(network, schedule, stored), has_aux=True))
+    gradient = jit(jax.grad(loss_function(network, schedule, stored), has_aux=True))
 
-    @jax.jit
+    @jit
     def update(params, ema, state, grads):
         updates, state = tx.update(grads, state, params)
         params = optax.apply_updates(params, updates)
