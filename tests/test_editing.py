@@ -139,9 +139,9 @@ def test_a_large_picture_is_enlarged_in_windows(glide):
 def test_frames_begin_and_end_with_what_the_prompts_draw_alone(glide):
     frames = glide.interpolate(RED, BLUE, frames=3, to_seed=7, **FEW)
     ode = dict(sampler="ddim", upsample_sampler="ddim", **FEW)
-    ends = glide(RED, **ode)[0], glide(BLUE, seed=7, **ode)[0]
+    # In batches as large, since in others sums round differently and random weights magnify it.
+    ends = glide(RED, n=3, **ode)[0], glide(BLUE, seed=7, n=3, **ode)[0]
     for frame, end in zip(frames[::2], ends, strict=True):
-        # In batches of another size sums may round differently: one level of 255.
         assert np.abs(frame.array.astype(int) - end.array).max() <= 1
     assert all((frames[1].array != frame.array).mean() > 0.1 for frame in frames[::2])
 

@@ -122,7 +122,9 @@ def signal_at(monkeypatch, step, number):
     monkeypatch.setattr(writers.JsonLines, "write", writing)
 
 
-@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
+@pytest.mark.parametrize(
+    "number", [signal.SIGTERM, pytest.param(signal.SIGINT, marks=pytest.mark.slow)]
+)
 def test_a_signal_saves_and_the_resumed_run_is_the_one_that_was_not_stopped(
     number, whole, home, cli, tmp_path
 ):
