@@ -34,9 +34,8 @@ class Sampling:
 DEFAULTS = Sampling()
 
 
-# Steps where more of them change the picture by less than another seed's noise would be seen:
-# docs/results/samplers.md holds the distances to the converged picture that these were chosen by.
-# "reference" is what the released notebooks do.
+# "reference" is what the released notebooks do. The others are provisional until
+# launch/measure_samplers.py has been run on the models they are for.
 PRESETS: dict[str, dict[str, dict[str, str]]] = {
     "fast": {
         "base": {"sampler": "unipc", "grid": "logsnr", "steps": "20"},
