@@ -19,7 +19,7 @@ from jaxtyping import Array, Bool, Float, Int
 from glide_jax.diffusion import samplers
 from glide_jax.diffusion.constraints import clip
 from glide_jax.diffusion.grids import LAMBDA_MIN
-from glide_jax.diffusion.samplers import estimate, predict_x_0
+from glide_jax.diffusion.samplers import estimate, predict_eps, predict_x_0
 from glide_jax.diffusion.schedules import Schedule
 from glide_jax.types import Denoiser, History, Image, Scalar, Score, Solver, Step, X0Fn
 
@@ -48,12 +48,24 @@ def _first_order(s: Schedule, x_0: Image, eps: Image) -> Image:
     return s.sqrt_alpha_bar_prev * x_0 + jnp.sqrt(s.one_minus_alpha_bar_prev) * eps
 
 
+def _constrained(s: Schedule, x_t: Image, eps: Image, x0_fn: X0Fn) -> Image:
+    """DDIM's step with a combined eps, whose x_0 need not be a picture though its parts' are.
+
+    At the noisy end a small difference of eps is a large one of x_0.
+    """
+    x_0 = x0_fn(predict_x_0(s, x_t, eps))
+    return _first_order(s, x_0, predict_eps(s, x_t, x_0))
+
+
 def heun(
     denoise: Denoiser, schedule: Schedule, *, x0_fn: X0Fn = clip, score: Score | None = None
 ) -> Step:
     """Second order by a second look, where the first one leads (Karras et al., 2022, algorithm 1).
 
-    Two evaluations a step, one in the last; their eps is averaged.
+    Two evaluations a step, one in the last. The two x_0 are averaged and the step is exact for an
+    x_0 that stays; the paper averages eps, whose small differences are large ones of x_0 at the
+    noisy end: 20 evaluations then ended 128 % from the converged picture of the model in the box
+    on the uniform grid, not 14 %.
     """
 
     def step(x_t: Image, i: Int[Array, ""], noise: Image) -> Image:
@@ -63,10 +75,10 @@ def heun(
 
         def again(first: Image) -> Image:
             there = estimate(denoise, schedule, first, i - 1, x0_fn, score)
-            eps = 0.5 * (now.eps + there.eps)
-            return _first_order(s, predict_x_0(s, x_t, eps), eps)
+            return _exponential(s, h, x_t, 0.5 * (now.x_0 + there.x_0))
 
-        sound = _lambda(schedule, i) >= LAMBDA_MIN
+        lam = _lambda(schedule, i)
+        h, sound = _lambda(schedule, i - 1) - lam, lam >= LAMBDA_MIN
         return jax.lax.cond((i > 0) & sound, again, lambda x: x, first)
 
     return step
@@ -101,8 +113,8 @@ def plms(
         values = jnp.stack([now.eps, *history.earlier])
         eps = jnp.tensordot(weights, values, axes=1)
         higher = (i > 0) & sound & (history.taken > 0)
-        x_0 = jnp.where(higher, predict_x_0(s, x_t, eps), now.x_0)
-        x_prev = _first_order(s, x_0, jnp.where(higher, eps, now.eps))
+        first = _first_order(s, now.x_0, now.eps)
+        x_prev = jnp.where(higher, _constrained(s, x_t, eps, x0_fn), first)
         return x_prev, history.then(sound, now.eps)
 
     return step

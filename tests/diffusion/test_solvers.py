@@ -67,7 +67,7 @@ def slope(name: str, grid: str = "logsnr", counts=(16, 32, 64)) -> float:
     ("name", "low", "high"),
     [
         ("ddim", 0.9, 1.1),
-        ("heun", 1.8, 2.4),
+        ("heun", 1.8, 2.2),
         ("dpmpp_2m", 1.8, 2.2),
         ("unipc", 1.8, 3.2),  # the corrector adds an order to the predictor's two
         ("plms", 1.8, 2.6),
@@ -80,7 +80,7 @@ def test_errors_fall_with_the_stated_order(name, low, high):
 @pytest.mark.parametrize("grid", ["karras", "uniform"])
 def test_the_order_holds_on_other_grids(grid):
     assert 0.9 < slope("ddim", grid) < 1.1
-    assert 1.8 < slope("heun", grid) < 2.5
+    assert 1.6 < slope("heun", grid, counts=(64, 128, 256)) < 2.5
     assert 1.8 < slope("dpmpp_2m", grid, counts=(64, 128, 256)) < 2.5
 
 
