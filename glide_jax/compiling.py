@@ -6,6 +6,11 @@ import warnings
 
 import jax
 
+from glide_jax import checks
+from glide_jax.errors import InputError
+
+DTYPES = ("float32", "bfloat16", "float16")  # that networks compute in
+
 # jaxlib's default sends every convolution to YNNPACK. The older path was 1.2 to 2.6 times as fast
 # on the forward and backward convolutions of the model in the box (2 CPU cores, jax 0.10.2).
 _CPU = {"xla_cpu_experimental_ynn_fusion_type": ""}
@@ -36,3 +41,14 @@ def enable_cache(folder: pathlib.Path) -> None:
         jax.config.update("jax_compilation_cache_dir", str(folder))
         jax.config.update("jax_persistent_cache_min_compile_time_secs", 0.0)
         jax.config.update("jax_persistent_cache_min_entry_size_bytes", -1)
+
+
+def check_dtype(dtype: str) -> None:
+    """Refuses what the default device cannot compute in.
+
+    Raises:
+        InputError: there is no such dtype, or not here.
+    """
+    checks.one_of("dtype", dtype, DTYPES)
+    if dtype == "float16" and jax.default_backend() == "cpu":
+        raise InputError("dtype is 'float16', which JAX lacks on a CPU; use float32 or bfloat16.")

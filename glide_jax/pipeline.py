@@ -23,7 +23,6 @@ from glide_jax.version import __version__
 
 DEFAULT_MODEL = "shapes"
 DEFAULT_FOLDER = pathlib.Path.home() / ".cache" / "glide_jax"
-DTYPES = ("float32", "bfloat16", "float16")
 
 
 @dataclasses.dataclass(frozen=True)
@@ -72,6 +71,7 @@ def load(
     dir_or_name: str | pathlib.Path = DEFAULT_MODEL,
     *,
     dtype: str = "float32",
+    convolutions: str = "auto",
     cache: str | pathlib.Path | None = DEFAULT_FOLDER,
 ) -> "Glide":
     """A model ready to draw.
@@ -79,19 +79,20 @@ def load(
     Args:
         dir_or_name: a model directory, a model in the box ("shapes"), or one in `cache`/models.
         dtype: what networks compute in; parameters, norms and sampling stay float32.
+        convolutions: the algorithm: direct, winograd2 or winograd4; auto is winograd4 for wide
+            networks in float32 on a CPU, else direct (docs/performance.md).
         cache: where compiled programs are kept between runs; None keeps none.
 
     Raises:
         InputError: there is no such model, or it is broken.
     """
-    checks.one_of("dtype", dtype, DTYPES)
-    if dtype == "float16" and jax.default_backend() == "cpu":
-        raise InputError("dtype is 'float16', which JAX lacks on a CPU; use float32 or bfloat16.")
+    compiling.check_dtype(dtype)
     folder = DEFAULT_FOLDER if cache is None else pathlib.Path(cache)
     directory = build.find(str(dir_or_name), folder / "models")
     if cache is not None:
         compiling.enable_cache(folder / "xla")
-    return Glide(build.load(directory, dtype), dtype, folder / "models", str(dir_or_name))
+    loaded = build.load(directory, dtype, convolutions)
+    return Glide(loaded, dtype, folder / "models", str(dir_or_name))
 
 
 class Glide:

@@ -12,6 +12,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from glide_jax import checks, tokenizers
+from glide_jax.build.convolutions import prepared
 from glide_jax.build.sampling import DEFAULTS, Sampling
 from glide_jax.cascade import Stage
 from glide_jax.checkpoints import model_dir
@@ -119,11 +120,20 @@ def fields(cls: type[T], values: Mapping[str, Any], where: str) -> T:
 
 
 @functools.lru_cache
-def stage(config: StageConfig, dtype: str) -> Stage:
-    """The stage of a config. Cached: equal configs share their compiled programs."""
+def stage(
+    config: StageConfig, dtype: str, around: Callable[[Callable], Callable] = lambda apply: apply
+) -> Stage:
+    """The stage of a config. Cached: equal configs share their compiled programs.
+
+    Args:
+        config: the stage's.
+        dtype: that it computes in.
+        around: what its network's `apply` is put into, such as `plan.on_mesh`.
+    """
     model = zoo.glide_model(config.model, jnp.dtype(dtype))
+    apply = around(model.apply)
     alpha_bar = schedules.alpha_bar(config.noise_schedule)
-    bind: Callable[..., Any] = lambda params: functools.partial(model.apply, {"params": params})
+    bind: Callable[..., Any] = lambda params: functools.partial(apply, {"params": params})
     network = bind
     if config.prediction == "v":
         network = lambda params: parameterization.predicting_v(bind(params), alpha_bar)
@@ -286,14 +296,22 @@ def _check_vocabulary(tokenizer: Tokenizer, vocab_size: int, where: str) -> None
         )
 
 
-def load(directory: pathlib.Path, dtype: str = "float32") -> Loaded:
-    """A model directory, ready to run on the default device in `dtype`.
+def load(directory: pathlib.Path, dtype: str = "float32", convolutions: str = "auto") -> Loaded:
+    """A model directory, ready to draw on the default device in `dtype`.
+
+    Args:
+        directory: the model's.
+        dtype: that networks compute in.
+        convolutions: how, see `convolutions.prepared`.
 
     Raises:
-        InputError: see `read`.
+        InputError: see `read` and `prepared`.
     """
     model = read(directory)
-    params = {name: params for name, (_, params) in model.stages.items()}
+    params = {
+        name: prepared(config.model, jax.device_put(params), convolutions, dtype)
+        for name, (config, params) in model.stages.items()
+    }
     clip, clip_tokenizer = None, None
     if model.clip is not None:
         config, clip_tokenizer, params["clip"] = model.clip

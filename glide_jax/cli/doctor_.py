@@ -22,7 +22,9 @@ EXTRAS = {  # what each extra brings, by a package that only it has
 
 
 @click.command("doctor")
-def command() -> None:
+@click.option("--model", help="Also say how much memory this model takes, and what fits.")
+@common.dtype_option
+def command(model: str | None, dtype: str) -> None:
     """Print devices, versions, memory and cache, and what to install for what is here."""
     rows = [("glide_jax", __version__), ("python", platform.python_version())]
     rows += [(name, _version(name) or "missing") for name in PACKAGES]
@@ -45,7 +47,46 @@ def command() -> None:
     hint = common.unused_accelerator()
     if hint and "(cpu)" in dict(rows)["devices"]:
         print(f"\n{hint}")
+    if healthy and model is not None:
+        for line in _fits(model, dtype):
+            print(line)
     sys.exit(0 if healthy else 1)
+
+
+def _fits(model: str, dtype: str) -> list[str]:
+    """What each stage of a model takes of the first device's memory."""
+    from glide_jax import build, compiling
+    from glide_jax.build import memory
+
+    compiling.check_dtype(dtype)
+    folder = common.cache_folder()
+    compiling.enable_cache(folder / "xla")
+    found = build.read(build.find(model, folder / "models"))
+    budget, whose = _budget()
+    lines = [f"\n{found.name} in {dtype}, guided; {budget / 2**30:.1f} GiB {whose}"]
+    for name, (config, _) in found.stages.items():
+        needs = memory.of_stage(config, dtype)
+        fits = needs.fits(budget)
+        lines.append(
+            f"  {name}: parameters {_mib(needs.parameters)}, the first picture "
+            f"{_mib(needs.first)}, each further one of a batch {_mib(needs.more)}; "
+            + (f"--batch-size up to {fits} fits" if fits else "does not fit")
+        )
+    return lines
+
+
+def _mib(size: int) -> str:
+    return f"{size / 2**20:,.1f} MiB"
+
+
+def _budget() -> tuple[int, str]:
+    """Bytes that a model may take, and what they are."""
+    import jax
+
+    stats = jax.local_devices()[0].memory_stats() or {}
+    if "bytes_limit" in stats:
+        return int(stats["bytes_limit"] - stats.get("bytes_in_use", 0)), "free on the device"
+    return os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_AVPHYS_PAGES"), "of memory free"
 
 
 def _version(name: str) -> str | None:

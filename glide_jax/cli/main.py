@@ -31,6 +31,7 @@ COMMANDS = {  # name: what `glide-jax --help` says, without importing the comman
     "import": "Turn PyTorch GLIDE checkpoints into a model directory.",
     "export": "Turn a model directory into PyTorch checkpoints.",
     "download": "Fetch the released PyTorch checkpoints.",
+    "bench": "Time the networks, in turn with the PyTorch reference if it is at hand.",
     "doctor": "Say what this machine has and what is missing.",
 }
 INTERRUPTED = 130  # as a shell reports Ctrl-C

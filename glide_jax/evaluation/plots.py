@@ -41,6 +41,33 @@ def bars(
     _save(figure, path)
 
 
+def ratios(
+    path: pathlib.Path,
+    title: str,
+    names: Sequence[str],
+    series: Mapping[str, Sequence[tuple[float, float, float] | None]],
+) -> None:
+    """A bar with its quartiles for each of a series, by name, and a line at 1."""
+    height = 0.8 / max(1, len(series))
+    size = (8, 1.2 + 0.35 * len(names) * max(1, len(series)))
+    figure = extra("matplotlib.figure").Figure(figsize=size, layout="constrained")
+    axes = figure.subplots()
+    for k, (name, found) in enumerate(series.items()):
+        there = [(i, ratio) for i, ratio in enumerate(found) if ratio is not None]
+        y = [i + (k - (len(series) - 1) / 2) * height for i, _ in there]
+        middle = [ratio[0] for _, ratio in there]
+        around = [[r[0] - r[1] for _, r in there], [r[2] - r[0] for _, r in there]]
+        bars = axes.barh(y, middle, height, xerr=around, capsize=2, label=f"against {name}")
+        axes.bar_label(bars, fmt="%.2f", padding=8, fontsize=8)
+    axes.axvline(1.0, color="black", linewidth=0.8)
+    axes.set_yticks(range(len(names)), names)
+    axes.invert_yaxis()
+    axes.margins(x=0.12)
+    axes.set(xlabel="times as fast, median and quartiles of paired rounds", title=title)
+    axes.legend(fontsize=8)
+    _save(figure, path)
+
+
 def lines(
     path: pathlib.Path,
     title: str,

@@ -1,6 +1,7 @@
 """Building blocks of the networks. NHWC; parameters float32, compute in `dtype`."""
 
 import math
+from collections.abc import Callable
 from functools import partial
 from typing import Literal
 
@@ -10,7 +11,10 @@ import jax.numpy as jnp
 from jax.typing import DTypeLike
 from jaxtyping import Array, Float
 
+from glide_jax.models import winograd
 from glide_jax.types import Image, Timestep
+
+_NHWC = ("NHWC", "HWIO", "NHWC")
 
 # PyTorch's epsilon, not Flax's 1e-6: the released weights were trained with it. The two-pass
 # variance matters for activations with a large mean (8e-4 against 1e-5 at mean 30).
@@ -107,22 +111,41 @@ def attend(
     return out.reshape(*out.shape[:2], -1)
 
 
-def conv3x3(channels: int, dtype: DTypeLike, name: str, *, stride: int = 1, zero: bool = False):
+class Conv3x3(nn.Module):
     """A 3 x 3 convolution padded by one pixel on every side.
 
-    Flax's "SAME" would pad a stride of 2 by (0, 1), PyTorch pads by (1, 1). `zero` starts it at
-    zero, so that a fresh residual branch adds nothing.
+    Flax's "SAME" would pad a stride of 2 by (0, 1), PyTorch pads by (1, 1). A kernel that
+    `winograd.prepare` has transformed is known by its shape.
     """
+
+    channels: int
+    dtype: DTypeLike = jnp.float32
+    stride: int = 1
+    kernel_init: Callable[..., Array] = nn.initializers.lecun_normal()
+
+    @nn.compact
+    def __call__(self, x: Image) -> Image:
+        bias = self.param("bias", nn.initializers.zeros, (self.channels,))
+        kernel = self._kernel(x.shape[-1])
+        x, kernel, bias = (a.astype(self.dtype) for a in (x, kernel, bias))
+        if kernel.shape[0] != 3:
+            return winograd.convolve(x, kernel) + bias
+        return bias + jax.lax.conv_general_dilated(
+            x, kernel, (self.stride,) * 2, ((1, 1), (1, 1)), dimension_numbers=_NHWC
+        )
+
+    def _kernel(self, channels_in: int) -> Float[Array, "n n i o"]:
+        if self.has_variable("params", "kernel"):
+            kernel = self.get_variable("params", "kernel")
+            if isinstance(kernel, jax.Array) and kernel.shape[0] != 3:
+                return kernel  # `param` would refuse its shape
+        return self.param("kernel", self.kernel_init, (3, 3, channels_in, self.channels))
+
+
+def conv3x3(channels: int, dtype: DTypeLike, name: str, *, stride: int = 1, zero: bool = False):
+    """A `Conv3x3`; `zero` starts it at zero, so that a fresh residual branch adds nothing."""
     init = nn.initializers.zeros if zero else nn.initializers.lecun_normal()
-    return nn.Conv(
-        channels,
-        (3, 3),
-        strides=stride,
-        padding=((1, 1), (1, 1)),
-        kernel_init=init,
-        dtype=dtype,
-        name=name,
-    )
+    return Conv3x3(channels, dtype, stride, init, name=name)
 
 
 class ResBlock(nn.Module):

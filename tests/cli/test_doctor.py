@@ -3,6 +3,7 @@
 import os
 import re
 
+from glide_jax.build import memory
 from glide_jax.cli import doctor_
 from tests import tiny
 
@@ -52,3 +53,26 @@ def test_a_cache_that_is_no_folder_is_told(cli, tmp_path, monkeypatch):
     result = cli("doctor")
     assert result.code == 0
     assert "not a folder" in rows(result.out)["cache"]
+
+
+def test_it_says_what_a_model_takes_and_how_many_pictures_fit(cli, monkeypatch, tiny_model):
+    monkeypatch.setattr(doctor_, "_budget", lambda: (2**30, "for the test"))
+    result = cli("doctor", "--model", tiny_model)
+    assert result.code == 0
+    assert "plain in float32, guided; 1.0 GiB for the test" in result.out
+    for stage in ("base", "upsample"):
+        [line] = [line for line in result.out.splitlines() if line.startswith(f"  {stage}:")]
+        assert int(re.search(r"--batch-size up to (\d+) fits", line)[1]) > 100
+    monkeypatch.setattr(doctor_, "_budget", lambda: (2**10, "for the test"))
+    assert cli("doctor", "--model", tiny_model).out.count("does not fit") == 2
+
+
+def test_a_batch_fits_as_long_as_all_of_it_does():
+    needs = memory.Needs(parameters=100, first=30, more=20)
+    assert [needs.fits(budget) for budget in (129, 130, 149, 150, 189, 190)] == [0, 1, 1, 2, 3, 4]
+
+
+def test_a_model_that_is_not_there_is_said(cli):
+    result = cli("doctor", "--model", "none-such")
+    assert result.code == 2
+    assert "model 'none-such' is neither a directory nor a known name" in result.err

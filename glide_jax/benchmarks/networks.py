@@ -1,0 +1,140 @@
+"""What is timed of ours: a network's parts as calls, on random or given weights."""
+
+import dataclasses
+import functools
+import math
+import zlib
+from collections.abc import Callable
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from glide_jax import build, cascade, compiling
+from glide_jax.build.convolutions import prepared
+from glide_jax.models import zoo
+from glide_jax.training import flops
+from glide_jax.types import Cond, Params
+
+SEED = 0
+
+
+class Inputs(NamedTuple):
+    """One batch as every side gets it, numpy: tokens, x_t and t, and the small picture."""
+
+    tokens: Any
+    mask: Any
+    x_t: Any
+    t: Any
+    low_res: Any  # None of a base
+
+
+@dataclasses.dataclass(frozen=True)
+class Part:
+    """A network with its weights: the host's, and those it draws with."""
+
+    name: str
+    config: build.StageConfig
+    host: Params
+    params: Params
+    dtype: str
+
+    @functools.cached_property
+    def stage(self) -> cascade.Stage:
+        """The network as functions."""
+        return build.stage(self.config, self.dtype)
+
+
+def random_params(config: zoo.ModelConfig) -> Params:
+    """Weights under which activations keep their size, none of them zero; numpy float32.
+
+    A fresh network ends in zeros, so that two sides' outputs would agree whatever the rest.
+    """
+
+    def draw(path: tuple, shape: jax.ShapeDtypeStruct) -> np.ndarray:
+        name = jax.tree_util.keystr(path)
+        rng = np.random.default_rng((SEED, zlib.crc32(name.encode())))
+        fan_in = math.prod(shape.shape[:-1]) if len(shape.shape) > 1 else 400
+        noise = rng.standard_normal(shape.shape, np.float32) / np.float32(math.sqrt(fan_in))
+        return noise + np.float32("scale" in name)
+
+    return jax.tree_util.tree_map_with_path(draw, build.shapes(config))
+
+
+def part(name: str, config: build.StageConfig, host: Params, dtype: str, convolutions: str) -> Part:
+    """A network ready to be timed."""
+    params = prepared(config.model, jax.device_put(host), convolutions, dtype)
+    return Part(name, config, host, params, dtype)
+
+
+def inputs(config: zoo.ModelConfig, batch: int) -> Inputs:
+    """Prompts of a dozen words, and noise."""
+    rng = np.random.default_rng(SEED)
+    draw = lambda side: np.float32(rng.standard_normal((batch, side, side, 3)))
+    tokens = np.int32(rng.integers(0, config.vocab_size, (batch, config.text_context)))
+    mask = np.broadcast_to(np.arange(config.text_context) < 12, tokens.shape).copy()
+    t = np.int32(rng.integers(100, 900, batch))
+    low_res = np.clip(draw(config.image_size // 4), -1, 1) if config.upsampler else None
+    return Inputs(tokens, mask, draw(config.image_size), t, low_res)
+
+
+def _jit(function: Callable) -> Callable:
+    return jax.jit(function, compiler_options=compiling.options())
+
+
+def encode(part: Part, x: Inputs) -> tuple[Callable[[], Any], float]:
+    """The text encoder on a batch of prompts, and its FLOPs."""
+    call = _jit(part.stage.encode)
+    args = (part.params, *jax.device_put((x.tokens, x.mask)))
+    return lambda: jax.block_until_ready(call(*args)), flops.count(part.stage.encode, *args)
+
+
+def evaluate(part: Part, x: Inputs) -> tuple[Callable[[], Any], float]:
+    """One evaluation whose text is encoded already: (eps, var_frac), and FLOPs of the plain one."""
+    network = lambda params, x_t, t, cond: part.stage.network(params)(x_t, t, cond)
+    x_t, t, low_res = jax.device_put((x.x_t, x.t, x.low_res))
+    text = _jit(part.stage.encode)(part.params, *jax.device_put((x.tokens, x.mask)))
+    args = (x_t, t, Cond(text, low_res=low_res))
+    call = _jit(network)
+    run = lambda: jax.block_until_ready(call(part.params, *args))
+    return run, flops.count(network, part.host, *args)
+
+
+def gradient(part: Part, x: Inputs) -> tuple[Callable[[], Any], float]:
+    """Loss and gradient of a plain objective, text encoder included: three times the loss's FLOPs.
+
+    The mean squared eps and a thousandth of the mean squared var_frac, which both sides can say in
+    the same words; no dropout. On plain kernels, as training has them.
+    """
+
+    def loss_fn(params: Params, x: Inputs) -> jax.Array:
+        cond = Cond(part.stage.encode(params, x.tokens, x.mask), low_res=x.low_res)
+        out = part.stage.network(params)(x.x_t, x.t, cond)
+        return jnp.square(out.eps).mean() + 1e-3 * jnp.square(out.var_frac).mean()
+
+    params, batch = jax.device_put((part.host, x))
+    call = _jit(jax.value_and_grad(loss_fn))
+    return lambda: jax.block_until_ready(call(params, batch)), 3.0 * flops.count(
+        loss_fn, params, batch
+    )
+
+
+def draw(part: Part, x: Inputs, how: build.Sampling) -> tuple[Callable[[], Any], int]:
+    """Whole chains of a batch from encoded text, and how many steps they have."""
+    stage = part.stage
+    schedule = cascade.schedule_of(stage, how.steps, how.grid)
+    keys = cascade.image_keys(SEED, np.arange(len(x.x_t)), 0)
+    text = cascade.encode_text(stage.encode, part.params, x.tokens, x.mask)
+    null = None
+    if how.guidance_scale != 1.0:
+        empty = np.zeros_like(x.tokens[:1]), np.zeros_like(x.mask[:1])
+        null = cascade.encode_text(stage.encode, part.params, *empty)
+    cond = Cond(text, low_res=None if x.low_res is None else jnp.asarray(x.low_res))
+    settings = build.sampling.settings(how)
+    size = x.x_t.shape[1:3]
+    run = lambda: cascade.run(
+        stage, part.params, keys, cond, null, schedule, settings,
+        sampler=how.sampler, temperature=how.temperature, size=size,
+    ).block_until_ready()  # fmt: skip
+    return run, int(schedule.num_steps)

@@ -1,0 +1,58 @@
+"""Which algorithm each 3 x 3 convolution of a network is done by when it draws."""
+
+from collections.abc import Callable
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+
+from glide_jax import checks
+from glide_jax.checkpoints.torch_import import flatten
+from glide_jax.models import winograd, zoo
+from glide_jax.models.blocks import Conv3x3
+from glide_jax.types import Cond, Params
+
+# From most exact to fastest; what each costs and gains is in docs/performance.md.
+CHOICES = ("auto", "direct", "winograd2", "winograd4")
+
+
+def prepared(config: zoo.ModelConfig, params: Params, choice: str = "auto", dtype: str = "float32"):
+    """Parameters whose kernels are transformed for the algorithm that is asked for.
+
+    "winograd2" rounds as direct convolutions do, "winograd4" about three times as much, and uses
+    F(2, 3) where feature maps are small. "auto" is winograd4 on a CPU in float32, and direct
+    everywhere else, where neither has been measured. Transformed kernels take 1.8 and 4 times the
+    memory.
+
+    Args:
+        config: the network's.
+        params: its parameters; left as they are.
+        choice: one of CHOICES.
+        dtype: that the network computes in.
+
+    Raises:
+        InputError: there is no such choice.
+    """
+    checks.one_of("convolutions", choice, CHOICES)
+    if choice == "auto":
+        choice = "winograd4" if jax.default_backend() == "cpu" and dtype == "float32" else "direct"
+    if choice == "direct":
+        return params
+    return winograd.prepare(params, plan(config, params, largest=int(choice[-1])))
+
+
+def plan(config: zoo.ModelConfig, params: Params, largest: int) -> dict[tuple[str, ...], int]:
+    """m of F(m, 3) for each convolution that gains by it, at the network's nominal size."""
+    model, side = zoo.glide_model(config), config.image_size
+    image, t = jnp.zeros((1, side, side, 3)), jnp.zeros(1, jnp.int32)
+    text = [jnp.zeros((1, config.text_context), dtype) for dtype in (jnp.int32, jnp.bool_)]
+    apply: Callable[..., Any] = model.apply
+    call = lambda params: apply(
+        {"params": params}, *text, image, t, Cond(low_res=image), method="initialise"
+    )
+    flat, tiles = flatten(params), {}
+    for path, smallest in winograd.sides(call, params, Conv3x3).items():
+        _, _, width, out = flat["/".join((*path, "kernel"))].shape
+        if min(width, out) >= winograd.MIN_CHANNELS:
+            tiles[path] = largest if smallest >= winograd.MIN_SIDE_4 else min(largest, 2)
+    return tiles

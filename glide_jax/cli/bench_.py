@@ -1,0 +1,92 @@
+"""`glide-jax bench`: how fast this machine runs the networks, and against what."""
+
+import pathlib
+import subprocess
+import sys
+
+import click
+
+from glide_jax.cli import common
+
+
+@click.command("bench")
+@click.option("--model", help="A model directory or name; by default the released sizes with "
+              "random weights.")  # fmt: skip
+@click.option("--stages", default="base,upsample", show_default=True, help="Which networks of it.")
+@click.option("--what", default="limits,text,evaluation,gradient,image", show_default=True,
+              help="Which rows, with commas.")  # fmt: skip
+@click.option("--batch-sizes", default="1,2,8", show_default=True, help="Of evaluations.")
+@click.option("--presets", default="fast", show_default=True, help="Of whole chains.")
+@click.option("--rounds", default="5", show_default=True, help="Counted ones; one more warms up.")
+@click.option("--convolutions", default="auto", show_default=True,
+              help="auto, direct, winograd2 or winograd4.")  # fmt: skip
+@click.option("--reference", type=click.Path(path_type=pathlib.Path),
+              help="A checkout of the PyTorch code, run in turn on the same weights.")  # fmt: skip
+@common.dtype_option
+@common.device_option
+@click.option("--start", metavar="MODEL", help="Also time this model from a process's start to "
+              "its first picture, with an empty and a filled cache.")  # fmt: skip
+@click.option("--out", type=click.Path(path_type=pathlib.Path), default="bench", show_default=True,
+              help="Folder for bench.json, bench.md and bench.png.")  # fmt: skip
+def command(model, stages, what, batch_sizes, presets, rounds, convolutions, reference, dtype,
+            device, start, out) -> None:  # fmt: skip
+    """Time our networks in turn with the PyTorch reference, and with the machine's own limits.
+
+    Outputs are compared before anything is timed. Ratios above 1 say that we are faster.
+    """
+    from tqdm import tqdm
+
+    common.check_out(out)
+    description = common.choose_device(device)
+    from glide_jax import build, checks, compiling
+    from glide_jax.benchmarks import report, running
+    from glide_jax.version import __version__
+
+    listed = lambda text: tuple(part.strip() for part in text.split(",") if part.strip())
+    options = running.Options(
+        what=listed(what),
+        batch_sizes=tuple(
+            checks.whole("batch_sizes", size, 1, 4096) for size in listed(batch_sizes)
+        ),
+        rounds=checks.whole("rounds", rounds, 1, 10_000),
+        dtype=dtype,
+        convolutions=convolutions,
+        presets=listed(presets),
+        reference=reference,
+    )
+    if start:
+        build.find(start, common.cache_folder() / "models")
+    for stage in listed(stages):
+        checks.one_of("stages", stage, ("base", "upsample"))
+    common.say(f"device: {description}")
+    compiling.enable_cache(common.cache_folder() / "xla")
+    rows: list[running.Row] = []
+    with tqdm(unit="call", desc="timing") as bar:
+        for stage in listed(stages):
+            # One network at a time: a full-size one takes gigabytes on either side.
+            parts = running.parts(model, common.cache_folder() / "models", options, only=stage)
+            bar.total = (bar.total or bar.n) + running.count(parts, options, first=not rows)
+            for row in running.rows(parts, options, bar.update, first=not rows):
+                rows.append(row)
+                tqdm.write(f"{row.name}: {row.times[running.OURS].median:.4g} s", file=sys.stderr)
+    about = {"glide_jax": __version__, "commit": _commit(), **running.machine(), "dtype": dtype,
+             "convolutions": convolutions, "rounds": options.rounds}  # fmt: skip
+    print("\n".join(report.table(rows)))
+    if start:
+        from glide_jax.cli import starting
+
+        about["start"] = starting.measure(start, device)
+        for name, seconds in about["start"].items():
+            parts = ", ".join(f"{part} {value:.1f} s" for part, value in seconds.items())
+            print(f"{name} start of {start}: {parts}")
+    for path in report.write(out, rows, about):
+        common.result(path)
+
+
+def _commit() -> str | None:
+    """Of the code that runs, where it is a git checkout."""
+    here = pathlib.Path(__file__).parent
+    done = subprocess.run(
+        ["git", "-C", str(here), "describe", "--always", "--dirty"], capture_output=True, text=True
+    )
+    return done.stdout.strip() or None
