@@ -46,16 +46,6 @@ def test_a_prepared_convolution_is_the_convolution_at_any_size(m, times, size):
     assert error(prepared) < times * error(params)
 
 
-def test_many_positions_and_few_give_the_same(monkeypatch):
-    x = jax.random.normal(jax.random.key(0), (1, 8, 8, 32))
-    kernel = winograd.transform(jax.random.normal(jax.random.key(1), (3, 3, 32, 32)), 4)
-    found = []
-    for many in (0.0, 1e9):  # every product on its own, and all of them in one
-        monkeypatch.setattr(winograd, "_MANY", many)
-        found.append(winograd.convolve(x, kernel))
-    np.testing.assert_allclose(*found, rtol=1e-5, atol=1e-5)
-
-
 @pytest.fixture
 def narrow(monkeypatch):
     """Tiny networks have few channels and small maps, so the plan's thresholds go down too."""
