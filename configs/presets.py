@@ -155,6 +155,7 @@ def _shared(name: str) -> ConfigDict:
                 source="",  # a name of `glide-jax data`: shapes, emoji, coco, folder ...
                 path="",  # the folder or files of folder, webdataset, parquet; else of built sets
                 split="train",
+                kinds=(),  # of scenes of shapes_endless: single, count, pair, relation; (): all
                 crop="center",  # or random
                 flip=0.0,  # chance of a mirror image; captions that say left or right forbid it
                 caption="random",  # or first, where a picture has several
@@ -202,6 +203,11 @@ def _shared(name: str) -> ConfigDict:
                 sample_steps="50",
                 peak_tflops=0.0,  # of one device, for MFU; 0: looked up by the device's name
             ),
-            mesh=dict(data=-1, fsdp=1),  # -1: the devices that are left
+            mesh=dict(  # of devices; see glide_jax/sharding.py
+                data=-1,  # that the batch is split over; -1: those that are left
+                fsdp=1,  # and over which parameters, averages and moments are spread
+                tensor=1,  # over which the work inside a layer is
+                slices=1,  # of a TPU pod, that `data` goes over first
+            ),
         )
     )

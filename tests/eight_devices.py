@@ -1,153 +1,114 @@
-"""Training on meshes of eight virtual devices, beside one device; prints what differs, as JSON.
+"""Meshes of eight virtual devices, beside one device; prints what differs, as JSON.
 
-XLA_FLAGS=--xla_force_host_platform_device_count=8 python -m tests.eight_devices
+python -m tests.eight_devices quick (a mesh of all three axes), or all, trap, training, sampler
 """
 
-import collections
 import json
-import re
-from functools import partial
+import sys
 
 import jax
 import jax.numpy as jnp
 import numpy as np
-import optax
+from jax.sharding import PartitionSpec as P
 
-from glide_jax import sharding
-from glide_jax.diffusion import schedules
-from glide_jax.models import zoo
-from glide_jax.training import clip_objective, objectives
-from glide_jax.training.step import TrainState, train_step
-from glide_jax.types import Cond
+from glide_jax import build, sharding
+from glide_jax.build import placement, topology
+from glide_jax.build import plan as planning
 
-MESHES = {"8x1": (8, 1), "2x4": (2, 4), "1x8": (1, 8)}
-SCHEDULE = schedules.from_alpha_bar(schedules.alpha_bar("squaredcos_cap_v2"))
-KEY = jax.random.key(0)
-STEPS, SIDE, CONTEXT = 3, 8, 6
-MIN_SIZE = 512  # so that a tiny model is split as a large one is
-GLIDE = zoo.ModelConfig(
-    image_size=SIDE,
-    channels=32,
-    channel_mult=(1,),
-    res_blocks=1,
-    attention=(8,),
-    head_channels=16,
-    dropout=0.1,
-    text_width=32,
-    text_layers=1,
-    text_heads=2,
-    text_context=CONTEXT,
-    vocab_size=304,
-)
-CLIP = zoo.ClipConfig(
-    image_size=SIDE,
-    image_width=32,
-    image_layers=1,
-    image_heads=2,
-    text_width=32,
-    text_layers=1,
-    text_heads=2,
-    text_context=CONTEXT,
-    vocab_size=304,
-    embedding_width=32,
-)
+MESHES = ((8, 1, 1), (1, 8, 1), (2, 2, 2), (2, 4, 1), (4, 1, 2), (1, 2, 4))
+STEPS, BATCH = 3, 16
+# A base without the second level: one kind of each layer.
+ONE_LEVEL = ["model.channel_mult=1", "model.attention=64"]
 
 
-def batch(k: int) -> objectives.Batch:
-    rng = np.random.default_rng(k)
-    image = np.float32(rng.uniform(-1, 1, (16, SIDE, SIDE, 3)))
-    mask = np.arange(CONTEXT) < rng.integers(1, CONTEXT, (16, 1))
-    return objectives.Batch(image, np.int32(rng.integers(0, 300, (16, CONTEXT))), mask)
+def config(name: str, *changes: str, tensor: int = 4):
+    return placement.reduced(build.read_config(name, changes), tensor)
 
 
-def glide():
-    """A loss and parameters of which none is idle."""
-    model = zoo.glide_model(GLIDE)
-    apply = lambda params, *a, **k: model.apply({"params": params}, *a, **k)
-    null = jnp.zeros(CONTEXT, jnp.int32)
-    loss = objectives.text_to_image(apply, partial(apply, method="encode"), SCHEDULE, null)
-    x = batch(0)
-    inputs = (x.tokens[:1], x.mask[:1], x.image[:1], jnp.zeros(1, jnp.int32), Cond())
-    return loss, noisy(partial(model.init, KEY, *inputs, method="initialise"))
+def alone():
+    return sharding.make_mesh(devices=jax.devices()[:1])
 
 
-def clip():
-    model, x = zoo.clip_model(CLIP), batch(0)
-    apply = lambda params, *a, **k: model.apply({"params": params}, *a, **k)
-    encode = {side: partial(apply, method=f"encode_{side}") for side in ("image", "text")}
-    loss = clip_objective.contrastive(encode["image"], encode["text"], SCHEDULE)
-    inputs = (x.image[:1], jnp.zeros(1, jnp.int32), x.tokens[:1], x.mask[:1])
-    params = noisy(partial(model.init, KEY, *inputs, method="initialise"))
-    return loss, clip_objective.with_logit_scale(params)
-
-
-def noisy(init):
-    def draw(path, shape):
-        key = jax.random.fold_in(KEY, hash_of(path))
-        return 0.1 * jax.random.normal(key, shape.shape) + (path[-1].key == "scale")
-
-    return jax.tree_util.tree_map_with_path(draw, jax.eval_shape(init)["params"])
-
-
-def hash_of(path) -> int:
-    return sum(map(ord, jax.tree_util.keystr(path))) * 31 + len(path)
-
-
-def run(loss_fn, params, mesh=None):
-    """Losses of each step, the first gradient, and how many collectives the program has."""
-    # Plain descent: Adam's first steps are signs, also of gradients that are only rounding.
-    tx = optax.chain(optax.trace(0.0), optax.sgd(1e-2))  # the trace is the last gradient
-    state = TrainState.create(jax.tree.map(jnp.copy, params), tx, averages=0)
-    options, place = {}, lambda batch: batch
-    if mesh is not None:
-        state = sharding.shard_state(state, mesh, MIN_SIZE)
-        options = {"out_shardings": (sharding.shardings(state, mesh, MIN_SIZE), None)}
-        place = partial(sharding.put_batch, mesh=mesh)
-        plain, loss_fn = loss_fn, lambda p, *a: plain(sharding.gathered(p, mesh), *a)
-    step = partial(train_step, loss_fn=loss_fn, tx=tx, ema_decays=())
-    compiled = (
-        jax.jit(step, donate_argnums=0, **options)
-        .lower(state, place(batch(0)), KEY)
-        .compile({"xla_backend_optimization_level": 0})
-    )
-    kinds = r" = .*? (all-gather|all-reduce|all-to-all|collective-permute|reduce-scatter)\("
-    found = collections.Counter(re.findall(kinds, compiled.as_text()))
-    losses, gradient = [], None
-    for k in range(STEPS):
-        state, metrics = compiled(state, place(batch(k)), KEY)
-        losses.append(float(metrics["loss"]))
-        gradient = jax.device_get(state.opt_state[0].trace) if gradient is None else gradient
-    return np.array(losses), gradient, dict(found), state
-
-
-def worst(a, b) -> float:
-    """The largest difference of a gradient's tensors, relative to each.
-
-    Softmax does not see the bias of keys, and what its gradient holds is rounding.
-    """
-    floor = 1e-4 * max(float(np.abs(y).max()) for y in jax.tree.leaves(b))
-    gap = lambda x, y: np.abs(x - y).max() / max(np.abs(y).max(), floor)
-    return float(max(jax.tree.leaves(jax.tree.map(gap, a, b))))
-
-
-def main() -> None:
+def compared(small, meshes) -> dict:
+    wanted = placement.gradients(small, alone(), BATCH)
     report = {}
-    for name, make in {"glide": glide, "clip": clip}.items():
-        loss_fn, params = make()
-        losses, gradient, *_ = run(loss_fn, params)
-        # Shapes and the model decide what a mesh does to gradients; global negatives need just one.
-        for mesh_name, shape in MESHES.items() if name == "glide" else [("2x4", (2, 4))]:
-            mesh = sharding.make_mesh(*shape)
-            found_losses, found, collectives, state = run(loss_fn, params, mesh)
-            split = sum(not p.sharding.is_fully_replicated for p in jax.tree.leaves(state.params))
-            report[f"{name} {mesh_name}"] = {
-                "loss": float(np.abs(found_losses / losses - 1).max()),
-                "gradient": worst(found, gradient),
-                "collectives": collectives,
-                "split": split,
-            }
-    print(json.dumps(report))
+    for shape in meshes:
+        found = placement.gradients(small, sharding.make_mesh(*shape), BATCH)
+        loss, each = placement.compare(found, wanted)
+        wrong = [difference.name for difference in each if difference.wrong]
+        worst = max(difference.relative for difference in each)
+        report["x".join(map(str, shape))] = {"loss": loss, "worst": worst, "wrong": wrong}
+    return report
+
+
+def quick() -> dict:
+    return compared(config("base_64", *ONE_LEVEL), [(2, 2, 2)])
+
+
+def every() -> dict:
+    names = ("base_64", "upsample_256_inpaint", "clip_64")
+    return {name: compared(config(name), MESHES) for name in names}
+
+
+def trap() -> dict:
+    """Every kernel over both axes, and nothing said about what is between the layers."""
+
+    def everything(path, shape, sizes, min_size):
+        two = len(shape) > 1 and all(n % 2 == 0 for n in shape[-2:])
+        return P(*(None,) * (len(shape) - 2), "fsdp", "tensor") if two else P()
+
+    sharding.partition = everything
+    small = config("base_64")
+    report = {"cured": compared(small, [(2, 2, 2)])["2x2x2"]}
+    planning.on_mesh = lambda apply, mesh, min_size: apply
+    return report | {"bare": compared(small, [(2, 2, 2)])["2x2x2"]}
+
+
+def training() -> dict:
+    """A few whole steps: what is split, what is sent, and the losses."""
+    # Plain descent: Adam's first steps are signs, also of gradients that are only rounding.
+    changes = ["optim.name=sgd", "optim.lr=1e-2", "optim.warmup_steps=0"]
+    small = config("base_64", *ONE_LEVEL, *changes)
+    with small.unlocked():
+        small.train.batch_size = BATCH
+    losses, report = {}, {}
+    for name, mesh in {"one": alone(), "2x4x1": sharding.make_mesh(2, 4)}.items():
+        plan = planning.plan(small, jnp.zeros(6, jnp.int32), mesh, placement.SMALL)
+        step = plan.lower({"xla_backend_optimization_level": 0}).compile()
+        places = jax.tree.map(lambda x: x.sharding, plan.state_like)
+        state = jax.jit(lambda p: plan.create(p), out_shardings=places)(  # noqa: B023
+            placement.noise(plan.state_like.params)
+        )
+        losses[name] = []
+        for k in range(STEPS):
+            batch = placement.batch_of(plan, seed=k)
+            state, metrics = step(
+                state, batch, jax.device_put(jax.random.key(0), sharding.replicated(mesh))
+            )
+            losses[name].append(float(metrics["loss"]))
+        report = {
+            "split": sum(not x.sharding.is_fully_replicated for x in jax.tree.leaves(state)),
+            "collectives": sorted(topology.collectives(step.as_text())),
+        }
+    gap = np.abs(np.array(losses["2x4x1"]) / np.array(losses["one"]) - 1).max()
+    return report | {"loss": float(gap)}
+
+
+def sampler() -> dict:
+    """What guided samplers send: over `data` alone, and with parameters that are split."""
+    found = {}
+    for shape in ((8, 1, 1), (1, 8, 1)):
+        small = config("base_64", *ONE_LEVEL)
+        with small.unlocked():
+            small.train.batch_size = BATCH
+        mesh = sharding.make_mesh(*shape)
+        plan = planning.plan(small, jnp.zeros(6, jnp.int32), mesh, placement.SMALL)
+        found["x".join(map(str, shape))] = sorted(topology.sampler(plan, "ddim").collectives)
+    return found
 
 
 if __name__ == "__main__":
-    main()
+    jax.config.update("jax_platforms", "cpu")
+    jax.config.update("jax_num_cpu_devices", 8)
+    parts = {"quick": quick, "all": every, "trap": trap, "training": training, "sampler": sampler}
+    print(json.dumps(parts[sys.argv[1]]()))

@@ -26,7 +26,7 @@ from glide_jax.build.models import (
 from glide_jax.build.sampling import PRESETS, Sampling
 
 if TYPE_CHECKING:
-    from glide_jax.build.run_config import change, read_config
+    from glide_jax.build.run_config import change, facts, read_config
     from glide_jax.build.session import train
     from glide_jax.build.starting import adopt
 
@@ -42,6 +42,7 @@ __all__ = [
     "boxed",
     "change",
     "clip_stage",
+    "facts",
     "fields",
     "find",
     "guides",
@@ -61,6 +62,7 @@ __all__ = [
 _LATER = {
     "adopt": "starting",
     "change": "run_config",
+    "facts": "run_config",
     "read_config": "run_config",
     "train": "session",
 }

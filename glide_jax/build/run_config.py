@@ -9,11 +9,13 @@ import sys
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+import jax
 from ml_collections import ConfigDict
 
 from glide_jax import checks
 from glide_jax.errors import InputError
 from glide_jax.files import replacing
+from glide_jax.version import __version__
 
 FILE, CHECKPOINTS = "config.json", "checkpoints"  # of a workdir
 # What a run that goes on may have otherwise than when it began; "x." is everything in section x.
@@ -91,6 +93,12 @@ def flat(config: Any, prefix: str = "") -> dict[str, Any]:
 def plain(config: ConfigDict) -> dict[str, Any]:
     """As JSON keeps it: dicts, lists, numbers."""
     return json.loads(json.dumps(config.to_dict()))
+
+
+def facts(config: ConfigDict) -> dict[str, Any]:
+    """What hosts that start together must have alike: versions, and every field of the config."""
+    fields = {f"config.{name}": value for name, value in flat(plain(config)).items()}
+    return {"glide_jax": __version__, "jax": jax.__version__, **fields}
 
 
 def check(workdir: pathlib.Path, config: ConfigDict) -> list[str]:

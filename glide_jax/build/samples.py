@@ -8,7 +8,7 @@ import jax.numpy as jnp
 import numpy as np
 from PIL import Image
 
-from glide_jax import cascade, checks, images
+from glide_jax import cascade, checks, distributed, images
 from glide_jax.build import models
 from glide_jax.build.training import Run
 from glide_jax.types import Cond, Params
@@ -55,8 +55,12 @@ class Sheet:
         rows = zip(first["tokens"][:_FIRST], first["mask"][:_FIRST], strict=True)
         self.prompts = [run.tokenizer.decode(ids[real].tolist()) for ids, real in rows]
 
-    def draw(self, params: Params, stopping: Callable[[], bool]) -> Image.Image | None:
-        """The sheet, or None if it was to stop before the end."""
+    def draw(self, params: Params, stopping: Callable[[], bool] | None) -> Image.Image | None:
+        """The sheet, or None if it was to stop before the end.
+
+        Without `stopping` the chain is one program, which is what hosts that draw together need:
+        how it is cut otherwise is a matter of time.
+        """
         n, encode = len(self.prompts), functools.partial(cascade.encode_text, self._stage.encode)
         tokens, mask = self._tokens
         cond = self._cond._replace(text=encode(params, tokens[:n], mask[:n]))
@@ -64,7 +68,7 @@ class Sheet:
         number = int(self._stage.upsampler)
 
         def check(*_: Any) -> None:
-            if stopping():
+            if stopping is not None and stopping():
                 raise _Stopped
 
         try:
@@ -77,11 +81,11 @@ class Sheet:
                 self._schedule,
                 cascade.Settings(self._scale),
                 sampler="ddim",
-                progress=check,
+                progress=None if stopping is None else check,
             )
         except _Stopped:
             return None
-        drawn = [Image.fromarray(pixels) for pixels in images.to_uint8(np.asarray(x_0))]
+        drawn = [Image.fromarray(pixels) for pixels in images.to_uint8(distributed.whole(x_0))]
         inputs = [plane for plane in (self._cond.low_res, self._cond.known) if plane is not None]
         shown, captions = [], []
         for k, picture in enumerate(drawn):

@@ -5,6 +5,7 @@ import dataclasses
 import json
 import math
 import pathlib
+import secrets
 from collections.abc import Callable
 from typing import Any
 
@@ -12,18 +13,21 @@ import jax
 import numpy as np
 from ml_collections import ConfigDict
 
-from glide_jax import images, tokenizers
-from glide_jax.build import export, models, run_config, samples, training
+from glide_jax import distributed, images, tokenizers
+from glide_jax.build import costs, export, models, run_config, samples, training
 from glide_jax.checkpoints.store import Store
+from glide_jax.data.fingerprint import fingerprint
+from glide_jax.distributed import ALONE, Hosts
 from glide_jax.files import replacing
 from glide_jax.models import zoo
-from glide_jax.training import clip_objective, flops, hooks, loop, writers
+from glide_jax.training import clip_objective, hooks, loop, profiling, writers
 from glide_jax.training.step import TrainState
+from glide_jax.training.timing import Timing
 from glide_jax.version import __version__
 
 Say = Callable[[str], None]
 _USE, _PACK = 'glide-jax sample "..." --model THIS', "glide-jax pack BASE THIS --out MODEL"
-_USUAL = 0.4  # part of a device's peak that training reaches, for the first guess of how long
+_SHARED = ".shared"  # a file by which hosts know that they have the same folder
 
 
 def train(
@@ -33,7 +37,8 @@ def train(
     say: Say,
     dry_run: bool = False,
     cache: pathlib.Path | None = None,
-) -> None:
+    hosts: Hosts = ALONE,
+) -> bool:
     """Trains until the config's end or a signal, from whatever checkpoint the directory holds.
 
     What it makes in `workdir`: config.json, tokenizer/, checkpoints/, metrics.jsonl, tensorboard/,
@@ -45,6 +50,10 @@ def train(
         say: told a line at a time what goes on.
         dry_run: compile and report only; writes nothing.
         cache: the folder whose models/ and data/ hold what is named without a path.
+        hosts: that all call this, with the same config and a `workdir` that they share.
+
+    Returns:
+        Whether the run is at its end, and was not stopped before.
 
     Raises:
         InputError: a field is wrong, another run's state is in the directory, or too much of the
@@ -56,20 +65,27 @@ def train(
         workdir.mkdir(parents=True, exist_ok=True)
     kept = _kept_tokenizer(workdir)
     run = training.build(config, kept, cache)
+    if hosts.count > 1:
+        hosts.agree("the data", _facts(run, workdir, dry_run, hosts))
+        (workdir / _SHARED).unlink(missing_ok=True)
     compiled = run.compile()
-    peak, source = peak_of(config)
-    for line in [*notes, *report(run, compiled, peak, source)]:
+    hosts.barrier("the compiled step")
+    peak, source = costs.peak_of(config)
+    for line in [*notes, *costs.report(run, compiled, peak, source)]:
         say(line)
     if dry_run:
-        return
-    run_config.write(workdir, config)
-    if kept is None:
+        return True
+    if hosts.leads:
+        run_config.write(workdir, config)
+    if kept is None and hosts.leads:
         _keep_tokenizer(workdir, run.tokenizer)
     with (
-        Store(workdir / run_config.CHECKPOINTS, keep=config.log.keep, note=say) as store,
+        Store(
+            workdir / run_config.CHECKPOINTS, keep=config.log.keep, note=say, hosts=hosts
+        ) as store,
         hooks.interruptible() as interrupted,
     ):
-        _go(run, compiled, peak, workdir, store, interrupted, say)
+        return _go(run, compiled, peak, workdir, store, interrupted, hosts, say)
 
 
 def _go(
@@ -79,24 +95,28 @@ def _go(
     workdir: pathlib.Path,
     store: Store,
     interrupted: hooks.Interrupted,
+    hosts: Hosts,
     say: Say,
-) -> None:
+) -> bool:
     restored = store.restore(run.state_like)
     state, meta = restored or (run.begin(), {})
     first, last = int(state.step), run.config.train.num_steps
     if restored:
         say(f"resumed from the checkpoint of step {first}")
     with contextlib.ExitStack() as stack:
-        outputs = _writers(workdir, first, say)
+        outputs = _writers(workdir, first, say) if hosts.leads else []
         for writer in outputs:
             stack.callback(writer.close)
-        log = _log(run, compiled, peak, state, outputs, say)
+        log = _log(run, compiled, peak, state, outputs, hosts, say)
+        profiler = profiling.Profiler(workdir / "profile", say)
+        stack.enter_context(profiling.on_signal(profiler))
         if restored:
             log.window = meta["window"]
             log.loss = math.inf if meta["metric"] is None else meta["metric"]
         save = lambda step, state: _save(run, store, log, step, state)
-        draw = _drawer(run, workdir, log, outputs, interrupted, say)
-        if not _sample_path(workdir, first).exists() and _samples_at(run, first):
+        draw = _drawer(run, workdir, log, outputs, interrupted, hosts, say)
+        drawn = hosts.gather("the sheet", _sample_path(workdir, first).exists())[0]
+        if not drawn and _samples_at(run, first):
             draw(first, state)  # a signal came, or the process died, before it was drawn
         loader = run.loader()
         stack.callback(loader.close)
@@ -109,10 +129,12 @@ def _go(
                 log,
                 hooks.every(every.sample_every_steps, draw, last),
                 hooks.every(every.checkpoint_every_steps, save, last),
+                profiler,
             ],
             key=run.key,
             num_steps=last,
-            stopping=interrupted,
+            stopping=distributed.Together(interrupted, hosts),
+            timing=log.timing,
         )
         step = int(state.step)
         if step not in store.steps:
@@ -120,65 +142,40 @@ def _go(
         store.wait()
         if loader.rejections.total:
             say(loader.rejections.summary())
-        if interrupted() and step < last:
-            say(f"stopped by {interrupted.name} after step {step}, which is saved; the same "
-                "command goes on from there")  # fmt: skip
-            return
-        write_model(run, state, workdir / "model", log.loss)
-        say(f"finished after step {step}; the model is in {workdir / 'model'}")
+    return _finish(run, state, workdir, log, interrupted, hosts, say)
 
 
-def report(run: training.Run, compiled: training.Compiled, peak: float, source: str) -> list[str]:
-    """What a run is and costs, in lines, before its first step; `peak_of` gives the last two."""
-    state, config = run.state_like, run.config
-    devices = jax.devices()
-    kind = devices[0].device_kind
-    on_device = lambda tree: sum(
-        math.prod(leaf.sharding.shard_shape(leaf.shape)) * leaf.dtype.itemsize
-        for leaf in jax.tree.leaves(tree)
-    )
-    parts = {
-        "parameters": on_device(state.params),
-        "averages": on_device(state.ema),
-        "optimizer": on_device(state.opt_state),
-        "batch": on_device(run.batch_like),
-        "the step itself": compiled.temporary,
-    }
-    sizes = ", ".join(f"{name} {size(number)}" for name, number in parts.items())
-    count = sum(math.prod(leaf.shape) for leaf in jax.tree.leaves(state.params))
-    seconds = compiled.flops / (peak * _USUAL * 1e12 * len(devices)) * config.train.num_steps
-    return [
-        f"{config.name}: {count:,} parameters ({run.stage}) on {len(devices)} x {kind}",
-        f"{compiled.flops / 1e12:.4g} TFLOP a step of {config.train.batch_size} images",
-        f"memory of a device: {size(sum(parts.values()))} ({sizes})",
-        f"{config.train.num_steps:,} steps in about {hooks.duration(seconds)}, at {_USUAL:.0%} of "
-        f"{peak:.3g} TFLOP/s a device ({source})",
-    ]
+def _finish(
+    run: training.Run,
+    state: TrainState,
+    workdir: pathlib.Path,
+    log: hooks.Log,
+    interrupted: hooks.Interrupted,
+    hosts: Hosts,
+    say: Say,
+) -> bool:
+    """Leaves a model, if the run is at its end."""
+    step = int(state.step)
+    if step < run.config.train.num_steps:
+        by = interrupted.name or "a signal to another host"
+        say(f"stopped by {by} after step {step}, which is saved; the same command goes on from "
+            "there")  # fmt: skip
+        return False
+    params = distributed.whole(state.ema[0])  # by all hosts, who have parts of it
+    if hosts.leads:
+        write_model(run, params, step, workdir / "model", log.loss)
+    say(f"finished after step {step}; the model is in {workdir / 'model'}")
+    return True
 
 
-def peak_of(config: ConfigDict) -> tuple[float, str]:
-    """TFLOP/s of one device, and where that number is from."""
-    if config.log.peak_tflops:
-        return config.log.peak_tflops, "log.peak_tflops"
-    found = flops.peak_tflops(jax.devices()[0].device_kind)
-    return (found, "stated by its maker") if found else (flops.measured_tflops(), "measured")
-
-
-def size(number: float) -> str:
-    """12.3 MB, 4.5 GB."""
-    for unit, scale in (("GB", 1e9), ("MB", 1e6)):
-        if number >= scale:
-            return f"{number / scale:.3g} {unit}"
-    return f"{number / 1e3:.3g} kB"
-
-
-def write_model(run: training.Run, state: TrainState, directory: pathlib.Path, loss: float) -> None:
-    """The first average as a model directory, with the stages of the model that it started from.
+def write_model(
+    run: training.Run, params: Any, step: int, directory: pathlib.Path, loss: float
+) -> None:
+    """A step's parameters as a model directory, with the stages of the model it started from.
 
     A run of an upsampler or a CLIP from nothing has no base: its directory is a part, which
     `glide-jax pack` joins with one.
     """
-    params: Any = jax.tree.map(np.asarray, jax.device_get(state.ema[0]))
     config, whole = run.config, run.whole
     stages = dict(whole.stages) if whole else {}
     clip, tokenizer = (whole.clip if whole else None), run.tokenizer
@@ -188,7 +185,6 @@ def write_model(run: training.Run, state: TrainState, directory: pathlib.Path, l
         clip, tokenizer = (part, tokenizer, params), whole.tokenizer if whole else tokenizer
     else:
         stages[run.stage] = (run.part, params)
-    step = int(state.step)
     card = export.CARD.format(
         name=config.name,
         version=__version__,
@@ -221,6 +217,7 @@ def _log(
     peak: float,
     state: TrainState,
     outputs: list[hooks.Writer],
+    hosts: Hosts,
     say: Say,
 ) -> hooks.Log:
     return hooks.Log(
@@ -234,11 +231,13 @@ def _log(
         peak_flops=peak * 1e12 * jax.device_count(),
         most_nonfinite=run.config.train.max_nonfinite_in_a_row,
         skipped=(int(state.skipped), int(state.skipped_in_a_row)),
+        timing=Timing(),
+        gather=lambda own: hosts.gather("a line of the log", own),
     )
 
 
 def _save(run: training.Run, store: Store, log: hooks.Log, step: int, state: TrainState) -> None:
-    with log.paused(state):
+    with log.paused(state), log.timing.of("checkpoint"):
         meta = {
             "config": run_config.plain(run.config),
             "code": __version__,
@@ -263,6 +262,7 @@ def _drawer(
     log: hooks.Log,
     outputs: list[hooks.Writer],
     interrupted: hooks.Interrupted,
+    hosts: Hosts,
     say: Say,
 ) -> Callable[[int, TrainState], None]:
     """Draws the sheet of a step; what it needs is made when the first one is due."""
@@ -272,8 +272,8 @@ def _drawer(
         with log.paused(state):
             if not sheet:
                 sheet.append(samples.Sheet(run))
-            picture = sheet[0].draw(state.ema[0], interrupted)
-            if picture is None:
+            picture = sheet[0].draw(state.ema[0], interrupted if hosts.count == 1 else None)
+            if picture is None or not hosts.leads:
                 return
             path = _sample_path(workdir, step)
             images.write_png(path, picture, {"step": step, **sheet[0].parameters})
@@ -282,6 +282,24 @@ def _drawer(
             say(f"samples: {path}")
 
     return draw
+
+
+def _facts(run: training.Run, workdir: pathlib.Path, dry_run: bool, hosts: Hosts) -> dict[str, Any]:
+    """What else hosts must have alike: the data, the tokenizer and the folder."""
+    found: dict[str, Any] = {
+        "the number of examples": len(run.source),
+        "the data (a hash of examples)": fingerprint(run.source),
+        "the tokenizer (ids of a sentence)": run.tokenizer.encode("two blue stars, 12 circles"),
+    }
+    if dry_run:
+        return found
+    mark = workdir / _SHARED
+    if hosts.leads:
+        with replacing(mark) as temporary:
+            temporary.write_text(secrets.token_hex(8), encoding="utf-8")
+    hosts.barrier("the workdir")
+    text = mark.read_text(encoding="utf-8") if mark.exists() else "not there"
+    return found | {"what is seen of --workdir, a folder to share, (a word of host 0)": text}
 
 
 def _kept_tokenizer(workdir: pathlib.Path) -> tokenizers.Tokenizer | None:

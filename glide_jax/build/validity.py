@@ -69,7 +69,7 @@ def data_options(config: ConfigDict, image_size: int) -> DataOptions:
     Raises:
         InputError: a field is not possible, or does not fit the model.
     """
-    data = {k: v for k, v in config.data.items() if k not in ("source", "path", "split")}
+    data = {k: v for k, v in config.data.items() if k not in ("source", "path", "split", "kinds")}
     model = config.model
     if bool(data["low_res"]) != bool(model.get("upsampler", False)):
         raise InputError(

@@ -17,6 +17,7 @@ import orbax.checkpoint as ocp
 from absl import logging
 from jax.tree_util import keystr
 
+from glide_jax.distributed import ALONE, Hosts
 from glide_jax.errors import InputError
 
 T = TypeVar("T")
@@ -37,22 +38,29 @@ class Store:
         directory: made if missing.
         keep: how many of the newest stay; the one with the least metric stays besides.
         note: told, in a sentence, of each checkpoint that is passed over.
+        hosts: that each have a store of this directory; all call the same methods.
 
     Raises:
         OSError: the directory cannot be made or written to.
     """
 
     def __init__(
-        self, directory: pathlib.Path, *, keep: int = 2, note: Callable[[str], None] | None = None
+        self,
+        directory: pathlib.Path,
+        *,
+        keep: int = 2,
+        note: Callable[[str], None] | None = None,
+        hosts: Hosts = ALONE,
     ):
         self.directory = directory.absolute()
-        self._note = note or (lambda text: None)
+        self._note, self._hosts = note or (lambda text: None), hosts
         with self._writing():
             self.directory.mkdir(parents=True, exist_ok=True)
-        for path in sorted(self.directory.glob(f"*{_UNFINISHED}*")):
+        for path in sorted(self.directory.glob(f"*{_UNFINISHED}*")) if hosts.leads else ():
             step = path.name.removesuffix(path.name[path.name.index(_UNFINISHED) :])
             self._note(f"checkpoint {step} was not finished and is left out.")
             shutil.rmtree(path, ignore_errors=True)
+        hosts.barrier("the checkpoints")
         self._keep = keep
         logging.set_verbosity(logging.FATAL)  # Orbax tells of what we tell of, in pages
         asyncio_logs.setLevel("CRITICAL")  # so does what it writes with, when a disk is full
@@ -105,7 +113,7 @@ class Store:
             self._manager.check_for_errors()
             done = self.steps
             best = min(done, key=lambda step: (self._metrics[step], -step), default=None)
-            for step in set(done[: -self._keep]) - {best}:
+            for step in sorted(set(done[: -self._keep]) - {best}):
                 self._manager.delete(step)
 
     def restore(self, like: T) -> tuple[T, dict[str, Any]] | None:
@@ -122,21 +130,13 @@ class Store:
         steps = self.steps[::-1]
         marks = {name for step in steps for name in _MARKERS if (self._path(step) / name).exists()}
         for step in steps:
-            try:
-                if missing := [m for m in marks if not (self._path(step) / m).exists()]:
-                    raise ValueError(f"it has no {missing[0]}")
-                meta = self._read(step, meta=ocp.args.JsonRestore()).meta
-                self._check_layout(step, meta, _layout(like))
-                state = self._read(step, state=ocp.args.StandardRestore(like)).state
-                if _checksum(state) != meta["checksum"]:
-                    raise ValueError("its numbers are not those that were saved")
-                return state, meta
-            except (InputError, PermissionError):
-                raise
-            except Exception as error:  # what a broken file leads Orbax to is anything
-                if "RESOURCE_EXHAUSTED" in str(error):
-                    raise
-                self._set_aside(step, error)
+            found, fault = self._whole(step, like, marks)
+            faults = [why for why in self._hosts.gather("a checkpoint", fault) if why]
+            if found is not None and not faults:
+                if _checksum(found[0]) == found[1]["checksum"]:
+                    return found
+                faults = ["its numbers are not those that were saved"]
+            self._set_aside(step, faults[0])
         if steps:
             raise InputError(
                 f"no checkpoint in {str(self.directory)!r} can be read (tried steps "
@@ -157,6 +157,23 @@ class Store:
 
     def __exit__(self, *_: object) -> None:
         self.close()
+
+    def _whole(
+        self, step: int, like: T, marks: set[str]
+    ) -> tuple[tuple[T, dict[str, Any]] | None, str | None]:
+        """What this host reads of a checkpoint, or why it cannot."""
+        try:
+            if missing := [m for m in sorted(marks) if not (self._path(step) / m).exists()]:
+                raise ValueError(f"it has no {missing[0]}")
+            meta = self._read(step, meta=ocp.args.JsonRestore()).meta
+            self._check_layout(step, meta, _layout(like))
+            return (self._read(step, state=ocp.args.StandardRestore(like)).state, meta), None
+        except (InputError, PermissionError):
+            raise
+        except Exception as error:  # what a broken file leads Orbax to is anything
+            if "RESOURCE_EXHAUSTED" in str(error):
+                raise
+            return None, str(error).strip() or type(error).__name__
 
     def _path(self, step: int) -> pathlib.Path:
         return self.directory / str(step)
@@ -181,12 +198,14 @@ class Store:
                     f"config {meta.get('config', {}).get('name')!r} made it."
                 )
 
-    def _set_aside(self, step: int, error: Exception) -> None:
-        reason = (str(error).strip() or type(error).__name__).split("\n")[0][:100].rstrip(".: ")
+    def _set_aside(self, step: int, why: str) -> None:
+        reason = why.split("\n")[0][:100].rstrip(".: ")
         aside = self.directory / f"{step}.damaged"
         self._note(f"checkpoint {step} is damaged ({reason}) and is left out, as {aside.name}.")
-        shutil.rmtree(aside, ignore_errors=True)
-        self._path(step).rename(aside)
+        if self._hosts.leads:
+            shutil.rmtree(aside, ignore_errors=True)
+            self._path(step).rename(aside)
+        self._hosts.barrier("the damaged checkpoint")
         self._metrics.pop(step)
         self._manager.reload()
 
@@ -213,7 +232,9 @@ def _layout(tree: Any) -> dict[str, str]:
 
 def _checksum(tree: Any) -> int:
     """A sum of all bits as integers modulo 2^32: the same on every mesh, in any order."""
-    sums = jax.device_get([_bits(leaf) for leaf in jax.tree.leaves(tree)])
+    # One after the other: sums over many devices of a CPU that are under way together may each
+    # hold the threads that the others wait for.
+    sums = [jax.device_get(_bits(leaf)) for leaf in jax.tree.leaves(tree)]
     return sum((2 * n + 1) * int(part) for n, part in enumerate(sums)) % 2**32
 
 

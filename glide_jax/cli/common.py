@@ -196,6 +196,18 @@ def slug(prompt: str, length: int = 48) -> str:
     return re.sub(r"[^a-z0-9]+", "-", prompt.lower()).strip("-")[:length].strip("-") or "empty"
 
 
+def make_out(folder: pathlib.Path) -> None:
+    """The folder of pictures, which several processes may make at once.
+
+    Raises:
+        InputError: it cannot be made.
+    """
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise InputError(f"--out {str(folder)!r} cannot be made: {error.strerror}.") from None
+
+
 def check_out(folder: pathlib.Path, option: str = "--out") -> pathlib.Path:
     """Tries whether the folder can be made and written in, before any work; leaves nothing.
 

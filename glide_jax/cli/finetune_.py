@@ -5,7 +5,7 @@ import pathlib
 import click
 
 from glide_jax import checks
-from glide_jax.cli import common, train_
+from glide_jax.cli import common, hosts, train_
 
 
 @click.command(
@@ -23,6 +23,7 @@ from glide_jax.cli import common, train_
 @click.option("--batch-size", help="8 by default.")
 @click.option("--dry-run", is_flag=True, help="Compile, tell memory and arithmetic, and exit.")
 @common.device_option
+@hosts.options
 @click.pass_context
 def command(
     ctx: click.Context,
@@ -35,6 +36,7 @@ def command(
     batch_size: str | None,
     dry_run: bool,
     device: str | None,
+    **others: str | None,
 ) -> None:
     """Train MODEL, a directory or a name, further on --data.
 
@@ -49,4 +51,4 @@ def command(
     changes = [f"{name}={value}" for name, value in given.items() if value is not None]
     changes = [*source, *changes, *train_.overrides(ctx.args)]
     train_.start(f"finetune:{stage}", changes, workdir, dry_run=dry_run, device=device,
-                 model=(model, stage))  # fmt: skip
+                 model=(model, stage), others=others)  # fmt: skip

@@ -21,6 +21,7 @@ COMMANDS = {  # name: what `glide-jax --help` says, without importing the comman
     "interpolate": "Draw pictures between two prompts or seeds.",
     "repeat": "Draw a picture again from what it carries.",
     "train": "Train a model of a config.",
+    "shard": "Show where a run's arrays lie on many devices, and check it.",
     "finetune": "Train a model directory further on pictures of your own.",
     "pack": "Join a base, an upsampler and a CLIP into one model directory.",
     "eval": "Run an evaluation protocol on a model and write its report.",

@@ -5,7 +5,7 @@ from typing import Any
 
 import click
 
-from glide_jax.cli import common
+from glide_jax.cli import bulk, common, hosts
 from glide_jax.errors import InputError
 
 MOST_ON_SHEET = 100
@@ -18,6 +18,7 @@ MOST_ON_SHEET = 100
     help="A prompt a line; pictures that are there already are not drawn again.",
 )  # fmt: skip
 @common.sampling_options
+@hosts.options
 def command(
     prompts: tuple[str, ...],
     prompts_file: pathlib.Path | None,
@@ -26,11 +27,19 @@ def command(
     device: str | None,
     out: pathlib.Path,
     n: str,
+    coordinator: str | None,
+    num_processes: str | None,
+    process_id: str | None,
+    heartbeat_seconds: str,
+    wait_seconds: str,
     **options: Any,
 ) -> None:
     """Draw pictures of PROMPTS (one argument each) into --out, with a contact sheet.
 
     Each PNG carries its parameters. The same seed gives the same pictures.
+
+    Many processes share a --prompts-file and an --out by --num-processes and --process-id alone.
+    Picture k of the file has noise number k, whichever process draws it and when.
     """
     if prompts_file is not None:
         if prompts:
@@ -38,9 +47,16 @@ def command(
         prompts = read_prompts(prompts_file)
     if not prompts:
         raise InputError("there is no prompt; give one, in quotes.")
-    common.check_out(out)
-    glide = common.load(model, dtype, device)
-    draw(glide, list(prompts), out, n, options, resume=prompts_file is not None)
+    where = hosts.where(coordinator, num_processes, process_id)
+    if prompts_file is None:
+        if where is not None and where.count > 1:
+            raise InputError("--num-processes share a --prompts-file; without one, draw alone.")
+        common.check_out(out)
+        draw(common.load(model, dtype, device), list(prompts), out, n, options)
+        return
+    make = lambda: common.load(model, dtype, device)
+    waits = hosts.waits(heartbeat_seconds, wait_seconds)
+    bulk.draw(make, list(prompts), out, n, options, where or hosts.Where(1, 0), waits)
 
 
 def read_prompts(path: pathlib.Path) -> tuple[str, ...]:
@@ -69,41 +85,27 @@ def draw(
     out: pathlib.Path,
     n: str,
     options: dict[str, Any],
-    *,
-    resume: bool = False,
 ) -> None:
     """Draws, writes each picture as it is finished, then a contact sheet."""
     from glide_jax import checks, images
 
     count = checks.whole("n", n, 1, 1_000_000)
-    expected = glide.parameters(prompts, n=count, **options)
     each = checks.whole("keep", options["keep"], 1, count) if options.get("keep") else count
-    if each < count and resume:
-        raise InputError(
-            f"keep is {each}, but --prompts-file finishes what is there; use one of them."
-        )
-    paths = [out / file_name(i // count, p) for i, p in enumerate(expected)]
-    todo = list(range(len(prompts)))
-    if resume:  # a prompt is drawn again unless all its pictures are there, drawn as now asked for
-        there = [
-            images.drawn_alike(images.read_parameters(path), p)
-            for path, p in zip(paths, expected, strict=True)
-        ]
-        todo = [k for k in todo if not all(there[k * count : (k + 1) * count])]
-        if len(todo) < len(prompts):
-            common.say(f"{len(prompts) - len(todo)} of {len(prompts)} prompts are drawn already")
-    if not todo:
-        return
     drawn = []
     with common.progress_bars() as progress:
-        pictures = glide.pictures([prompts[k] for k in todo], n=count, progress=progress, **options)
+        pictures = glide.pictures(prompts, n=count, progress=progress, **options)
         for j, picture in enumerate(pictures):
-            path = out / file_name(todo[j // each], picture.parameters)
+            path = out / file_name(j // each, picture.parameters)
             images.write_png(path, picture.image, picture.parameters)
             common.result(path)
             drawn.append((path, picture.parameters["prompt"]))
-    if each == count:  # also those of earlier runs
-        drawn = [(path, p["prompt"]) for path, p in zip(paths, expected, strict=True)]
+    write_sheet(out, drawn)
+
+
+def write_sheet(out: pathlib.Path, drawn: list[tuple[pathlib.Path, str]]) -> None:
+    """A contact sheet of several pictures, each a path and a prompt."""
+    from glide_jax import images
+
     if len(drawn) > 1:
         shown = [images.read(path) for path, _ in drawn[:MOST_ON_SHEET]]
         captions = [prompt for _, prompt in drawn[:MOST_ON_SHEET]]

@@ -1,10 +1,11 @@
 """`glide-jax train`: a run of a config in a working directory."""
 
 import pathlib
+from typing import Any
 
 import click
 
-from glide_jax.cli import common
+from glide_jax.cli import common, hosts
 
 
 @click.command("train", context_settings={"ignore_unknown_options": True, "allow_extra_args": True})
@@ -16,16 +17,24 @@ from glide_jax.cli import common
 )  # fmt: skip
 @click.option("--dry-run", is_flag=True, help="Compile, tell memory and arithmetic, and exit.")
 @common.device_option
+@hosts.options
 @click.pass_context
 def command(
-    ctx: click.Context, config: str, workdir: pathlib.Path, dry_run: bool, device: str | None
+    ctx: click.Context,
+    config: str,
+    workdir: pathlib.Path,
+    dry_run: bool,
+    device: str | None,
+    **others: str | None,
 ) -> None:
     """Train a model: `glide-jax train --config configs/shapes_64.py --workdir runs/shapes`.
 
     Any field of the config can be given, as --config.optim.lr=3e-4. A run that was stopped goes on
     where it was; the sheets of samples are in WORKDIR/samples, the model in WORKDIR/model.
+
+    On many hosts the same command runs on each, with a WORKDIR that all of them see.
     """
-    start(config, overrides(ctx.args), workdir, dry_run=dry_run, device=device)
+    start(config, overrides(ctx.args), workdir, dry_run=dry_run, device=device, others=others)
 
 
 def overrides(words: list[str]) -> list[str]:
@@ -54,17 +63,32 @@ def start(
     dry_run: bool = False,
     device: str | None = None,
     model: tuple[str, str] | None = None,
+    others: dict[str, Any],
 ) -> None:
-    """Reads the config and trains; `model` is a directory or name and the stage to go on from."""
-    common.check_out(workdir, "--workdir")
-    description = common.choose_device(device)
-    from glide_jax import build, compiling
+    """Reads the config and trains; `model` is a directory or name and the stage to go on from.
 
-    cache = common.cache_folder()
-    read = build.read_config(config)
-    if model is not None:
-        read = build.adopt(read, build.find(model[0], cache / "models"), model[1])
-    build.change(read, changes)
-    common.say(f"device: {description}")
-    compiling.enable_cache(cache / "xla")
-    build.train(read, workdir, say=common.say, dry_run=dry_run, cache=cache)
+    `others` are the options of `hosts.options`, by name.
+    """
+    where = hosts.where(others["coordinator"], others["num_processes"], others["process_id"])
+    heartbeat, wait = hosts.waits(others["heartbeat_seconds"], others["wait_seconds"])
+    from glide_jax import build, compiling, distributed
+
+    cache, place = common.cache_folder(), None
+    if where is not None and where.count > 1:
+        host, port = hosts.address(where.coordinator)
+        place = distributed.Place(host, port, where.count, where.index)
+    with distributed.join(place, say=common.say, heartbeat=heartbeat, wait=wait) as run:
+        say = common.say if run.leads else lambda text: None
+        if run.leads:
+            common.check_out(workdir, "--workdir")
+        read = build.read_config(config)
+        if model is not None:
+            read = build.adopt(read, build.find(model[0], cache / "models"), model[1])
+        build.change(read, changes)
+        run.agree("the start", build.facts(read))
+        run.start_jax()
+        say(f"device: {common.choose_device(device)}")
+        compiling.enable_cache(cache / "xla")
+        done = build.train(read, workdir, say=say, dry_run=dry_run, cache=cache, hosts=run)
+    if run.count > 1 and not done:  # which whoever started them all is to start them again for
+        raise click.exceptions.Exit(distributed.LOST)

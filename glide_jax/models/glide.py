@@ -65,7 +65,7 @@ class GlideModel(nn.Module):
         """
         assert self.text is not None, "a model without text has no words to predict"
         _, sequence = self.text(tokens, mask)
-        table = self.text.get_variable("params", "token_embedding")
+        table = nn.meta.unbox(self.text.get_variable("params", "token_embedding"))
         return sequence.astype(jnp.float32) @ table.T / math.sqrt(self.text.width)
 
     def __call__(self, x_t: Image, t: Timestep, cond: Cond, *, train: bool = False) -> Prediction:

@@ -16,10 +16,14 @@ from glide_jax.errors import InputError
 from glide_jax.training import metrics as averages
 from glide_jax.training.loop import Hook, Metrics
 from glide_jax.training.step import TrainState
+from glide_jax.training.timing import Timing, spread
 
 Line = dict[str, Any]
 # Of a line of the log: differ from run to run, all else is the same for the same config.
-SPEEDS = ("images_per_s", "tflops", "mfu", "eta_s")
+SPEEDS = (
+    "images_per_s", "tflops", "mfu", "eta_s", "step_s", "stall", "checkpoint_s", "step_s_min",
+    "host_s_min", "host_s", "slowest_host",
+)  # fmt: skip
 
 
 class Writer(Protocol):
@@ -57,6 +61,8 @@ class Log:
         peak_flops: of all devices together in a second, if it is known.
         most_nonfinite: steps in a row that may be skipped.
         skipped: steps skipped so far, in all and in a row.
+        timing: of the loop.
+        gather: a host's numbers to those of all hosts, each of which has a log.
     """
 
     def __init__(
@@ -72,10 +78,13 @@ class Log:
         peak_flops: float | None = None,
         most_nonfinite: int = 10,
         skipped: tuple[int, int] = (0, 0),
+        timing: Timing | None = None,
+        gather: Callable[[list[float]], list[list[float]]] = lambda own: [own],
     ):
         self.n, self.last, self.writers, self.tell, self.lr = n, last, writers, tell, lr
         self.images, self.flops, self.peak_flops = images, flops, peak_flops
         self.most_nonfinite, (self._skipped, self._in_a_row) = most_nonfinite, skipped
+        self.timing, self._gather = timing or Timing(), gather
         self.window: list[Any] = []
         self.loss = math.inf  # of the last line
         self._clock: float | None = None  # when the steps that are being timed began
@@ -151,7 +160,11 @@ class Log:
             "mfu": per_second * self.flops / self.peak_flops if self.peak_flops else None,
             "eta_s": whole * (self.last - step),
         }
-        self._clock, self._steps = now, 0
+        waited, n = self.timing.take(), max(self._steps, 1)
+        own = max(seconds - waited.device, 0.0) / n
+        mine = [seconds / n, own, min(waited.data / seconds, 1.0), waited.checkpoint]
+        line |= spread(self._gather(mine))
+        self._clock, self._steps = time.monotonic(), 0
         return line
 
 
@@ -167,6 +180,13 @@ def describe(line: Mapping[str, Any], last: int) -> str:
     parts.append(f"{number('images_per_s', '.1f')} img/s  {number('tflops', '.3g')} TFLOP/s")
     if line.get("mfu") is not None:
         parts.append(f"MFU {number('mfu', '.1%')}")
+    if line.get("stall", 0.0) >= 0.01:
+        parts.append(f"waits for data {line['stall']:.0%}")
+    if "slowest_host" in line:
+        low, high = line["host_s_min"], line["host_s"]
+        parts.append(f"hosts {low:.2g}-{high:.2g} s, slowest {line['slowest_host']}")
+    if line.get("checkpoint_s"):
+        parts.append(f"checkpoint {line['checkpoint_s']:.2g} s")
     if line.get("skipped"):
         parts.append(f"{line['skipped']} skipped")
     return "  ".join([*parts, f"{duration(line['eta_s'])} left"])

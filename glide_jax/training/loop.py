@@ -8,6 +8,7 @@ import jax
 from jaxtyping import Array, Key
 
 from glide_jax.training.step import TrainState
+from glide_jax.training.timing import Timing
 
 Metrics = dict[str, Array]
 Hook = Callable[[int, TrainState, Metrics], None]
@@ -26,6 +27,7 @@ def fit(
     key: Key[Array, ""],
     num_steps: int,
     stopping: Callable[[], bool] = lambda: False,
+    timing: Timing | None = None,
 ) -> TrainState:
     """Trains until step `num_steps`, or until `stopping` says so; the last step is a whole one.
 
@@ -39,15 +41,20 @@ def fit(
         key: of the run.
         num_steps: in all, with those that `state` has behind it.
         stopping: asked after each step.
+        timing: told what is waited for.
     """
+    timing = timing or Timing()
     ahead: collections.deque[Array] = collections.deque()
     for step in range(int(state.step) + 1, num_steps + 1):
-        state, metrics = step_fn(state, next(batches), key)
+        with timing.of("data"):
+            batch = next(batches)
+        state, metrics = step_fn(state, batch, key)
         for hook in hooks:
             hook(step, state, metrics)
         ahead.append(metrics["loss"])
         if len(ahead) > _MOST_AHEAD:
-            jax.block_until_ready(ahead.popleft())
+            with timing.of("device"):
+                jax.block_until_ready(ahead.popleft())
         if stopping():
             break
     return state

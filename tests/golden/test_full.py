@@ -6,6 +6,7 @@ One network at a time is in memory: up to 400 M parameters, and activations at 2
 import numpy as np
 import pytest
 
+from glide_jax.build.convolutions import prepared
 from tests.golden import taps, weights
 from tests.golden.compare import Entry, Tolerance, check, entry
 from tests.golden.files import Arrays, has_json, read_json, read_npz
@@ -63,8 +64,10 @@ def output_entries(out: np.ndarray, stored: Arrays) -> list[Entry]:
     return found
 
 
-def entries(listed: dict, stored: Arrays, case: str) -> list[Entry]:
+def entries(listed: dict, stored: Arrays, case: str, convolutions: str = "direct") -> list[Entry]:
     network = weights.glide(listed["options"], listed["params"], listed["salt"])
+    params = prepared(network.config, network.params, convolutions)
+    network = network._replace(params=params)
     if "prompts" in stored:
         return text_entries(network, stored)
     size = network.config.image_size
@@ -80,3 +83,14 @@ def test_a_full_size_network_agrees(goldens, full_case):
     listed, stored = read(goldens, full_case)
     family = "text, full size" if full_case.endswith("_text") else "networks, full size"
     check(stored, entries(listed, stored, full_case), family)
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(1800)
+@pytest.mark.parametrize("convolutions", ["winograd2", "winograd4"])
+def test_it_agrees_as_closely_with_fewer_multiplications(goldens, full_case, convolutions):
+    listed, stored = read(goldens, full_case)
+    if "prompts" in stored:  # a text tower has no convolutions: the test above is all there is
+        return
+    family = f"networks, full size, {convolutions}"
+    check(stored, entries(listed, stored, full_case, convolutions), family)

@@ -27,7 +27,7 @@ def open_source(
     split: str = "train",
     image_size: int = 64,
     seed: int = 0,
-    kinds: Sequence[str] = procedural.KINDS,
+    kinds: Sequence[str] = (),
     data_dir: StrPath | None = None,
 ) -> Source:
     """A source of training pairs; names joined by + are sources in one.
@@ -39,7 +39,7 @@ def open_source(
         split: of a built set or of COCO; `folder` and the like have none.
         image_size: wanted; pictures are at least as large where the source has such.
         seed: of shapes_endless.
-        kinds: of shapes_endless, as `shapes.sample_scene` takes them.
+        kinds: of shapes_endless, as `shapes.sample_scene` takes them; none for `procedural.KINDS`.
         data_dir: where sets are built; by default ~/.cache/glide_jax/data.
 
     Raises:
@@ -53,7 +53,7 @@ def open_source(
         ]  # fmt: skip
         return Joined(parts)
     if name == "shapes_endless":
-        return procedural.Scenes(image_size, split, seed, tuple(kinds))
+        return procedural.Scenes(image_size, split, seed, tuple(kinds) or procedural.KINDS)
     if name == "coco" and path and (pathlib.Path(path) / "annotations").is_dir():
         from glide_jax.data.sources.coco import Coco
 

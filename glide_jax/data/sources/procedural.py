@@ -5,6 +5,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from glide_jax import checks
 from glide_jax.data.example import Example
 from glide_jax.data.sources import shapes
 from glide_jax.errors import InputError
@@ -34,7 +35,9 @@ class Scenes:
             raise InputError(f"size is {self.count}; there can be 1 to {ENDLESS} scenes.")
         if self.seed < 0:
             raise InputError(f"seed is {self.seed}; a seed is not negative.")
-        self[0]  # a wrong side, split or kind is said now and not by a worker process
+        for kind in self.kinds:
+            checks.one_of("kinds", kind, shapes.KINDS)
+        self[0]  # a wrong side or split is said now and not by a worker process
 
     def __len__(self) -> int:
         return self.count

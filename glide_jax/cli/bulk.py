@@ -1,0 +1,130 @@
+"""A file of prompts drawn by one process or many: each picture once, whatever is killed when.
+
+The prompts are cut into batches by their number alone, and process k of N draws batches k, k + N,
+and so on. Whoever draws a batch, and whenever, draws it in the same company and with the same
+noise, so the pictures are the same bit for bit; nobody needs to ask anybody.
+"""
+
+import os
+import pathlib
+import re
+from collections.abc import Callable, Iterator
+from typing import Any
+
+from glide_jax.cli import common, hosts
+from glide_jax.errors import InputError
+
+
+def draw(
+    make: Callable[[], Any],
+    prompts: list[str],
+    out: pathlib.Path,
+    n: str,
+    options: dict[str, Any],
+    where: hosts.Where,
+    waits: tuple[float, float],
+) -> None:
+    """This process's part of the pictures that are not there yet; the first one makes the sheet.
+
+    Args:
+        make: loads the model.
+        prompts: of all processes.
+        out: a folder of them all.
+        n: pictures of each prompt.
+        options: of `Glide.pictures`.
+        where: which process this is. With a coordinator they also wait for each other, which a
+            slice of TPUs needs before it can be used.
+        waits: seconds of heartbeat, and for the start.
+    """
+    if where.coordinator is None or where.count == 1:
+        common.make_out(out)
+        _draw(make(), prompts, out, n, options, where)
+        return
+    from glide_jax import distributed
+    from glide_jax.version import __version__
+
+    host, port = hosts.address(where.coordinator)
+    place = distributed.Place(host, port, where.count, where.index)
+    heartbeat, wait = waits
+    with distributed.join(place, say=common.say, heartbeat=heartbeat, wait=wait) as run:
+        common.make_out(out)
+        asked = {name: value for name, value in options.items() if value is not None}
+        run.agree("the start", {"glide_jax": __version__, "prompts": prompts, "n": n, **asked})
+        run.start_jax()
+        glide = make()
+        _draw(glide, prompts, out, n, options, where, run.barrier)
+
+
+def _draw(
+    glide: Any,
+    prompts: list[str],
+    out: pathlib.Path,
+    n: str,
+    options: dict[str, Any],
+    where: hosts.Where,
+    barrier: Callable[[str], None] = lambda what: None,
+) -> None:
+    from glide_jax import checks, images
+    from glide_jax.cli import sample_
+
+    count = checks.whole("n", n, 1, 1_000_000)
+    if options.get("keep"):
+        raise InputError(
+            f"keep is {options['keep']}, but --prompts-file finishes what is there; use one."
+        )
+    options = options | {"number_on": True}
+    expected = glide.parameters(prompts, n=count, **options)
+    paths = [out / sample_.file_name(i // count, p) for i, p in enumerate(expected)]
+    mine = list(_batches(len(prompts), count, int(options["batch_size"]), where))
+    _remove_halves(out, {paths[i].name for k in mine for i in range(k[0] * count, k[-1] * count)})
+    whole = lambda k: all(
+        images.drawn_alike(images.read_parameters(paths[i]), expected[i])
+        for i in range(k * count, (k + 1) * count)
+    )
+    todo = {k for batch in mine for k in batch if not whole(k)}
+    total = sum(map(len, mine))
+    if len(todo) < total:
+        common.say(f"{total - len(todo)} of {total} prompts are drawn already")
+    batches = [batch for batch in mine if todo & set(batch)]
+    with common.progress_bars() as progress:
+        for number, batch in enumerate(batches):
+            first = int(options["first_index"]) + batch[0] * count
+            done = lambda stage, i, of, k=number: progress(stage, k * of + i, len(batches) * of)
+            drawn = glide.pictures(
+                [prompts[k] for k in batch],
+                n=count,
+                progress=done,
+                **options | {"first_index": first},
+            )
+            for i, picture in enumerate(drawn, batch[0] * count):
+                if i // count in todo:
+                    images.write_png(paths[i], picture.image, picture.parameters)
+                    common.result(paths[i])
+    barrier("the last picture")
+    shared = where.count > 1 and not (out / "sheet.png").exists()
+    if where.index == 0 and (todo or shared):
+        _sheet(out, paths, expected)
+
+
+def _batches(prompts: int, n: int, batch_size: int, where: hosts.Where) -> Iterator[range]:
+    """Ranges of prompts that this process draws: as many as fill a batch with n of each."""
+    each = max(1, batch_size // n)
+    for first in range(where.index * each, prompts, where.count * each):
+        yield range(first, min(first + each, prompts))
+
+
+def _remove_halves(out: pathlib.Path, names: set[str]) -> None:
+    """What a killed process left of pictures that are this one's to draw; see `files.replacing`."""
+    for entry in os.scandir(out):
+        found = re.fullmatch(r"\.(.+\.png)\..+\.tmp", entry.name)
+        if found and found[1] in names:
+            os.unlink(entry.path)
+
+
+def _sheet(out: pathlib.Path, paths: list[pathlib.Path], expected: list[dict]) -> None:
+    from glide_jax.cli import sample_
+
+    if all(path.exists() for path in paths):
+        sample_.write_sheet(out, [(p, e["prompt"]) for p, e in zip(paths, expected, strict=True)])
+    else:
+        common.say("other processes still draw; the same command makes the sheet after them")

@@ -1,0 +1,173 @@
+"""`glide-jax shard`: where a run's arrays lie on a mesh, and whether that is right and fits."""
+
+import math
+import os
+from typing import Any
+
+import click
+
+from glide_jax.cli.common import say
+from glide_jax.cli.train_ import overrides
+from glide_jax.errors import InputError
+
+_VIRTUAL = 8  # devices of --check
+
+
+@click.command("shard", context_settings={"ignore_unknown_options": True, "allow_extra_args": True})
+@click.option("--config", required=True, help="As of `glide-jax train`.")
+@click.option("--topology", help="TPUs that need not be here: v5e:16x16, v4:4x4x4. Needs libtpu.")
+@click.option("--devices", type=int, help="How many devices there are, of any kind.")
+@click.option("--check", is_flag=True,
+              help="Compare every gradient of a reduced model with one device's.")  # fmt: skip
+@click.option("--compile", "compiling", is_flag=True,
+              help="Compile for the topology: memory, collectives, predicted time.")  # fmt: skip
+@click.option("--what", default="train", show_default=True, help="To compile: train, or sampler.")
+@click.option("--effort", default=0.0, show_default=True,
+              help="Of the compiler, -1 to 1; -1 is several times quicker.")  # fmt: skip
+@click.option("--summary", is_flag=True, help="Totals without the table.")
+@click.pass_context
+def command(
+    ctx: click.Context,
+    config: str,
+    topology: str | None,
+    devices: int | None,
+    check: bool,
+    compiling: bool,
+    what: str,
+    effort: float,
+    summary: bool,
+) -> None:
+    """Show where a run's arrays lie: `glide-jax shard --config base_64 --devices 64`.
+
+    Any field can be given, as --config.mesh.fsdp=16. --check proves that gradients on such a mesh
+    are those of one device; do it before a long run. Nothing here needs the devices themselves.
+    """
+    if what not in ("train", "sampler"):
+        raise InputError(f"what is {what!r}; it must be train or sampler.")
+    if compiling and topology is None:
+        raise InputError("--compile needs --topology, such as v5e:16x16.")
+    if topology is not None and devices is not None:
+        raise InputError("--topology and --devices are both given; a topology has its own number.")
+    import jax
+
+    os.environ.setdefault("TPU_SKIP_MDS_QUERY", "1")  # else libtpu asks a cloud that is not there
+    jax.config.update("jax_platforms", "cpu")  # accelerators that are here are left to others
+    if check:
+        jax.config.update("jax_num_cpu_devices", _VIRTUAL)
+    jax.config.update("jax_exec_time_optimization_effort", effort)
+    jax.config.update("jax_memory_fitting_effort", effort)
+    from glide_jax import build
+    from glide_jax.build import topology as pods
+
+    read = build.read_config(config, overrides(ctx.args))
+    described = None if topology is None else pods.devices(topology, read.mesh.slices)
+    number = len(described) if described else devices or math.prod(_given(read))
+    planned = _plan(read, described, number)
+    if not check or compiling:
+        _table(planned, summary)
+    if check:
+        _check(read, tuple(planned.mesh.shape.values()))
+    if compiling:
+        _compiled(planned, topology or "", what)
+
+
+def _given(config: Any) -> tuple[int, ...]:
+    """The mesh's own number of devices, where it says one."""
+    m = config.mesh
+    return max(m.data, 1), m.fsdp, m.tensor
+
+
+def _plan(config: Any, described: Any, number: int) -> Any:
+    import jax.numpy as jnp
+
+    from glide_jax.build import placement
+    from glide_jax.build.plan import mesh_of, plan
+
+    if described is None:
+        mesh = placement.abstract_mesh(config, number)
+    else:
+        mesh = mesh_of(config, described)
+    # The empty prompt's tokens decide nothing about shapes and programs.
+    return plan(config, jnp.zeros(config.model.text_context, jnp.int32), mesh)
+
+
+def _table(planned: Any, summary: bool) -> None:
+    from glide_jax.build import placement
+
+    shape = " x ".join(f"{name} {n}" for name, n in planned.mesh.shape.items())
+    rows = placement.rows(planned.state_like.params)
+    if not summary:
+        wide = max(len(row.name) for row in rows)
+        print(f"{'parameter':{wide}}  {'shape':20}  {'spec':22}  bytes per device")
+        for row in rows:
+            sizes = " x ".join(map(str, row.shape)) or "scalar"
+            spec = ", ".join(axis or "-" for axis in row.spec) if any(row.spec) else "whole"
+            print(f"{row.name:{wide}}  {sizes:20}  {spec:22}  {row.bytes:,}")
+        print()
+    print(f"{planned.config.name} ({planned.stage}) on {planned.mesh.size} devices: {shape}")
+    split = sum(any(row.spec) for row in rows)
+    count = sum(math.prod(row.shape) for row in rows)
+    print(f"{count:,} parameters in {len(rows)} arrays, of which {split} are split")
+    for name, (whole, each) in placement.totals(planned).items():
+        print(f"{name:11} {whole / 2**30:9.3f} GiB in all, {each / 2**30:8.3f} GiB per device")
+
+
+def _check(config: Any, shape: tuple[int, ...]) -> None:
+    import jax
+
+    from glide_jax import sharding
+    from glide_jax.build import placement
+
+    small = placement.reduced_mesh(shape, _VIRTUAL)
+    mesh = sharding.make_mesh(*small, devices=jax.devices()[: math.prod(small)])
+    say(f"check: a reduced {config.name} on {math.prod(small)} virtual devices, as "
+        f"{' x '.join(map(str, small))}, beside one")  # fmt: skip
+    loss, found = placement.differences(placement.reduced(config, small[-1]), mesh)
+    wrong = [each for each in found if each.wrong]
+    worst = max(found, key=lambda each: each.relative)
+    if wrong:
+        raise InputError(
+            f"{len(wrong)} of {len(found)} gradients on the mesh {' x '.join(map(str, small))} are "
+            f"not those of one device, {worst.name} by {worst.relative:.2g} of its size; do not "
+            "train on such a mesh."
+        )
+    print(f"check: loss within {loss:.1e}, each of {len(found)} gradients within "
+          f"{worst.relative:.1e} of one device's")  # fmt: skip
+
+
+def _compiled(planned: Any, topology: str, what: str) -> None:
+    from glide_jax.benchmarks import roofline
+    from glide_jax.build import topology as pods
+
+    say(f"compiling the {what} program for {topology}")
+    report = (pods.train_step if what == "train" else pods.sampler)(planned)
+    n, chip = planned.mesh.size, roofline.chip(topology)
+    print(f"compiled in {report.seconds:.0f} s; of a device, by the compiler's report:")
+    for name in ("arguments", "temporary", "code", "peak"):
+        print(f"  {name:11} {getattr(report, name) / 2**30:8.3f} GiB")
+    print(f"  {'accessed':11} {report.accessed / 2**30:8.1f} GiB")
+    print("collectives, of a device (those in loops once):")
+    for kind, traffic in report.collectives.items() or {"none": None}.items():
+        if traffic is None:
+            print("  none")
+        else:
+            print(f"  {kind:18} {traffic.count:6} of {traffic.bytes / 2**30:8.3f} GiB, "
+                  f"{traffic.sent / 2**30:8.3f} GiB sent")  # fmt: skip
+    sent = sum(traffic.sent for traffic in report.collectives.values())
+    again = 4 / 3 if what == "train" and planned.config.train.remat == "blocks" else 1.0
+    found = roofline.predict(roofline.Load(report.flops * again / n, report.accessed, sent), chip)
+    print(f"predicted, not measured, at {roofline.EFFICIENCY:.0%} of {chip.flops / 1e12:.0f} "
+          f"TFLOP/s, {chip.bandwidth / 1e9:.0f} GB/s of memory, {chip.links / 1e9:.0f} GB/s of "
+          "links:")  # fmt: skip
+    print(f"  {report.flops / 1e12:.4g} TFLOP in all; compute {found.compute:.3g} s, memory "
+          f"{found.memory:.3g} s, network {found.network:.3g} s")  # fmt: skip
+    useful = [
+        roofline.mfu(report.flops / n, seconds, chip) for seconds in (found.best, found.worst)
+    ]
+    print(f"  {found.best:.3g} to {found.worst:.3g} s a step, limited by {found.limit}; MFU "
+          f"{useful[0]:.0%} to {useful[1]:.0%}")  # fmt: skip
+    if what == "train":
+        steps = planned.config.train.num_steps
+        days = [seconds * steps / 86400 for seconds in (found.best, found.worst)]
+        print(f"  {steps:,} steps in {days[0]:.3g} to {days[1]:.3g} days, "
+              f"{report.flops * steps:.3g} FLOP")  # fmt: skip

@@ -1,0 +1,31 @@
+#!/usr/bin/env bash
+# A run as a JobSet of Google Kubernetes Engine (jobset.yaml, filled in), restarted until it is done.
+#
+#   launch/gke/run.sh [--print] --config base_64
+#
+#   NAME       of the JobSet; glide
+#   IMAGE      container with glide_jax[tpu,data] installed
+#   CHIP       the node pool's cloud.google.com/gke-tpu-accelerator; tpu-v5-lite-podslice
+#   TOPOLOGY   its cloud.google.com/gke-tpu-topology; 4x4
+#   HOSTS      nodes of a slice; 4
+#   CHIPS      of a node; 4
+#   SLICES     1
+#   CLAIM      persistent volume claim that all pods mount for writing at /runs; runs
+#   RESTARTS   after which it is given up; 100
+set -euo pipefail
+export NAME=${NAME:-glide} CHIP=${CHIP:-tpu-v5-lite-podslice} TOPOLOGY=${TOPOLOGY:-4x4}
+export HOSTS=${HOSTS:-4} CHIPS=${CHIPS:-4} SLICES=${SLICES:-1} CLAIM=${CLAIM:-runs}
+export RESTARTS=${RESTARTS:-100} IMAGE=${IMAGE:-IMAGE}
+show=""
+if [ "${1:-}" = --print ]; then show=1; shift; fi
+if [ $# = 0 ]; then sed -n '2,/^set/{s/^# \{0,1\}//p;}' "$0"; exit 2; fi
+if [ -z "$show" ] && [ "$IMAGE" = IMAGE ]; then echo "set IMAGE to your container." >&2; exit 2; fi
+
+manifest=$(<"$(dirname "$0")/jobset.yaml")
+for name in NAME IMAGE CHIP TOPOLOGY HOSTS CHIPS SLICES CLAIM RESTARTS; do
+    manifest=${manifest//"{$name}"/${!name}}
+done
+words=""
+for word in train "$@" --workdir "/runs/$NAME"; do words+="${words:+, }\"$word\""; done
+manifest=${manifest//"{WORDS}"/$words}
+if [ -n "$show" ]; then echo "$manifest"; else kubectl apply -f - <<<"$manifest"; fi

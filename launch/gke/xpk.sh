@@ -1,0 +1,25 @@
+#!/usr/bin/env bash
+# The same run by xpk (https://github.com/AI-Hypercomputer/xpk), which makes the JobSet itself.
+#
+#   launch/gke/xpk.sh [--print] --config base_64
+#
+#   NAME      of the workload; glide
+#   CLUSTER   made by `xpk cluster create`; glide
+#   TYPE      of TPU; v5litepod-16
+#   SLICES    1
+#   IMAGE     container with glide_jax[tpu,data] installed
+#   STORAGE   attached by `xpk storage attach`, mounted at /runs; runs
+#   RESTARTS  after which it is given up; 100
+set -euo pipefail
+name=${NAME:-glide}
+show=""
+if [ "${1:-}" = --print ]; then show=1; shift; fi
+if [ $# = 0 ]; then sed -n '2,/^set/{s/^# \{0,1\}//p;}' "$0"; exit 2; fi
+if [ -z "$show" ]; then : "${IMAGE:?set IMAGE to your container}"; fi
+command=(
+    xpk workload create --workload "$name" --cluster "${CLUSTER:-glide}"
+    --tpu-type "${TYPE:-v5litepod-16}" --num-slices "${SLICES:-1}"
+    --docker-image "${IMAGE:-IMAGE}" --storage "${STORAGE:-runs}"
+    --max-restarts "${RESTARTS:-100}" --command "glide-jax train $* --workdir /runs/$name"
+)
+if [ -n "$show" ]; then printf '%q ' "${command[@]}" && echo; else "${command[@]}"; fi

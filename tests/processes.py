@@ -1,0 +1,123 @@
+"""Real processes of one run over the loopback network, as tests start, signal and kill them."""
+
+import contextlib
+import os
+import pathlib
+import signal
+import socket
+import subprocess
+import sys
+import time
+
+from PIL import Image
+
+from glide_jax.data.sources import shapes
+
+# No sheets, which take a program of their own.
+TINY = ("--config=folder_64:smoke", "--config.data.source=folder",
+        "--config.log.sample_every_steps=0", "--config.log.checkpoint_every_steps=3")  # fmt: skip
+
+
+def pictures(folder: pathlib.Path) -> pathlib.Path:
+    """Eight pictures with captions."""
+    images, captions = shapes.batch(0, 0, 8, 32)
+    folder.mkdir()
+    for k, (pixels, caption) in enumerate(zip(images, captions, strict=True)):
+        Image.fromarray(pixels).save(folder / f"{k}.png")
+        (folder / f"{k}.txt").write_text(caption)
+    return folder
+
+
+def free_port() -> int:
+    """A port that is free, as is the next one, below those that the kernel hands out."""
+    for port in range(20_000 + os.getpid() * 7 % 8000, 32_000, 2):
+        with (
+            contextlib.suppress(OSError),
+            socket.create_server(("", port)),
+            socket.create_server(("", port + 1)),
+        ):
+            return port
+    raise OSError("no port is free")
+
+
+class Processes:
+    """The processes of one command; each has its log. As a context it leaves none running."""
+
+    def __init__(
+        self,
+        folder: pathlib.Path,
+        count: int,
+        words: list,
+        *,
+        cache: pathlib.Path,
+        devices: int = 1,
+        own: dict[int, list] | None = None,
+        heartbeat: float = 10.0,
+        wait: float = 60.0,
+        missing: tuple[int, ...] = (),
+        folders: list[pathlib.Path] | None = None,
+    ):
+        folder.mkdir(exist_ok=True, parents=True)
+        port = free_port()
+        flags = f"--xla_force_host_platform_device_count={devices}"
+        environment = os.environ | {
+            "XLA_FLAGS": f"{flags} --xla_backend_optimization_level=0",
+            "JAX_PLATFORMS": "cpu",
+            "GLIDE_JAX_CACHE": str(cache),
+            "GLIDE_JAX_HEARTBEAT_SECONDS": str(heartbeat),
+            "GLIDE_JAX_WAIT_SECONDS": str(wait),
+            "PYTHONUNBUFFERED": "1",
+        }
+        self.logs = [folder / f"process_{k}.log" for k in range(count)]
+        self.all: list[subprocess.Popen] = []
+        for k in range(count):
+            command = [sys.executable, "-m", "glide_jax", *words, *((own or {}).get(k, []))]
+            if count > 1:
+                command += ["--coordinator", f"127.0.0.1:{port}", "--num-processes", count]
+                command += ["--process-id", k]
+            if k in missing:
+                continue
+            with open(self.logs[k], "ab") as log:
+                started = subprocess.Popen(
+                    [*map(str, command)],
+                    stdout=log,
+                    stderr=log,
+                    env=environment,
+                    cwd=None if folders is None else folders[k],
+                )
+            self.all.append(started)
+
+    def __enter__(self) -> "Processes":
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        for process in self.all:
+            process.kill()
+            process.wait()
+
+    def wait(self, seconds: float = 240.0) -> list[int]:
+        """The exit codes."""
+        end = time.monotonic() + seconds
+        return [process.wait(max(end - time.monotonic(), 0.1)) for process in self.all]
+
+    def log(self, k: int) -> str:
+        """What process k has said."""
+        return self.logs[k].read_text(errors="replace")
+
+    def told(self) -> str:
+        """All logs, for a failed test."""
+        return "\n".join(f"== {path.name}\n{path.read_text()[-3000:]}" for path in self.logs)
+
+    def kill(self, k: int, number: int = signal.SIGKILL) -> None:
+        self.all[k].send_signal(number)
+
+
+def until(condition, processes: Processes, seconds: float = 240.0) -> bool:
+    """Waits for a condition; False if all processes have ended before it."""
+    end = time.monotonic() + seconds
+    while not condition():
+        if all(process.poll() is not None for process in processes.all):
+            return False
+        assert time.monotonic() < end, processes.told()
+        time.sleep(0.02)
+    return True
