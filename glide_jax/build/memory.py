@@ -46,7 +46,7 @@ def _temporary(config: models.StageConfig, params: Any, dtype: str, batch: int) 
     """Bytes of one evaluation's inputs, outputs and what is in between."""
     stage, m = models.stage(config, dtype), config.model
     rows = batch if m.upsampler else 2 * batch  # a guided pair
-    like = lambda kind, *shape: jax.ShapeDtypeStruct((rows, *shape), kind)
+    like: Any = lambda kind, *shape: jax.ShapeDtypeStruct((rows, *shape), kind)
     image, small = like(jnp.float32, m.image_size, m.image_size, 3), m.image_size // 4
     tokens, mask = like(jnp.int32, m.text_context), like(jnp.bool_, m.text_context)
     low_res = like(jnp.float32, small, small, 3) if m.upsampler else None

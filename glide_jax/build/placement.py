@@ -153,7 +153,7 @@ def noise(like: Params) -> Params:
     def draw(path: tuple, leaf: Any) -> np.ndarray:
         name = jax.tree_util.keystr(path)
         rng = np.random.default_rng(zlib.crc32(name.encode()))
-        return np.float32(0.1 * rng.standard_normal(leaf.shape) + ("scale'" in name))
+        return (0.1 * rng.standard_normal(leaf.shape) + ("scale'" in name)).astype(np.float32)
 
     return jax.tree_util.tree_map_with_path(draw, like)
 

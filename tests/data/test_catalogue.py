@@ -49,6 +49,11 @@ def test_endless_scenes_can_be_of_some_kinds_only():
     assert {shapes.parse(source[k].captions[0]).kind for k in range(20)} == {"single"}
 
 
+def test_a_kind_of_scene_that_there_is_not_is_refused():
+    with pytest.raises(InputError, match="kinds is 'triple'; it must be one of single, count"):
+        catalogue.open_source("shapes_endless", image_size=16, kinds=("single", "triple"))
+
+
 def test_all_captions_of_a_source_are_to_be_had_without_its_pictures(data_dir, tmp_path):
     assert catalogue.captions("shapes_endless", split="all") == shapes.captions("all")
     built_ones = catalogue.captions("emoji", path=data_dir)

@@ -64,7 +64,7 @@ class Options:
     path: str = ""
 
 
-class Pairs(tfds.core.GeneratorBasedBuilder, skip_registration=True):
+class Pairs(tfds.core.GeneratorBasedBuilder, skip_registration=True):  # type: ignore[call-arg]
     """The TFDS builder of every set; `name` is the set's, such as emoji_64."""
 
     VERSION = tfds.core.Version(built.VERSION)
