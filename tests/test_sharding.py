@@ -187,6 +187,7 @@ def assert_right(report: dict) -> None:
         assert not found["wrong"], (mesh, found)
 
 
+@pytest.mark.slow  # half a minute of compiling
 def test_gradients_on_a_mesh_of_three_axes_are_those_of_one_device():
     assert_right(eight_devices("quick"))
 

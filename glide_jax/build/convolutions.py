@@ -43,6 +43,12 @@ def prepared(config: zoo.ModelConfig, params: Params, choice: str = "auto", dtyp
 
 def plan(config: zoo.ModelConfig, params: Params, largest: int) -> dict[tuple[str, ...], int]:
     """m of F(m, 3) for each convolution that gains by it, at the network's nominal size."""
+    flat = flatten(params)
+    wide = lambda shape: (
+        len(shape) == 4 and shape[0] == 3 and min(shape[2:]) >= winograd.MIN_CHANNELS
+    )
+    if not any(wide(kernel.shape) for kernel in flat.values()):
+        return {}  # tracing a network takes a second, which a small model would not get back
     model, side = zoo.glide_model(config), config.image_size
     image, t = jnp.zeros((1, side, side, 3)), jnp.zeros(1, jnp.int32)
     text = [jnp.zeros((1, config.text_context), dtype) for dtype in (jnp.int32, jnp.bool_)]
@@ -50,9 +56,8 @@ def plan(config: zoo.ModelConfig, params: Params, largest: int) -> dict[tuple[st
     call = lambda params: apply(
         {"params": params}, *text, image, t, Cond(low_res=image), method="initialise"
     )
-    flat, tiles = flatten(params), {}
+    tiles = {}
     for path, smallest in winograd.sides(call, params, Conv3x3).items():
-        _, _, width, out = flat["/".join((*path, "kernel"))].shape
-        if min(width, out) >= winograd.MIN_CHANNELS:
+        if wide(flat["/".join((*path, "kernel"))].shape):
             tiles[path] = largest if smallest >= winograd.MIN_SIDE_4 else min(largest, 2)
     return tiles

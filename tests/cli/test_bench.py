@@ -2,16 +2,15 @@
 
 import json
 
+import pytest
+
 
 def test_bench_times_every_row_of_a_model_and_writes_them(cli, tiny_model, tmp_path):
     out = tmp_path / "bench"
     done = cli("bench", "--model", tiny_model, "--rounds", "1", "--batch-sizes", "1,2",
-                   "--what", "text,evaluation,gradient,image", "--start", tiny_model,
-               "--out", out)  # fmt: skip
+                   "--what", "text,evaluation,gradient,image", "--out", out)  # fmt: skip
     assert done.code == 0, done.err
     found = json.loads((out / "bench.json").read_text())
-    assert set(found["start"]) == {"cold", "warm"}
-    assert all(seconds > 0 for seconds in found["start"]["warm"].values())
     names = [row["name"] for row in found["rows"]]
     for stage in ("base", "upsample"):
         for what in ("text, batch 1", "evaluation, batch 1", "evaluation, batch 2", "gradient"):
@@ -21,6 +20,16 @@ def test_bench_times_every_row_of_a_model_and_writes_them(cli, tiny_model, tmp_p
     assert all(row["flops"] > 0 for row in evaluations)
     assert evaluations[1]["flops"] == 2 * evaluations[0]["flops"]
     assert "| base: evaluation, batch 2 | glide_jax |" in done.out
+
+
+@pytest.mark.slow  # two processes that compile as users' do
+def test_a_start_is_timed_with_an_empty_and_with_a_filled_cache(cli, tiny_model, tmp_path):
+    done = cli("bench", "--model", tiny_model, "--rounds", "1", "--what", "limits",
+               "--start", tiny_model, "--out", tmp_path)  # fmt: skip
+    assert done.code == 0, done.err
+    start = json.loads((tmp_path / "bench.json").read_text())["start"]
+    assert set(start) == {"cold", "warm"}
+    assert all(seconds > 0 for seconds in start["warm"].values())
 
 
 def test_a_reference_that_is_not_one_is_said_in_a_sentence(cli, tiny_model, tmp_path):

