@@ -28,12 +28,7 @@ class Reference:
     """
 
     def __init__(self, checkout: pathlib.Path, part: Part):
-        self.torch = _import("torch", checkout)
-        if not (checkout / PACKAGE).is_dir():
-            raise InputError(f"--reference {str(checkout)!r} has no folder {PACKAGE}.")
-        if str(checkout) not in sys.path:
-            sys.path.insert(0, str(checkout))
-        creation = _import(f"{PACKAGE}.model_creation", checkout)
+        self.torch, creation = find(checkout)
         self.device = "cuda" if self.torch.cuda.is_available() else "cpu"
         self.model = creation.create_model(**_options(part.config.model, self.device))
         state = {k: self.torch.from_numpy(v) for k, v in export_params(part.host).items()}
@@ -60,23 +55,27 @@ class Reference:
         _, named = self._given(x)
 
         def call() -> Any:
+            self.model.cache_text_emb = False
             with self.torch.no_grad():
                 return self._ready(self.model.get_text_emb(named["tokens"], named["mask"]))
 
         return call
 
     def evaluate(self, x: Inputs, *, cached: bool) -> Callable[[], Any]:
-        """One evaluation, (b, 6, h, w); with its text cache or, as it is by default, without."""
+        """One evaluation, (b, 6, h, w); with its text cache or, as it is by default, without.
+
+        A cache is kept for each call and not in the network, which other calls use in between.
+        """
         (x_t, t), named = self._given(x)
-        extra = {"low_res": named["low_res"]} if "low_res" in named else {}
+        cache: Any = None
 
         def call() -> Any:
-            self.model.cache_text_emb = cached
-            if not cached:
-                self.model.cache = None
+            nonlocal cache
+            self.model.cache_text_emb, self.model.cache = cached, cache
             with self.torch.no_grad():
-                out = self.model(x_t, t, tokens=named["tokens"], mask=named["mask"], **extra)
-            return self._ready(out)
+                out = self._ready(self.model(x_t, t, **named))
+            cache = self.model.cache
+            return out
 
         return call
 
@@ -85,7 +84,7 @@ class Reference:
         (x_t, t), named = self._given(x)
 
         def call() -> Any:
-            self.model.cache_text_emb, self.model.cache = False, None
+            self.model.cache_text_emb = False
             self.model.zero_grad(set_to_none=True)
             eps, var = self.model(x_t, t, **named).float().chunk(2, dim=1)
             loss = eps.square().mean() + 1e-3 * ((var + 1) / 2).square().mean()
@@ -98,6 +97,20 @@ class Reference:
         """An evaluation as ours gives it: eps, then var_frac, (b, h, w, 6) float32."""
         out = out.float().cpu().numpy().transpose(0, 2, 3, 1)
         return np.concatenate([out[..., :3], (out[..., 3:] + 1) / 2], axis=-1)
+
+
+def find(checkout: pathlib.Path) -> tuple[Any, Any]:
+    """torch, and the module of the reference that makes networks.
+
+    Raises:
+        InputError: one of them is not there.
+    """
+    torch = _import("torch", checkout)
+    if not (checkout / PACKAGE).is_dir():
+        raise InputError(f"--reference {str(checkout)!r} has no folder {PACKAGE}.")
+    if str(checkout) not in sys.path:
+        sys.path.insert(0, str(checkout))
+    return torch, _import(f"{PACKAGE}.model_creation", checkout)
 
 
 def _import(name: str, checkout: pathlib.Path) -> Any:
