@@ -138,10 +138,21 @@ def _programs() -> tuple[Callable, Callable, Callable, Callable]:
     encode = jit(lambda params, tokens, mask, *, encode: encode(params, tokens, mask),
                  static_argnames="encode")  # fmt: skip
     start = jit(_start, static_argnames="shape")
-    advance = jit(
-        _advance, static_argnames=("network", "sampler"), donate_argnames=("x_t", "history")
+    return encode, start, steps(compiling.options()), jit(editing.noised)
+
+
+def steps(options: dict[str, str] | None) -> Callable[..., Any]:
+    """The jitted steps of a chain, see `_advance`; only shapes, network and sampler compile.
+
+    Args:
+        options: of the compiler.
+    """
+    return jax.jit(
+        _advance,
+        static_argnames=("network", "sampler"),
+        donate_argnames=("x_t", "history"),
+        compiler_options=options,
     )
-    return encode, start, advance, jit(editing.noised)
 
 
 def encode_text(

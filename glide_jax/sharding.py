@@ -218,6 +218,12 @@ def at_output(path: str, x: Array, *, mesh: Mesh) -> Array:
     return jax.lax.with_sharding_constraint(x, NamedSharding(mesh, spec))
 
 
+def bytes_on_device(tree: Any) -> int:
+    """Of a tree of arrays, or of shapes, that have their places."""
+    of = lambda x: math.prod(x.sharding.shard_shape(x.shape)) * x.dtype.itemsize
+    return sum(map(of, jax.tree.leaves(tree)))
+
+
 def put_batch(batch: T, mesh: Mesh) -> T:
     """A batch on the mesh, from the rows that this process has of it.
 

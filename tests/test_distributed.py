@@ -81,7 +81,7 @@ def until(condition, seconds=10.0):
 
 def test_hosts_meet_and_know_what_each_brought(pod):
     three = pod(3)
-    got = three.everywhere(lambda k: three.rosters[k].gather("numbers", k * k))
+    got = three.everywhere(lambda k: three.rosters[k].gather("numbers", k * k, 60.0))
     assert got == {k: [0, 1, 4] for k in range(3)}
     assert not three.lost
 
@@ -175,7 +175,7 @@ def test_a_stranger_at_the_port_changes_nothing(pod):
     two = pod(2)
     with socket.create_connection(("127.0.0.1", two.rosters[0]._port)) as stranger:
         stranger.sendall(b"GET / HTTP/1.1\r\n\r\n")
-        two.everywhere(lambda k: two.rosters[k].gather("numbers", k))
+        two.everywhere(lambda k: two.rosters[k].gather("numbers", k, 60.0))
     assert two.results == {0: [0, 1], 1: [0, 1]}
     assert not two.lost
 

@@ -3,7 +3,6 @@
 import dataclasses
 import functools
 import math
-import zlib
 from collections.abc import Callable
 from typing import Any, NamedTuple
 
@@ -13,6 +12,7 @@ import numpy as np
 
 from glide_jax import build, cascade, compiling
 from glide_jax.build.convolutions import prepared
+from glide_jax.build.placement import noise
 from glide_jax.models import zoo
 from glide_jax.training import flops
 from glide_jax.types import Cond, Params
@@ -51,20 +51,13 @@ def random_params(config: zoo.ModelConfig) -> Params:
 
     A fresh network ends in zeros, so that two sides' outputs would agree whatever the rest.
     """
-
-    def draw(path: tuple, shape: jax.ShapeDtypeStruct) -> np.ndarray:
-        name = jax.tree_util.keystr(path)
-        rng = np.random.default_rng((SEED, zlib.crc32(name.encode())))
-        fan_in = math.prod(shape.shape[:-1]) if len(shape.shape) > 1 else 400
-        noise = rng.standard_normal(shape.shape, np.float32) / np.float32(math.sqrt(fan_in))
-        return noise + np.float32("scale" in name)
-
-    return jax.tree_util.tree_map_with_path(draw, build.shapes(config))
+    fan_in = lambda shape: math.prod(shape[:-1]) if len(shape) > 1 else 400
+    return noise(build.shapes(config), lambda shape: fan_in(shape) ** -0.5)
 
 
 def part(name: str, config: build.StageConfig, host: Params, dtype: str, convolutions: str) -> Part:
     """A network ready to be timed."""
-    params = prepared(config.model, jax.device_put(host), convolutions, dtype)
+    params = jax.device_put(prepared(config.model, host, convolutions, dtype))
     return Part(name, config, host, params, dtype)
 
 
@@ -132,9 +125,8 @@ def draw(part: Part, x: Inputs, how: build.Sampling) -> tuple[Callable[[], Any],
         null = cascade.encode_text(stage.encode, part.params, *empty)
     cond = Cond(text, low_res=None if x.low_res is None else jnp.asarray(x.low_res))
     settings = build.sampling.settings(how)
-    size = x.x_t.shape[1:3]
     run = lambda: cascade.run(
         stage, part.params, keys, cond, null, schedule, settings,
-        sampler=how.sampler, temperature=how.temperature, size=size,
+        sampler=how.sampler, temperature=how.temperature,
     ).block_until_ready()  # fmt: skip
     return run, int(schedule.num_steps)

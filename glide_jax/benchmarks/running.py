@@ -1,22 +1,27 @@
 """The benchmark: which rows there are, how each is measured, what is written down of it."""
 
 import dataclasses
+import functools
 import pathlib
 import resource
 import sys
-from collections.abc import Callable, Iterator, Sequence
-from typing import Any
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from typing import Any, TypeAlias
 
 import jax
 import numpy as np
 
 from glide_jax import build, checks
-from glide_jax.benchmarks import limits, networks
+from glide_jax.benchmarks import limits, networks, reference
 from glide_jax.benchmarks.networks import Inputs, Part
 from glide_jax.benchmarks.reference import Reference
 from glide_jax.benchmarks.timing import Times, in_turn
 from glide_jax.errors import InputError
 from glide_jax.models import zoo
+from glide_jax.types import Params
+
+Load: TypeAlias = Callable[[], tuple[build.StageConfig, Params]]
+Others: TypeAlias = Callable[[Reference], dict[str, Callable[[], Any]]]
 
 OURS, THEIRS, CACHED = "glide_jax", "reference", "reference, text cached"
 WHAT = ("limits", "text", "evaluation", "gradient", "image")
@@ -62,97 +67,90 @@ class Row:
         return self.flops / self.times[side].median / 1e12
 
 
-def parts(
-    model: str | None, models: pathlib.Path, options: Options, only: str | None = None
-) -> list[Part]:
-    """The networks of a model directory, or the released sizes with random weights.
+def loads(model: str | None, models: pathlib.Path, stages: Sequence[str]) -> dict[str, Load]:
+    """How to load each network of a model directory, or of the released sizes at random weights.
 
     Args:
         model: a directory or name; None for random weights.
         models: the folder of models by name.
-        options: what will be measured.
-        only: base or upsample, if not both.
+        stages: of base and upsample; what the model lacks is left out.
 
     Raises:
         InputError: there is no such model.
     """
     if model is None:
-        found = {}
-        for name, schedule in (("base", "squaredcos_cap_v2"), ("upsample", "linear")):
-            if only not in (None, name):
-                continue
-            config = build.StageConfig(zoo.named(name), schedule)
-            found[name] = (config, networks.random_params(config.model))
-    else:
-        found = dict(build.read(build.find(model, models)).stages)
-    make = lambda name, config, host: networks.part(
-        name, config, host, options.dtype, options.convolutions
-    )
-    return [make(name, *content) for name, content in found.items() if only in (None, name)]
+        return {name: functools.partial(_released, name) for name in stages}
+    found = build.read(build.find(model, models)).stages
+    return {name: functools.partial(found.__getitem__, name) for name in stages if name in found}
 
 
-def rows(
-    parts: Sequence[Part], options: Options, tick: Callable[[], Any], *, first: bool = True
-) -> Iterator[Row]:
-    """Measures one row after another.
+def _released(name: str) -> tuple[build.StageConfig, Params]:
+    schedule = {"base": "squaredcos_cap_v2", "upsample": "linear"}[name]
+    config = build.StageConfig(zoo.named(name), schedule)
+    return config, networks.random_params(config.model)
+
+
+def rows(loads: Mapping[str, Load], options: Options, tick: Callable[[], Any]) -> Iterator[Row]:
+    """Measures one row after another, one network in memory at a time.
 
     Args:
-        parts: the networks.
+        loads: the networks, see `loads`.
         options: what to measure.
         tick: told of every call that has ended.
-        first: whether the machine's limits are among them.
 
     Raises:
         InputError: the reference cannot be run, or its outputs differ from ours.
     """
-    make = lambda part: None if options.reference is None else Reference(options.reference, part)
-    theirs = [
-        make(part) for part in parts
-    ]  # what is wrong with it is said before anything is timed
-    if first and "limits" in options.what:
+    if options.reference is not None:
+        reference.find(options.reference)  # what is wrong with it is said before all else
+    if "limits" in options.what:
         for name, (call, flops) in limits.calls(options.dtype).items():
             yield Row(f"limit: {name}", in_turn({OURS: call}, options.rounds, tick=tick), flops)
-    for part, reference in zip(parts, theirs, strict=True):
-        yield from _of_part(part, reference, options, tick)
+    if set(options.what) != {"limits"}:
+        for name, load in loads.items():
+            yield from _of_network(name, load, options, tick)
 
 
-def _of_part(
-    part: Part, theirs: Reference | None, options: Options, tick: Callable[[], Any]
-) -> Iterator[Row]:
-    def row(what: str, call: Callable, flops: float, others: dict, error: float | None) -> Row:
-        times = in_turn({OURS: call, **others}, options.rounds, tick=tick)
-        return Row(f"{part.name}: {what}", times, flops, error)
+def _of_network(name: str, load: Load, options: Options, tick: Callable[[], Any]) -> Iterator[Row]:
+    part = networks.part(name, *load(), options.dtype, options.convolutions)
+    theirs = None if options.reference is None else Reference(options.reference, part)
+
+    def row(
+        what: str, call: Callable, flops: float, others: Others = lambda _: {}, error=None
+    ) -> Row:
+        sides = {OURS: call} | ({} if theirs is None else others(theirs))
+        return Row(f"{name}: {what}", in_turn(sides, options.rounds, tick=tick), flops, error)
 
     first = networks.inputs(part.config.model, min(options.batch_sizes))
+    size = f"batch {len(first.t)}"
     if "text" in options.what:
-        call, flops = networks.encode(part, first)
-        others = {} if theirs is None else {THEIRS: theirs.encode(first)}
-        yield row(f"text, batch {len(first.t)}", call, flops, others, None)
+        of_theirs: Others = lambda theirs: {THEIRS: theirs.encode(first)}
+        yield row(f"text, {size}", *networks.encode(part, first), of_theirs)
     if "evaluation" in options.what:
-        for size in options.batch_sizes:
-            x = networks.inputs(part.config.model, size)
-            call, flops = networks.evaluate(part, x)
-            others, error = {}, None
-            if theirs is not None:
-                error = agreement(part.name, call, theirs, x, options.dtype)
-                others = {
-                    THEIRS: theirs.evaluate(x, cached=False),
-                    CACHED: theirs.evaluate(x, cached=True),
-                }
-            yield row(f"evaluation, batch {size}", call, flops, others, error)
-            if theirs is not None:
-                theirs.model.cache = None
+        for batch in options.batch_sizes:
+            yield _evaluation(part, theirs, networks.inputs(part.config.model, batch), row, options)
     if "gradient" in options.what:
-        call, flops = networks.gradient(part, first)
-        others = {} if theirs is None else {THEIRS: theirs.gradient(first)}
-        yield row(f"gradient, batch {len(first.t)}", call, flops, others, None)
+        of_theirs = lambda theirs: {THEIRS: theirs.gradient(first)}
+        yield row(f"gradient, {size}", *networks.gradient(part, first), of_theirs)
     if "image" in options.what:
         for preset in options.presets:
-            how = build.Sampling(**build.PRESETS[preset][part.name])  # type: ignore[arg-type]
+            how = build.Sampling(**build.PRESETS[preset][name])  # type: ignore[arg-type]
             if part.config.model.upsampler:
                 how = dataclasses.replace(how, guidance_scale=1.0, temperature=0.997)
             call, steps = networks.draw(part, first, how)
-            yield row(f"{preset}, {steps} steps, batch {len(first.t)}", call, 0.0, {}, None)
+            yield row(f"{preset}, {steps} steps, {size}", call, 0.0)
+
+
+def _evaluation(
+    part: Part, theirs: Reference | None, x: Inputs, row: Callable[..., Row], options: Options
+) -> Row:
+    call, flops = networks.evaluate(part, x)
+    error = None if theirs is None else agreement(part.name, call, theirs, x, options.dtype)
+    of_theirs: Others = lambda theirs: {
+        THEIRS: theirs.evaluate(x, cached=False),
+        CACHED: theirs.evaluate(x, cached=True),
+    }
+    return row(f"evaluation, batch {len(x.t)}", call, flops, of_theirs, error)
 
 
 def agreement(name: str, call: Callable, theirs: Reference, x: Inputs, dtype: str) -> float:
@@ -174,14 +172,14 @@ def agreement(name: str, call: Callable, theirs: Reference, x: Inputs, dtype: st
     return error
 
 
-def count(parts: Sequence[Part], options: Options, *, first: bool = True) -> int:
-    """How many calls `rows` will tell `tick` of."""
+def count(networks: int, options: Options) -> int:
+    """How many calls `rows` will tell `tick` of, for so many networks."""
     sides = {"text": 2, "evaluation": 3, "gradient": 2} if options.reference else {}
     number = {"evaluation": len(options.batch_sizes), "image": len(options.presets)}
-    of_part = sum(
+    each = sum(
         sides.get(what, 1) * number.get(what, 1) for what in options.what if what != "limits"
     )
-    total = of_part * len(parts) + 2 * (first and "limits" in options.what)
+    total = each * networks + 2 * ("limits" in options.what)
     return total * (options.rounds + 1)
 
 

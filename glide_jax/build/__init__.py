@@ -5,6 +5,7 @@ from typing import TYPE_CHECKING
 
 from glide_jax.build import guides, sampling
 from glide_jax.build.export import pack, save
+from glide_jax.build.initial import initialiser, shapes
 from glide_jax.build.models import (
     BOXED,
     ClipStage,
@@ -15,13 +16,12 @@ from glide_jax.build.models import (
     clip_stage,
     fields,
     find,
-    initialiser,
     known_fields,
     load,
     parameter_count,
     read,
-    shapes,
     stage,
+    stage_configs,
 )
 from glide_jax.build.sampling import PRESETS, Sampling
 
@@ -57,6 +57,7 @@ __all__ = [
     "save",
     "shapes",
     "stage",
+    "stage_configs",
     "train",
 ]
 _LATER = {

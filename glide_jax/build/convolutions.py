@@ -1,16 +1,13 @@
 """Which algorithm each 3 x 3 convolution of a network is done by when it draws."""
 
-from collections.abc import Callable
-from typing import Any
-
 import jax
-import jax.numpy as jnp
 
 from glide_jax import checks
+from glide_jax.build.initial import initialiser
 from glide_jax.checkpoints.torch_import import flatten
 from glide_jax.models import winograd, zoo
-from glide_jax.models.blocks import Conv3x3
-from glide_jax.types import Cond, Params
+from glide_jax.models.blocks import conv3x3_sides
+from glide_jax.types import Params
 
 # From most exact to fastest; what each costs and gains is in docs/performance.md.
 CHOICES = ("auto", "direct", "winograd2", "winograd4")
@@ -49,15 +46,8 @@ def plan(config: zoo.ModelConfig, params: Params, largest: int) -> dict[tuple[st
     )
     if not any(wide(kernel.shape) for kernel in flat.values()):
         return {}  # tracing a network takes a second, which a small model would not get back
-    model, side = zoo.glide_model(config), config.image_size
-    image, t = jnp.zeros((1, side, side, 3)), jnp.zeros(1, jnp.int32)
-    text = [jnp.zeros((1, config.text_context), dtype) for dtype in (jnp.int32, jnp.bool_)]
-    apply: Callable[..., Any] = model.apply
-    call = lambda params: apply(
-        {"params": params}, *text, image, t, Cond(low_res=image), method="initialise"
-    )
     tiles = {}
-    for path, smallest in winograd.sides(call, params, Conv3x3).items():
+    for path, smallest in conv3x3_sides(initialiser(config)).items():
         if wide(flat["/".join((*path, "kernel"))].shape):
             tiles[path] = largest if smallest >= winograd.MIN_SIDE_4 else min(largest, 2)
     return tiles

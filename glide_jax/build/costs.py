@@ -5,6 +5,7 @@ import math
 import jax
 from ml_collections import ConfigDict
 
+from glide_jax import sharding
 from glide_jax.build import training
 from glide_jax.training import flops, hooks
 
@@ -16,10 +17,7 @@ def report(run: training.Run, compiled: training.Compiled, peak: float, source: 
     state, config = run.state_like, run.config
     devices = jax.devices()
     kind = devices[0].device_kind
-    on_device = lambda tree: sum(
-        math.prod(leaf.sharding.shard_shape(leaf.shape)) * leaf.dtype.itemsize
-        for leaf in jax.tree.leaves(tree)
-    )
+    on_device = sharding.bytes_on_device
     parts = {
         "parameters": on_device(state.params),
         "averages": on_device(state.ema),

@@ -2,14 +2,13 @@
 
 import dataclasses
 import functools
-import math
 from typing import Any
 
 import jax
 import jax.numpy as jnp
 
 from glide_jax import compiling
-from glide_jax.build import models
+from glide_jax.build import initial, models
 from glide_jax.build.convolutions import prepared
 from glide_jax.types import Cond
 
@@ -37,9 +36,9 @@ def of_stage(config: models.StageConfig, dtype: str, convolutions: str = "auto")
         convolutions: see `convolutions.prepared`.
     """
     prepare = functools.partial(prepared, config.model, choice=convolutions, dtype=dtype)
-    params = jax.eval_shape(prepare, models.shapes(config.model))
+    params = jax.eval_shape(prepare, initial.shapes(config.model))
     one, two = (_temporary(config, params, dtype, batch) for batch in (1, 2))
-    return Needs(sum(map(_bytes, jax.tree.leaves(params))), one, max(0, two - one))
+    return Needs(_bytes(params), one, max(0, two - one))
 
 
 def _temporary(config: models.StageConfig, params: Any, dtype: str, batch: int) -> int:
@@ -55,9 +54,9 @@ def _temporary(config: models.StageConfig, params: Any, dtype: str, batch: int) 
     program = jax.jit(run, compiler_options=compiling.options())
     compiled = program.lower(params, image, like(jnp.int32), Cond(text, low_res=low_res)).compile()
     found: Any = compiled.memory_analysis()
-    inputs = jax.tree.leaves((image, text, low_res))
-    return int(found.temp_size_in_bytes + found.output_size_in_bytes) + sum(map(_bytes, inputs))
+    inputs = _bytes((image, text, low_res))
+    return int(found.temp_size_in_bytes + found.output_size_in_bytes) + inputs
 
 
-def _bytes(leaf: Any) -> int:
-    return math.prod(leaf.shape) * leaf.dtype.itemsize
+def _bytes(tree: Any) -> int:
+    return sum(leaf.size * leaf.dtype.itemsize for leaf in jax.tree.leaves(tree))

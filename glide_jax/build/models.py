@@ -13,6 +13,7 @@ import numpy as np
 
 from glide_jax import checks, tokenizers
 from glide_jax.build.convolutions import prepared
+from glide_jax.build.initial import shapes
 from glide_jax.build.sampling import DEFAULTS, Sampling
 from glide_jax.cascade import Stage
 from glide_jax.checkpoints import model_dir
@@ -20,7 +21,7 @@ from glide_jax.diffusion import parameterization, schedules
 from glide_jax.errors import InputError
 from glide_jax.models import zoo
 from glide_jax.tokenizers import Tokenizer
-from glide_jax.types import Cond, Params
+from glide_jax.types import Params
 
 T = TypeVar("T")
 BOXED = pathlib.Path(__file__).parents[1] / "boxed"
@@ -164,27 +165,6 @@ def clip_stage(config: zoo.ClipConfig, dtype: str) -> ClipStage:
     return ClipStage(log_prob, clean, call("encode_text"), config.text_context)
 
 
-def initialiser(
-    config: zoo.ModelConfig | zoo.ClipConfig,
-) -> Callable[[jax.Array], Mapping[str, Any]]:
-    """A function from a key to fresh parameters; traceable."""
-    size = config.image_size
-    image, t = jnp.zeros((1, size, size, 3)), jnp.zeros((1,), jnp.int32)
-    tokens = jnp.zeros((1, config.text_context), jnp.int32)
-    mask = jnp.zeros((1, config.text_context), jnp.bool_)
-    if isinstance(config, zoo.ClipConfig):
-        model, inputs = zoo.clip_model(config), (image, t, tokens, mask)
-    else:
-        model, inputs = zoo.glide_model(config), (tokens, mask, image, t, Cond(low_res=image))
-    return lambda key: model.init(key, *inputs, method="initialise")["params"]
-
-
-@functools.lru_cache
-def shapes(config: zoo.ModelConfig | zoo.ClipConfig) -> Mapping[str, Any]:
-    """The parameter tree of a config as ShapeDtypeStructs."""
-    return jax.eval_shape(initialiser(config), jax.random.key(0))
-
-
 def find(dir_or_name: str, models_folder: pathlib.Path) -> pathlib.Path:
     """The model directory that a user names: a path, a model in the box, or a downloaded one.
 
@@ -229,11 +209,7 @@ def read(directory: pathlib.Path, *, whole: bool = True) -> Model:
         raise InputError(f"{where}: name is {checks.shown(name)}; it must be printable text.")
     tokenizer = tokenizers.load(_section(config, "tokenizer", where), directory)
     weights = lambda name, shapes: model_dir.read_weights(directory / f"{name}.safetensors", shapes)
-    parts = {
-        name: fields(StageConfig, _section(config, name, where), f"{where}: {name}")
-        for name in ("base", "upsample")
-        if name in config
-    }
+    parts = _stage_configs(config, where)
     if whole and "base" not in parts:
         raise InputError(
             f"{where} has no section 'base', but every model has a base; `glide-jax pack` makes "
@@ -252,6 +228,23 @@ def read(directory: pathlib.Path, *, whole: bool = True) -> Model:
             _check_clip(model, parts["base"], where)
         clip = (model, clip_tokenizer, weights("clip", shapes(model)))
     return Model(name, tokenizer, stages, clip)
+
+
+def stage_configs(directory: pathlib.Path) -> dict[str, StageConfig]:
+    """What a model directory says of its stages; nothing else of it is read.
+
+    Raises:
+        InputError: config.json is missing or broken.
+    """
+    return _stage_configs(model_dir.read_config(directory), str(directory / "config.json"))
+
+
+def _stage_configs(config: Mapping[str, Any], where: str) -> dict[str, StageConfig]:
+    return {
+        name: fields(StageConfig, _section(config, name, where), f"{where}: {name}")
+        for name in ("base", "upsample")
+        if name in config
+    }
 
 
 def _check_stages(parts: Mapping[str, StageConfig], tokenizer: Tokenizer, where: str) -> None:
@@ -309,7 +302,7 @@ def load(directory: pathlib.Path, dtype: str = "float32", convolutions: str = "a
     """
     model = read(directory)
     params = {
-        name: prepared(config.model, jax.device_put(params), convolutions, dtype)
+        name: prepared(config.model, params, convolutions, dtype)
         for name, (config, params) in model.stages.items()
     }
     clip, clip_tokenizer = None, None

@@ -2,7 +2,7 @@
 
 import math
 import zlib
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any, NamedTuple
 
 import jax
@@ -59,8 +59,7 @@ def rows(tree: Any) -> list[Row]:
     for path, x in jax.tree_util.tree_leaves_with_path(tree):
         name = jax.tree_util.keystr(path, simple=True, separator="/")
         spec = (*x.sharding.spec, *(None,) * (len(x.shape) - len(x.sharding.spec)))
-        size = math.prod(x.sharding.shard_shape(x.shape)) * x.dtype.itemsize
-        found.append(Row(name, x.shape, spec, size))
+        found.append(Row(name, x.shape, spec, sharding.bytes_on_device(x)))
     return found
 
 
@@ -69,7 +68,7 @@ def totals(planned: Plan) -> dict[str, tuple[int, int]]:
     state = planned.state_like
     parts = {"parameters": state.params, "optimizer": state.opt_state, "averages": state.ema}
     whole = lambda tree: sum(x.size * x.dtype.itemsize for x in jax.tree.leaves(tree))
-    found = {k: (whole(v), sum(row.bytes for row in rows(v))) for k, v in parts.items()}
+    found = {k: (whole(v), sharding.bytes_on_device(v)) for k, v in parts.items()}
     return found | {"state": tuple(map(sum, zip(*found.values(), strict=True)))}  # type: ignore[dict-item]
 
 
@@ -147,13 +146,19 @@ def compare(found: tuple[Any, Any], wanted: tuple[Any, Any]) -> tuple[float, lis
     return abs(float(found[0]) / float(wanted[0]) - 1.0), each
 
 
-def noise(like: Params) -> Params:
-    """Numbers for every parameter that depend on its path alone."""
+def noise(like: Params, std: Callable[[tuple[int, ...]], float] = lambda shape: 0.1) -> Params:
+    """Numbers for every parameter that depend on its path alone; scales are around 1.
+
+    Args:
+        like: the parameters' shapes.
+        std: of a shape.
+    """
 
     def draw(path: tuple, leaf: Any) -> np.ndarray:
         name = jax.tree_util.keystr(path)
         rng = np.random.default_rng(zlib.crc32(name.encode()))
-        return (0.1 * rng.standard_normal(leaf.shape) + ("scale'" in name)).astype(np.float32)
+        numbers = rng.standard_normal(leaf.shape, np.float32) * np.float32(std(leaf.shape))
+        return numbers + np.float32("scale'" in name)
 
     return jax.tree_util.tree_map_with_path(draw, like)
 

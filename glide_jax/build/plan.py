@@ -12,6 +12,7 @@ from ml_collections import ConfigDict
 
 from glide_jax import checks, sharding
 from glide_jax.build import models, validity
+from glide_jax.build.initial import initialiser
 from glide_jax.data.pipeline import DataOptions
 from glide_jax.diffusion import schedules
 from glide_jax.errors import InputError
@@ -141,10 +142,10 @@ def plan(
     _check_heads(model, mesh.shape["tensor"])
     around = functools.partial(on_mesh, mesh=mesh, min_size=min_size)
     if isinstance(part, models.StageConfig):
-        loss_fn, fresh = _glide(config, part, null_tokens, around), models.initialiser(part.model)
+        loss_fn, fresh = _glide(config, part, null_tokens, around), initialiser(part.model)
     else:
         loss_fn = _clip(config, part, around)
-        start = models.initialiser(part)
+        start = initialiser(part)
         fresh = lambda key: clip_objective.with_logit_scale(start(key))
     frozen = None
     if config.train.freeze:

@@ -120,12 +120,9 @@ def sampler(plan: Plan, name: str = "ddpm", dtype: str | None = None) -> Compile
         here(settings, everywhere), cascade.NO_GUIDES, zero, here(resampling, everywhere),
         zero, zero,
     )  # fmt: skip
-    program = jax.jit(
-        cascade._advance, static_argnames=("network", "sampler"), donate_argnames=("x_t", "history")
-    )
-    bound = lambda *a: cascade._advance(*a, network=stage.network, sampler=name)
-    lowered = program.lower(*arguments, network=stage.network, sampler=name)
-    return _compile(lowered, flops.count(bound, *arguments))
+    program, fixed = cascade.steps(None), {"network": stage.network, "sampler": name}
+    work = flops.count(lambda *a: program(*a, **fixed), *arguments)
+    return _compile(program.lower(*arguments, **fixed), work)
 
 
 def _compile(lowered: jax.stages.Lowered, work: float) -> Compiled:

@@ -132,8 +132,10 @@ def build(
         )
     null_tokens = jnp.asarray(tokenizer([""], model.text_context).tokens[0])
     planned = plan(config, null_tokens)
-    like = jax.eval_shape(planned.fresh, jax.random.key(0))
-    start = None if whole is None else starting.parameters(config, part, whole, like)
+    start = None
+    if whole is not None:
+        like = jax.eval_shape(planned.fresh, jax.random.key(0))
+        start = starting.parameters(config, part, whole, like)
     fields = {field.name: getattr(planned, field.name) for field in dataclasses.fields(planned)}
     return Run(**fields, tokenizer=tokenizer, source=source, start=start, whole=whole)
 

@@ -60,15 +60,12 @@ def command(model, stages, what, batch_sizes, presets, rounds, convolutions, ref
         checks.one_of("stages", stage, ("base", "upsample"))
     common.say(f"device: {description}")
     compiling.enable_cache(common.cache_folder() / "xla")
+    loads = running.loads(model, common.cache_folder() / "models", listed(stages))
     rows: list[running.Row] = []
-    with tqdm(unit="call", desc="timing") as bar:
-        for stage in listed(stages):
-            # One network at a time: a full-size one takes gigabytes on either side.
-            parts = running.parts(model, common.cache_folder() / "models", options, only=stage)
-            bar.total = (bar.total or bar.n) + running.count(parts, options, first=not rows)
-            for row in running.rows(parts, options, bar.update, first=not rows):
-                rows.append(row)
-                tqdm.write(f"{row.name}: {row.times[running.OURS].median:.4g} s", file=sys.stderr)
+    with tqdm(unit="call", desc="timing", total=running.count(len(loads), options)) as bar:
+        for row in running.rows(loads, options, bar.update):
+            rows.append(row)
+            tqdm.write(f"{row.name}: {row.times[running.OURS].median:.4g} s", file=sys.stderr)
     about = {"glide_jax": __version__, "commit": _commit(), **running.machine(), "dtype": dtype,
              "convolutions": convolutions, "rounds": options.rounds}  # fmt: skip
     print("\n".join(report.table(rows)))

@@ -36,15 +36,14 @@ def draw(
             slice of TPUs needs before it can be used.
         waits: seconds of heartbeat, and for the start.
     """
-    if where.coordinator is None or where.count == 1:
+    place = None if where.coordinator is None else hosts.place(where)
+    if place is None:
         common.make_out(out)
         _draw(make(), prompts, out, n, options, where)
         return
     from glide_jax import distributed
     from glide_jax.version import __version__
 
-    host, port = hosts.address(where.coordinator)
-    place = distributed.Place(host, port, where.count, where.index)
     heartbeat, wait = waits
     with distributed.join(place, say=common.say, heartbeat=heartbeat, wait=wait) as run:
         common.make_out(out)

@@ -61,10 +61,10 @@ def _fits(model: str, dtype: str) -> list[str]:
     compiling.check_dtype(dtype)
     folder = common.cache_folder()
     compiling.enable_cache(folder / "xla")
-    found = build.read(build.find(model, folder / "models"))
+    directory = build.find(model, folder / "models")
     budget, whose = _budget()
-    lines = [f"\n{found.name} in {dtype}, guided; {budget / 2**30:.1f} GiB {whose}"]
-    for name, (config, _) in found.stages.items():
+    lines = [f"\n{directory.resolve().name} in {dtype}, guided; {budget / 2**30:.1f} GiB {whose}"]
+    for name, config in build.stage_configs(directory).items():
         needs = memory.of_stage(config, dtype)
         fits = needs.fits(budget)
         lines.append(

@@ -2,10 +2,8 @@
 
 import os
 import re
-import urllib.error
-import urllib.request
 from collections.abc import Callable, Mapping
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import click
 
@@ -104,6 +102,19 @@ def address(coordinator: str | None) -> tuple[str, int]:
     return host.strip("[]"), checks.whole("--coordinator's port", port, 1, 65534)
 
 
+def place(where: Where | None) -> Any:
+    """A `distributed.Place` among the others, or None if there are none.
+
+    Raises:
+        InputError: nobody says where process 0 is.
+    """
+    if where is None or where.count == 1:
+        return None
+    from glide_jax import distributed  # which imports JAX
+
+    return distributed.Place(*address(where.coordinator), where.count, where.index)
+
+
 def _of_slurm(environment: Mapping[str, str]) -> Where | None:
     """A step of several tasks, by `srun`; the batch script itself is none."""
     names = ("SLURM_STEP_NUM_TASKS", "SLURM_PROCID", "SLURM_STEP_NODELIST", "SLURM_JOB_ID")
@@ -133,13 +144,14 @@ def _of_gke(environment: Mapping[str, str]) -> Where | None:
 
 def _of_tpu_vm() -> Where:
     """What Google's metadata server tells each VM of a slice."""
+    import urllib.request  # 50 ms to import
 
     def ask(name: str) -> str:
         request = urllib.request.Request(_METADATA + name, headers={"Metadata-Flavor": "Google"})
         try:
             with urllib.request.urlopen(request, timeout=10) as answer:
                 return answer.read().decode()
-        except (OSError, urllib.error.URLError) as error:
+        except OSError as error:  # of which a URLError is one
             raise InputError(
                 f"--coordinator is 'tpu', but no TPU VM's metadata is here ({error}); give "
                 "HOST:PORT, --num-processes and --process-id."

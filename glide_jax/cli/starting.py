@@ -7,6 +7,7 @@ import subprocess
 import sys
 import tempfile
 
+from glide_jax.cli import common
 from glide_jax.errors import InputError
 
 PARTS = ("imports", "loading", "first picture", "second picture")
@@ -37,13 +38,9 @@ def _main(model: str, device: str, cache: str) -> dict[str, float]:
     import time
 
     marks = [time.perf_counter()]
-    import jax
-
-    if device:
-        jax.config.update("jax_platforms", {"gpu": "cuda"}.get(device, device))
+    common.choose_device(device or None)
     from glide_jax import pipeline
 
-    jax.devices()
     marks.append(time.perf_counter())
     glide = pipeline.load(model, cache=pathlib.Path(cache))
     marks.append(time.perf_counter())

@@ -73,10 +73,7 @@ def start(
     heartbeat, wait = hosts.waits(others["heartbeat_seconds"], others["wait_seconds"])
     from glide_jax import build, compiling, distributed
 
-    cache, place = common.cache_folder(), None
-    if where is not None and where.count > 1:
-        host, port = hosts.address(where.coordinator)
-        place = distributed.Place(host, port, where.count, where.index)
+    cache, place = common.cache_folder(), hosts.place(where)
     with distributed.join(place, say=common.say, heartbeat=heartbeat, wait=wait) as run:
         say = common.say if run.leads else lambda text: None
         if run.leads:

@@ -79,7 +79,9 @@ class Hosts:
 
     def gather(self, what: str, value: Any) -> list[Any]:
         """Every host's value (JSON-able and small), in order; on every host."""
-        return [value] if self._roster is None else self._roster.gather(what, value)
+        if self._roster is None:
+            return [value]
+        return self._roster.gather(what, value, MEETING_SECONDS)
 
     def start_jax(self) -> None:
         """Starts JAX's runtime over all hosts; must come before the first use of a device."""

@@ -106,7 +106,7 @@ class Roster:
         """Returns when all are here with equal facts; see `Hosts.agree`."""
         self._meet(what, "agree", dict(facts), seconds)
 
-    def gather(self, what: str, value: Any, seconds: float = 3600.0) -> list[Any]:
+    def gather(self, what: str, value: Any, seconds: float) -> list[Any]:
         """Every host's value, in order."""
         return self._meet(what, "gather", value, seconds)
 

@@ -3,7 +3,7 @@
 import math
 from collections.abc import Callable
 from functools import partial
-from typing import Literal
+from typing import Any, Literal
 
 import flax.linen as nn
 import jax
@@ -146,6 +146,25 @@ def conv3x3(channels: int, dtype: DTypeLike, name: str, *, stride: int = 1, zero
     """A `Conv3x3`; `zero` starts it at zero, so that a fresh residual branch adds nothing."""
     init = nn.initializers.zeros if zero else nn.initializers.lecun_normal()
     return Conv3x3(channels, dtype, stride, init, name=name)
+
+
+def conv3x3_sides(init: Callable[[Array], Any]) -> dict[tuple[str, ...], int]:
+    """The shorter side of what each `Conv3x3` without a stride is given, by path; runs nothing.
+
+    Args:
+        init: a key to a network's parameters.
+    """
+    found: dict[tuple[str, ...], int] = {}
+
+    def look(next_call: Callable, args: Any, kwargs: Any, context: Any) -> Any:
+        layer = context.module
+        if isinstance(layer, Conv3x3) and context.method_name == "__call__" and layer.stride == 1:
+            found[layer.path] = min(args[0].shape[1:3])
+        return next_call(*args, **kwargs)
+
+    with nn.intercept_methods(look):
+        jax.eval_shape(init, jax.random.key(0))
+    return found
 
 
 class ResBlock(nn.Module):

@@ -8,10 +8,9 @@ only: training is on plain kernels.
 
 import functools
 import math
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from typing import Any
 
-import flax.linen as nn
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -86,30 +85,6 @@ def _combine(matrix: np.ndarray, parts: list[Array]) -> list[Array]:
         ]
         total.append(functools.reduce(jnp.add, terms))
     return total
-
-
-def sides(
-    call: Callable[[Params], Any], params: Params, kind: type[nn.Module]
-) -> dict[tuple[str, ...], int]:
-    """The shorter side of what each convolution is called with, by path; runs nothing.
-
-    Args:
-        call: that applies a network.
-        params: its parameters, or their shapes.
-        kind: the modules that can be prepared; those with a stride cannot.
-    """
-    found: dict[tuple[str, ...], int] = {}
-
-    def look(next_call, args, kwargs, context):
-        module = context.module
-        called = isinstance(module, kind) and context.method_name == "__call__"
-        if called and module.stride == 1:  # type: ignore[attr-defined]
-            found[module.path] = min(args[0].shape[1:3])
-        return next_call(*args, **kwargs)
-
-    with nn.intercept_methods(look):
-        jax.eval_shape(call, params)
-    return found
 
 
 def prepare(params: Params, tiles: Mapping[tuple[str, ...], int]) -> Params:
