@@ -1,6 +1,7 @@
 """The networks as a whole: what they see and what they do not."""
 
 import dataclasses
+from functools import partial
 
 import jax
 import jax.numpy as jnp
@@ -10,6 +11,7 @@ import pytest
 from glide_jax.errors import InputError
 from glide_jax.models import zoo
 from glide_jax.types import Cond
+from tests.training.quick import jit
 
 TINY = zoo.ModelConfig(
     image_size=16,
@@ -51,14 +53,15 @@ def make(config, seed=0):
     mask = jnp.arange(8)[None] < jnp.array([[3], [8]])
     mask_known = jnp.round(jnp.abs(draw(2, 16, 16, 1)))
     cond = Cond(low_res=draw(2, 4, 4, 3), known=draw(2, 16, 16, 3), mask_known=mask_known)
-    params = model.init(next(keys), tokens, mask, x_t, t, cond, method="initialise")["params"]
+    init = jit(partial(model.init, method="initialise"))
+    params = init(next(keys), tokens, mask, x_t, t, cond)["params"]
     params = jax.tree.map(lambda p: p + 0.1 * draw(*p.shape), params)
     return model, params, x_t, t, tokens, mask, cond
 
 
 def predict(model, params, x_t, t, tokens, mask, cond):
-    text = model.apply({"params": params}, tokens, mask, method="encode")
-    return model.apply({"params": params}, x_t, t, cond._replace(text=text))
+    text = jit(partial(model.apply, method="encode"))({"params": params}, tokens, mask)
+    return jit(model.apply)({"params": params}, x_t, t, cond._replace(text=text))
 
 
 @pytest.mark.parametrize("name", COUNTS)
