@@ -103,10 +103,14 @@ def shrunk(plane: np.ndarray, factor: int, take: Callable[..., np.ndarray] = np.
 
 
 def contact_sheet(
-    images: Sequence[Image.Image], captions: Sequence[str], *, side: int = 192
+    images: Sequence[Image.Image],
+    captions: Sequence[str],
+    *,
+    side: int = 192,
+    columns: int | None = None,
 ) -> Image.Image:
     """Pictures in a grid, each over its caption, scaled to `side` pixels."""
-    columns = math.ceil(math.sqrt(len(images)))
+    columns = columns or math.ceil(math.sqrt(len(images)))
     rows = math.ceil(len(images) / columns)
     gap, text = 8, 28
     sheet = Image.new(

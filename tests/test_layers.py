@@ -9,7 +9,7 @@ import pytest
 ROOT = pathlib.Path(__file__).parents[1] / "glide_jax"
 FILES = sorted(ROOT.rglob("*.py"))
 
-BASE = {"checks", "errors", "options", "files", "types", "version"}
+BASE = {"checks", "errors", "extras", "files", "options", "types", "version"}
 CORE = {"diffusion", "tokenizers", "models"}
 PLUMBING = {"compiling", "images", "image_edits", "sharding", "distributed", "checkpoints", "data"}
 DRIVERS = {"training", "cascade"}
@@ -33,6 +33,7 @@ ALLOWED = {  # layer: the layers it may import besides itself, each of them furt
     "errors": set(),
     "version": set(),
     "files": {"errors"},
+    "extras": {"errors"},
     "checks": {"errors"},
     "options": {"errors"},
     "types": {"errors"},
@@ -59,6 +60,7 @@ OUTSIDE = {  # layer: every package from outside the standard library that it ma
     "errors": set(),
     "version": set(),
     "files": set(),
+    "extras": set(),
     "checks": set(),
     "options": {"numpy"},
     "types": {"jax", "numpy", "jaxtyping"},

@@ -20,6 +20,7 @@ from glide_jax.errors import InputError
 
 _LEGACY_MAGIC = 0x1950A86A20F9469CFC6C
 _MAX_ENTRIES = 200_000
+_MAX_NAME = 1000  # letters of a tensor's name
 _MAX_EMPTY = 1 << 40  # what the sizes of a tensor without elements may multiply to, zeros left out
 
 # What people have given instead of a checkpoint: first bytes -> what it is and what would be right.
@@ -43,12 +44,17 @@ class _Block(NamedTuple):
     size: int
 
 
-def read(path: str | os.PathLike) -> dict[str, np.ndarray]:
+def read(path: str | os.PathLike, *, scripts: bool = False) -> dict[str, np.ndarray]:
     """The tensors of a PyTorch state-dict file by name, in its order.
 
     Both formats are read: the zip file that `torch.save` writes since 1.6, and the older one. A
     dict that holds one state dict, such as {"state_dict": ...}, is unwrapped. Nothing in the file
     is ever run. The arrays are read-only and lie in the file: do not change it while they live.
+
+    Args:
+        path: of the file.
+        scripts: also take a TorchScript program (`torch.jit.save`), of which the tensors of its
+            modules are read and its code is not looked at.
 
     Raises:
         InputError: the file is missing, cut, something else, or needs more than plain tensors.
@@ -56,7 +62,7 @@ def read(path: str | os.PathLike) -> dict[str, np.ndarray]:
     path = pathlib.Path(path)
     data = _mapped(path)
     if data[:4] == b"PK\x03\x04":
-        tree, blocks = _read_zip(path, data)
+        tree, blocks = _read_zip(path, data, scripts)
     elif data[257:262] == b"ustar":
         raise InputError(f"{path} is a tar archive: unpack it, or save the checkpoint anew.")
     elif data[8:9] == b"{" and struct.unpack("<Q", data[:8])[0] < 1 << 32:
@@ -84,13 +90,14 @@ def _mapped(path: pathlib.Path) -> mmap.mmap:
 # The zip format: data.pkl with the tree, and one uncompressed entry for each storage.
 
 
-def _read_zip(path: pathlib.Path, data: mmap.mmap) -> tuple[Any, Callable]:
+def _read_zip(path: pathlib.Path, data: mmap.mmap, scripts: bool) -> tuple[Any, Callable]:
     entries = _entries(path)
     roots = [name.removesuffix("data.pkl") for name in entries if name.endswith("/data.pkl")]
     if len(roots) != 1 or "/" in roots[0][:-1]:
         raise InputError(f"{path} is a zip archive, but not one that PyTorch's `torch.save` wrote.")
     root = roots[0]
-    if f"{root}constants.pkl" in entries:
+    is_script = f"{root}constants.pkl" in entries
+    if is_script and not scripts:
         raise InputError(
             f"{path} is a TorchScript program: save the model's state_dict() with torch.save."
         )
@@ -102,7 +109,9 @@ def _read_zip(path: pathlib.Path, data: mmap.mmap) -> tuple[Any, Callable]:
                 f"{path} was saved on a big-endian machine: save it on a little-endian one."
             )
     start, size = _entry(path, data, entries[f"{root}data.pkl"])
-    tree, _ = torch_pickle.load(data, start, start + size, str(path))
+    tree, _ = torch_pickle.load(data, start, start + size, str(path), scripts=is_script)
+    if is_script:
+        tree = _tensors_of(tree, path)
 
     def block(storage: torch_pickle.Storage) -> _Block:
         entry = entries.get(f"{root}data/{storage.key}")
@@ -228,6 +237,23 @@ def _state_dict(tree: Any, path: pathlib.Path) -> dict[str, torch_pickle.Tensor]
     raise InputError(
         f"{path} holds {what} ({names[1:-1] or 'nothing'}): save the one state dict alone."
     )
+
+
+def _tensors_of(program: Any, path: pathlib.Path) -> dict[str, torch_pickle.Tensor]:
+    """The state dict of a TorchScript program: names of modules joined by dots."""
+    found, waiting, seen = {}, [("", program)], set()
+    while waiting:
+        name, node = waiting.pop()
+        if type(node) is torch_pickle.Tensor:
+            found[name] = node
+        elif type(node) is torch_pickle.Module:
+            # Either could be made to take for ever.
+            if id(node.attributes) in seen or len(name) > _MAX_NAME:
+                raise InputError(f"{path} holds a module twice or too deep: save its state_dict().")
+            seen.add(id(node.attributes))
+            for key, value in reversed(node.attributes.items()):
+                waiting.append((f"{name}.{key}" if name else str(key), value))
+    return found
 
 
 def _is_state_dict(value: Any) -> bool:

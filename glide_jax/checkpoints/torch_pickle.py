@@ -52,6 +52,14 @@ class Tensor(NamedTuple):
     strides: tuple[int, ...]
 
 
+class Module:
+    """A module of a TorchScript program: its attributes by name, nothing of its class."""
+
+    def __init__(self) -> None:
+        """Without attributes, which come later."""
+        self.attributes: dict[Any, Any] = {}
+
+
 class _Global(NamedTuple):
     module: str
     name: str
@@ -59,20 +67,28 @@ class _Global(NamedTuple):
     def __str__(self) -> str:
         return f"{self.module}.{self.name}"
 
+    @property
+    def is_script(self) -> bool:
+        """Whether it is a class of a TorchScript program's own, which is never looked for."""
+        return self.module.split(".")[0] == "__torch__"
+
 
 class _Mark:
     """What the opcode MARK leaves on the stack."""
 
 
-def load(data: mmap | bytes, start: int, end: int, source: str) -> tuple[Any, int]:
+def load(
+    data: mmap | bytes, start: int, end: int, source: str, *, scripts: bool = False
+) -> tuple[Any, int]:
     """Reads one pickle from data[start:end]; returns its value and where it ended.
 
-    Values are None, bool, int, float, str, list, tuple, dict, Storage and Tensor.
+    Values are None, bool, int, float, str, list, tuple, dict, Storage and Tensor, and, if
+    `scripts`, Module: the attributes of a TorchScript program's modules, whatever their class.
 
     Raises:
         InputError: the pickle is cut, malformed, too long, or asks for anything else.
     """
-    machine = _Machine(data, start, min(end, start + MAX_PICKLE_BYTES), source)
+    machine = _Machine(data, start, min(end, start + MAX_PICKLE_BYTES), source, scripts)
     try:
         return machine.run(), machine.position
     except InputError:
@@ -88,8 +104,10 @@ def load(data: mmap | bytes, start: int, end: int, source: str) -> tuple[Any, in
 class _Machine:
     """The stack, the memo and the place in the file."""
 
-    def __init__(self, data: mmap | bytes, start: int, limit: int, source: str):
+    def __init__(self, data: mmap | bytes, start: int, limit: int, source: str, scripts: bool):
         self.data, self.position, self.limit, self.source = data, start, limit, source
+        self.actions = {**_ACTIONS, b"\x81": _Machine.instance} if scripts else _ACTIONS
+        self.scripts = scripts
         self.stack: list[Any] = []
         self.memo: dict[int, Any] = {}
 
@@ -99,7 +117,7 @@ class _Machine:
             if opcode == b".":
                 (value,) = self.stack
                 return value
-            action = _ACTIONS.get(opcode)
+            action = self.actions.get(opcode)
             if action is None:
                 raise self.refusal(f"has the pickle opcode {opcode!r}, which no state dict needs")
             action(self)
@@ -170,7 +188,8 @@ class _Machine:
         if type(module) is not str or type(name) is not str:
             raise TypeError
         wanted = _Global(module, name)
-        if wanted not in _CALLS and not (module == "torch" and name in STORAGES):
+        known = wanted in _CALLS or (module == "torch" and name in STORAGES)
+        if not known and not (self.scripts and wanted.is_script):
             raise self.refusal(f"asks for {_shown(wanted)}, which is not allowed")
         self.push(wanted)
 
@@ -185,8 +204,17 @@ class _Machine:
         except (TypeError, ValueError):
             raise self.refusal(f"calls {function} with wrong arguments") from None
 
+    def instance(self) -> None:
+        kind, arguments = self.pop(2)
+        if type(kind) is not _Global or not kind.is_script or arguments != ():
+            raise self.refusal(f"makes {_shown(kind)}, which is not allowed")
+        self.push(Module())
+
     def build(self) -> None:
         target, state = self.pop(2)
+        if type(target) is Module and type(state) is dict:
+            target.attributes = state
+            return self.push(target)
         # A module's state dict carries its `_metadata` this way; nothing else may have a state.
         if type(target) is not dict or type(state) is not dict:
             raise self.refusal(f"sets the state of a {type(target).__name__}, which is not allowed")

@@ -14,17 +14,30 @@ from glide_jax.cli import common
 from glide_jax.errors import InputError
 
 
+def clip_options(command: Callable) -> Callable:
+    """Who reads pictures and captions; see `open_clip`."""
+    options = [
+        click.option("--clip", help="Model directory whose CLIP reads the pictures."),
+        click.option("--clip-file", help="Or OpenAI's CLIP: its file ViT-B-16.pt."),
+    ]
+    for option in reversed(options):
+        command = option(command)
+    return command
+
+
 def protocol_options(command: Callable) -> Callable:
     """Options of every command that runs a protocol."""
     options = [
         click.option("--protocol", default="shapes", show_default=True,
-                     help="shapes, folder, emoji or coco30k."),
+                     help="shapes, shapes_repeats, folder, emoji or coco30k."),
         click.option("--path", help="Pictures with captions (folder), or COCO's own folder."),
         click.option("--n", help="Prompts; of shapes, of each kind and split [50]."),
+        click.option("--filtered", help="Of coco30k: people or people-words leave out pictures of "
+                     "people, a file those that it names."),
         click.option("--features", default="none", show_default=True,
-                     help="none, efficientnet-lite0 or inception."),
+                     help="none, efficientnet-lite0, inception or clip-vit-b16."),
         click.option("--inception", help="File with the Inception weights of 2015."),
-        click.option("--clip", help="Model directory whose CLIP scores the pictures."),
+        clip_options,
         click.option("--seed", default="0", show_default=True, help="0 to 4294967295."),
         click.option("--upsample/--no-upsample", default=True, help="Run the upsampler, if any."),
         click.option("--batch-size", default="16", show_default=True, help="Pictures at once."),
@@ -70,7 +83,8 @@ class Setup:
     """What the options of a protocol come to: model, protocol, judges, and runs in a folder."""
 
     def __init__(self, protocol: str, path: str | None, n: str | None, features: str,
-                 inception: str | None, clip: str | None, seed: str, upsample: bool,
+                 inception: str | None, clip: str | None, clip_file: str | None,
+                 filtered: str | None, seed: str, upsample: bool,
                  batch_size: str, data_dir: pathlib.Path | None, model: str, dtype: str,
                  device: str | None, out: pathlib.Path, steps: str | None = None,
                  sampler: str | None = None, measures: bool = True):  # fmt: skip
@@ -84,14 +98,15 @@ class Setup:
         self.data_dir = data_dir or common.cache_folder() / "data"
         count = None if n is None else checks.whole("n", n, 1, 1_000_000)
         self.protocol = protocols.open_protocol(
-            protocol, n=count, path=path, data_dir=self.data_dir
+            protocol, n=count, path=path, data_dir=self.data_dir, filtered=filtered
         )
         self.out, self.steps, self.sampler = out, steps, sampler
         self.common: dict[str, Any] = {"seed": seed, "upsample": upsample}
         self.model_sha256 = sha256_of_model(model)
-        self._check_folder()
+        check_folder(out, self.model_sha256)
         common.choose_device(device)  # before anything else starts JAX on another
-        self.judges = self._open_judges(features, inception, clip) if measures else None
+        files = {"inception": inception, "clip-vit-b16": clip_file}
+        self.judges = self._open_judges(features, files, clip) if measures else None
         self.glide = common.load(model, dtype, device)
 
     def evaluate(self, runs: Sequence[dict[str, Any]]) -> dict[str, dict[str, Any]]:
@@ -141,34 +156,50 @@ class Setup:
             for name in results:
                 shutil.rmtree(self.out / name / drawing.FOLDER)
 
-    def _check_folder(self) -> None:
-        """Refuses a folder of another model's pictures: by names alone they would be kept."""
-        import json
-
-        from glide_jax.evaluation import running
-
-        file = self.out / "model.json"
-        if file.exists():
-            if json.loads(file.read_text("utf-8")).get("sha256") == self.model_sha256:
-                return
-            raise InputError(f"--out {str(self.out)!r} holds pictures of another model.")
-        running.write_json(file, {"sha256": self.model_sha256})
-
-    def _open_judges(self, features: str, inception: str | None, clip: str | None) -> Any:
-        from glide_jax import build
+    def _open_judges(self, features: str, files: dict[str, str | None], clip: str | None) -> Any:
         from glide_jax.evaluation import features as extractors
         from glide_jax.evaluation import running
-        from glide_jax.evaluation.features.clip import noised_clip
 
-        extractor = scorer = None
+        scorer = open_clip(clip, files["clip-vit-b16"])
+        extractor = None
         if features != "none":
-            extractor = extractors.open_features(features, self.data_dir, inception)
-        if clip is not None:
-            found = build.read(build.find(clip, common.cache_folder() / "models"))
-            if found.clip is None:
-                raise InputError(f"model {clip!r} has no CLIP to score pictures with.")
-            scorer = noised_clip(found.name, *found.clip)
+            extractor = extractors.open_features(features, self.data_dir, files.get(features))
         return running.Judges(extractor, scorer)
+
+
+def check_folder(out: pathlib.Path, model_sha256: str) -> None:
+    """Refuses a folder of another model's pictures: by names alone they would be kept."""
+    import json
+
+    from glide_jax.evaluation import running
+
+    file = out / "model.json"
+    if file.exists():
+        if json.loads(file.read_text("utf-8")).get("sha256") == model_sha256:
+            return
+        raise InputError(f"--out {str(out)!r} holds pictures of another model.")
+    running.write_json(file, {"sha256": model_sha256})
+
+
+def open_clip(model: str | None, file: str | None) -> Any:
+    """The CLIP of a model directory, or of a file of OpenAI's; None if neither is given.
+
+    Raises:
+        InputError: both are given, or there is no CLIP in what is given.
+    """
+    from glide_jax import build
+    from glide_jax.evaluation.features import clip, openai_clip
+
+    if model is not None and file is not None:
+        raise InputError("--clip and --clip-file are two CLIPs; give one of them.")
+    if file is not None:
+        return openai_clip.load(file)
+    if model is None:
+        return None
+    found = build.read(build.find(model, common.cache_folder() / "models"))
+    if found.clip is None:
+        raise InputError(f"model {model!r} has no CLIP to read pictures with.")
+    return clip.noised_clip(found.name, *found.clip)
 
 
 def parse_part(part: str) -> tuple[int, int]:
@@ -182,7 +213,7 @@ def parse_part(part: str) -> tuple[int, int]:
 
 def name_of(run: dict[str, Any]) -> str:
     """A run's folder: what was chosen for it, or "default"."""
-    short = {"guidance_scale": "w", "steps": "steps", "sampler": ""}
+    short = {"guidance_scale": "w", "clip_guidance_scale": "clip", "steps": "steps", "sampler": ""}
     return "-".join(f"{short[key]}{common.slug(str(run[key]).replace('.', 'p'))}" for key in short
                     if key in run) or "default"  # fmt: skip
 

@@ -26,6 +26,7 @@ COMMANDS = {  # name: what `glide-jax --help` says, without importing the comman
     "pack": "Join a base, an upsampler and a CLIP into one model directory.",
     "eval": "Run an evaluation protocol on a model and write its report.",
     "sweep": "Run one over guidance scales, steps and samplers, and plot the curves.",
+    "probe": "Report what repeated samples of open prompts show: bias, and filters.",
     "compare": "Let people choose between runs' pictures, and score the runs.",
     "neighbours": "Find the training pictures that drawn ones are nearest to.",
     "data": "Build captioned sets and look at them.",

@@ -12,8 +12,14 @@ from glide_jax.cli import common
 @click.command("neighbours")
 @click.argument("run", type=click.Path(path_type=pathlib.Path))
 @click.option("--data", required=True, help="A built set such as emoji_64, or files of yours.")
-@click.option("--features", default="efficientnet-lite0", show_default=True, help="Or inception.")
+@click.option(
+    "--features",
+    default="efficientnet-lite0",
+    show_default=True,
+    help="Or inception, or clip-vit-b16.",
+)
 @click.option("--inception", help="File with the Inception weights of 2015.")
+@click.option("--clip-file", help="OpenAI's CLIP, for clip-vit-b16: its file ViT-B-16.pt.")
 @click.option("--most", default="10000", show_default=True, help="Training pictures looked at.")
 @click.option("--pairs", default="36", show_default=True, help="Closest pairs on the sheet.")
 @click.option("--data-dir", type=click.Path(path_type=pathlib.Path),
@@ -24,6 +30,7 @@ def command(
     data: str,
     features: str,
     inception: str | None,
+    clip_file: str | None,
     most: str,
     pairs: str,
     data_dir: pathlib.Path | None,
@@ -49,7 +56,8 @@ def command(
         raise InputError(f"{str(run)!r} is no finished run of `glide-jax eval`.") from None
     _, source = catalogue.find(data, folder)
     common.choose_device(device)
-    extractor = extractors.open_features(features, folder, inception)
+    weights = clip_file if features == "clip-vit-b16" else inception
+    extractor = extractors.open_features(features, folder, weights)
     drawn = list(drawing.read(run, n))
     numbers: list[int] = []
 

@@ -11,10 +11,20 @@ from glide_jax.errors import InputError
 
 @click.command("sweep")
 @click.option("--guidance-scales", default="1,1.5,2,3,4", show_default=True, help="With commas.")
+@click.option("--clip-guidance-scales", default="",
+              help="With commas: runs guided by the model's CLIP besides.")  # fmt: skip
+@click.option("--preset", help="fast, balanced or reference: sampler, grid and steps.")
 @click.option("--steps", default="", help="With commas, or with semicolons: 25,50 or fast27;10,5.")
 @click.option("--samplers", default="", help="With commas: ddim,ddpm.")
 @eval_.protocol_options
-def command(guidance_scales: str, steps: str, samplers: str, **options: Any) -> None:
+def command(
+    guidance_scales: str,
+    clip_guidance_scales: str,
+    preset: str | None,
+    steps: str,
+    samplers: str,
+    **options: Any,
+) -> None:
     """Run a protocol for every combination and plot what is bought with what (figure 6).
 
     Each combination is a run in a folder of its own, as `eval` makes it: what is there is kept.
@@ -24,16 +34,20 @@ def command(guidance_scales: str, steps: str, samplers: str, **options: Any) -> 
     scales = _listed("guidance-scales", guidance_scales)
     if not scales:
         raise InputError("guidance-scales is empty; give numbers such as 1,2,3.")
+    by_clip = _listed("clip-guidance-scales", clip_guidance_scales)
+    guides: list[dict[str, Any]] = [{"guidance_scale": scale} for scale in scales]
+    guides += [{"clip_guidance_scale": scale} for scale in by_clip]
     grid = {
-        "guidance_scale": scales,
         "steps": _listed("steps", steps) or [None],
         "sampler": _listed("samplers", samplers) or [None],
     }
-    runs = [
+    others = [
         {key: value for key, value in zip(grid, values, strict=True) if value is not None}
         for values in itertools.product(*grid.values())
     ]
+    runs = [guide | other for guide in guides for other in others]
     setup = eval_.Setup(**options)
+    setup.common |= {} if preset is None else {"preset": preset}
     results = setup.evaluate(runs)
     from glide_jax.cli import common
 

@@ -62,7 +62,7 @@ def draw(
         how = {**options, "first_index": start, "number_on": True, "batch_size": batch_size}
         expected = drawer.parameters(texts, **how)[: end - start]
         paths = [path_of(folder, i) for i in range(start, end)]
-        there = [_is_there(p, e) for p, e in zip(paths, expected, strict=True)]
+        there = [is_there(p, e) for p, e in zip(paths, expected, strict=True)]
         if not all(there):
             drawn = drawer.pictures(texts, **how)
             for path, whole, picture in zip(paths, there, drawn, strict=False):
@@ -71,7 +71,7 @@ def draw(
         progress(end, n)
 
 
-def _is_there(path: pathlib.Path, expected: dict[str, Any]) -> bool:
+def is_there(path: pathlib.Path, expected: dict[str, Any]) -> bool:
     """Whether a picture was drawn as now asked for; a model's folder may have moved."""
     found = images.read_parameters(path)
     where = {"model_path": None}

@@ -2,9 +2,9 @@
 
 import pathlib
 from collections.abc import Mapping, Sequence
-from typing import Any
+from typing import Any, NamedTuple
 
-from glide_jax.evaluation.extra import extra
+from glide_jax.extras import extra
 from glide_jax.files import replacing
 
 # The paper's figure 6: what is bought with what as guidance grows. x, y of each curve.
@@ -21,6 +21,8 @@ def bars(
     title: str,
     groups: Sequence[str],
     series: Mapping[str, Sequence[Mapping[str, float]]],
+    *,
+    label: str = "share right, 95% interval",
 ) -> None:
     """Shares with their intervals: a cluster for each group, a bar for each of a series."""
     figure = extra("matplotlib.figure").Figure(figsize=(9, 4), layout="constrained")
@@ -36,7 +38,7 @@ def bars(
         ]
         axes.bar(x, y, width, yerr=around, capsize=2, label=name, error_kw={"linewidth": 0.8})
     axes.set_xticks(range(len(groups)), groups)
-    axes.set(ylim=(0, 1.02), ylabel="share right, 95% interval", title=title)
+    axes.set(ylim=(0, 1.02), ylabel=label, title=title)
     axes.legend()
     _save(figure, path)
 
@@ -77,15 +79,35 @@ def lines(
 ) -> None:
     """Curves through points (x, y, label) in the order given."""
     figure = extra("matplotlib.figure").Figure(figsize=(5, 4), layout="constrained")
-    axes = figure.subplots()
-    for name, points in curves.items():
+    _draw(figure.subplots(), Panel(x.replace("_", " "), y.replace("_", " "), curves), title)
+    _save(figure, path)
+
+
+class Panel(NamedTuple):
+    """One of several plots in a picture."""
+
+    x: str
+    y: str
+    curves: Mapping[str, Sequence[tuple[float, float, str]]]  # as of `lines`
+
+
+def panels(path: pathlib.Path, plots: Sequence[Panel]) -> None:
+    """Plots side by side, each as of `lines`."""
+    size = (4.5 * len(plots), 4)
+    figure = extra("matplotlib.figure").Figure(figsize=size, layout="constrained")
+    for axes, panel in zip(figure.subplots(1, len(plots), squeeze=False)[0], plots, strict=True):
+        _draw(axes, panel)
+    _save(figure, path)
+
+
+def _draw(axes: Any, panel: Panel, title: str = "") -> None:
+    for name, points in panel.curves.items():
         axes.plot([p[0] for p in points], [p[1] for p in points], marker="o", label=name)
         for px, py, label in points:
             axes.annotate(label, (px, py), textcoords="offset points", xytext=(4, 4), fontsize=8)
-    axes.set(xlabel=x.replace("_", " "), ylabel=y.replace("_", " "), title=title)
-    if len(curves) > 1:
+    axes.set(xlabel=panel.x, ylabel=panel.y, title=title)
+    if len(panel.curves) > 1:
         axes.legend()
-    _save(figure, path)
 
 
 def trade_offs(folder: pathlib.Path, runs: Sequence[Mapping[str, Any]]) -> list[pathlib.Path]:

@@ -19,9 +19,11 @@ from glide_jax.data.sources.coco import Coco
 from glide_jax.data.sources.folder import Folder
 from glide_jax.data.transforms import center_crop
 from glide_jax.errors import InputError
+from glide_jax.evaluation import coco_filter
 
-NAMES = ("shapes", "folder", "emoji", "coco30k")
+NAMES = ("shapes", "folder", "emoji", "coco30k", "shapes_repeats")
 COCO_CAPTIONS = 30_000
+REPEATS = 4  # pictures of each caption of `shapes_repeats`
 _SHAPES_STREAM = 2**31  # of random numbers, apart from those that training draws from
 
 Pictures = Callable[[int], Iterator[UInt8[np.ndarray, "s s 3"]]]
@@ -38,6 +40,7 @@ class Protocol:
         reference: pictures at a side, in order.
         sampling: options of the pipeline that the protocol fixes unless they are given.
         judged: whether the shapes judge reads the pictures.
+        filtered: what was left out of a set and by what, with sums; empty if nothing was.
     """
 
     name: str
@@ -46,6 +49,7 @@ class Protocol:
     reference: Pictures
     sampling: dict[str, Any] = dataclasses.field(default_factory=dict)
     judged: bool = False
+    filtered: dict[str, Any] = dataclasses.field(default_factory=dict)
 
     @property
     def prompts_sha256(self) -> str:
@@ -64,14 +68,17 @@ def open_protocol(
     n: int | None = None,
     path: str | None = None,
     data_dir: pathlib.Path | None = None,
+    filtered: str | None = None,
 ) -> Protocol:
     """A protocol by its name.
 
     Args:
         name: one of NAMES.
-        n: of shapes, captions of each kind and split (50); of others, prompts in all.
+        n: of shapes and shapes_repeats, captions of each kind and split (50); of others, prompts
+            in all.
         path: the folder of `folder`, or COCO's own.
         data_dir: where built sets lie.
+        filtered: of coco30k, what is left out; see `coco_filter.apply`.
 
     Raises:
         InputError: there is no such protocol, or its data is missing.
@@ -80,6 +87,8 @@ def open_protocol(
     count = None if n is None else checks.whole("n", n, 1, 1_000_000)
     if name in ("folder", "coco30k") and not path:
         raise InputError(f"protocol {name!r} compares with pictures of yours; say where: --path.")
+    if filtered is not None and name != "coco30k":
+        raise InputError(f"filtered is of protocol 'coco30k' and of none else, such as {name!r}.")
     if name == "folder":
         return of_source("folder/1", {"": Folder(path or "")}, count or 1000)
     if name == "emoji":
@@ -89,8 +98,10 @@ def open_protocol(
         }
         return of_source("emoji/1", splits, count or 1000)
     if name == "coco30k":
-        return coco(Coco(path or "", "val", year=2014), count or COCO_CAPTIONS)
-    return of_shapes(count or 50)
+        source = Coco(path or "", "val", year=2014)
+        kept = None if filtered is None else coco_filter.apply(filtered, source, path or "")
+        return coco(source, count or COCO_CAPTIONS, kept)
+    return (of_shapes_repeats if name == "shapes_repeats" else of_shapes)(count or 50)
 
 
 def of_shapes(n: int) -> Protocol:
@@ -111,6 +122,25 @@ def of_shapes(n: int) -> Protocol:
             scenes += found.values()
     reference = lambda side: (shapes.render(scene, side) for scene in scenes)
     return Protocol("shapes/1", tuple(prompts), tuple(groups), reference, judged=True)
+
+
+def of_shapes_repeats(n: int) -> Protocol:
+    """The captions of `of_shapes`, each drawn several times: how much pictures of one differ.
+
+    The reference is as many newly drawn scenes of each.
+    """
+    once = of_shapes(n)
+    prompts = tuple(prompt for prompt in once.prompts for _ in range(REPEATS))
+    groups = tuple(group for group in once.groups for _ in range(REPEATS))
+
+    def reference(side: int) -> Iterator[UInt8[np.ndarray, "s s 3"]]:
+        for i, prompt in enumerate(prompts):
+            spec = shapes.parse(prompt)
+            assert spec is not None, "a caption of the set"
+            scene = shapes.scene_of(spec, np.random.default_rng((_SHAPES_STREAM, i)))
+            yield shapes.render(scene, side)
+
+    return Protocol("shapes_repeats/1", prompts, groups, reference, judged=True)
 
 
 @functools.cache
@@ -147,31 +177,41 @@ def of_source(name: str, sources: dict[str, Source], n: int) -> Protocol:
     )
 
 
-def coco(source: Coco, n: int = COCO_CAPTIONS) -> Protocol:
+def coco(source: Coco, n: int = COCO_CAPTIONS, kept: coco_filter.Kept | None = None) -> Protocol:
     """The paper's: n captions of COCO's 2014 validation set against all of its pictures.
 
     The paper does not say which 30,000 of the 202,654 captions were drawn, so the list is this
     project's own: the first of a permutation, by numpy's default generator of seed 0, of all
     captions in the order of their pictures' and their own numbers. Its sum is in the result.
+    With a filter it is the same of the captions that are left, under a name of its own.
     """
-    captions = [text.strip() for texts in source.caption_lists for text in texts]
+    everything = tuple(range(len(source)))
+    reference = everything if kept is None else kept.reference
+    lists = [source.caption_lists[i] for i in (everything if kept is None else kept.prompts)]
+    captions = [text.strip() for texts in lists for text in texts]
     captions = [text for text in captions if text]
     order = np.random.default_rng(0).permutation(len(captions))[:n]
     prompts = tuple(captions[i] for i in order)
-    name = "coco30k/1" if n == COCO_CAPTIONS else f"coco30k/1 (the first {n})"
+    name, about = "coco30k/1", {} if kept is None else kept.about
+    if kept is not None:
+        name += f" filtered {about['name']} {about['pictures_sha256'][:16]}"
+    name += "" if n == COCO_CAPTIONS else f" (the first {n})"
     return Protocol(
         name,
         prompts,
         ("",) * len(prompts),
-        lambda side: _pictures([source], side),
+        lambda side: _pictures([source], side, reference),
         {"steps": "250"},
+        filtered=about,
     )
 
 
-def _pictures(sources: Sequence[Source], side: int) -> Iterator[UInt8[np.ndarray, "s s 3"]]:
-    """All that can be used, the middle square of each."""
+def _pictures(
+    sources: Sequence[Source], side: int, chosen: Sequence[int] | None = None
+) -> Iterator[UInt8[np.ndarray, "s s 3"]]:
+    """All that can be used, or the chosen numbers of each source; the middle square of each."""
     for source in sources:
-        for i in range(len(source)):
+        for i in range(len(source)) if chosen is None else chosen:
             try:
                 yield center_crop(source[i].image, side)
             except Rejected:

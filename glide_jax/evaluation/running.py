@@ -12,7 +12,14 @@ import numpy as np
 
 from glide_jax import images
 from glide_jax.errors import InputError
-from glide_jax.evaluation import drawing, measuring, metrics, shapes_judge, shapes_report
+from glide_jax.evaluation import (
+    diversity,
+    drawing,
+    measuring,
+    metrics,
+    shapes_judge,
+    shapes_report,
+)
 from glide_jax.evaluation.features import Features, extract
 from glide_jax.evaluation.features.clip import Clip
 from glide_jax.evaluation.protocols import Protocol
@@ -96,12 +103,16 @@ def evaluate(
         "sampling": {key: value for key, value in how.items() if key not in drawing.ELSEWHERE},
         "samples_sha256": _sum(folder, n),
     }
+    if protocol.filtered:
+        result["filtered"] = protocol.filtered
     if protocol.judged:
         verdicts = (
             shapes_judge.check(image, prompt)
             for image, prompt in zip(drawing.read(folder, n), protocol.prompts, strict=True)
         )
         result["shapes"] = shapes_report.tally(verdicts, protocol.groups)
+        if len(set(protocol.prompts)) < n:
+            result["diversity"] = diversity.measure(drawing.read(folder, n), protocol.prompts)
     if judges.features is not None:
         side = next(drawing.read(folder, n)).shape[0]
         summary, result["reference_sha256"] = reference.at(side, progress)
@@ -122,6 +133,8 @@ def numbers(result: dict[str, Any]) -> dict[str, float]:
     found = {key: value for key, value in parts.items() if isinstance(value, float)}
     for aspect, share in result.get("shapes", {}).get("*", {}).items():
         found[f"{aspect}_right"] = share["share"]
+    for aspect, spread in (result.get("diversity") or {}).get("spread", {}).items():
+        found[f"{aspect}_spread"] = spread["ratio"]
     return found
 
 

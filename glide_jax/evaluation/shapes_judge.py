@@ -39,6 +39,7 @@ class Found(NamedTuple):
     extent: int
     score: float
     colour_distance: float
+    rgb: tuple[float, float, float]  # 0 to 255, away from the edges
 
 
 class Judged(NamedTuple):
@@ -157,6 +158,7 @@ def _read(region: NDArray[np.bool_], rgb: NDArray, lab: NDArray, ground: NDArray
         extent=int(max(np.ptp(xs), np.ptp(ys))) + 1,
         score=score,
         colour_distance=distance,
+        rgb=tuple(np.median(rgb[core], 0).tolist()),
     )
 
 

@@ -10,19 +10,25 @@ from glide_jax.evaluation.report import Block, Heading, Picture, Table, Text
 OVER_SCALE = (
     "fid", "frechet_distance", "kernel_distance", "inception_score", "class_score", "precision",
     "recall", "clip_score", "r_precision", "all_right", "binding_right", "colours_right",
-    "shapes_right", "count_right",
+    "shapes_right", "count_right", "position_spread", "extent_spread", "colour_spread",
 )  # fmt: skip
 
 
 def rows_of(results: Mapping[str, tuple[Mapping[str, Any], dict[str, Any]]]) -> list[dict]:
-    """What plots need of each run: its curve, its guidance scale, its numbers."""
+    """What plots need of each run: its name, its curve, its guidance scale, its numbers.
+
+    A run guided by CLIP is on a curve of its own, over the scale of CLIP's gradient.
+    """
     rows = []
-    for run, result in results.values():
+    for name, (run, result) in results.items():
         base = result["sampling"]["base"]
         others = [str(run[key]) for key in ("sampler", "steps") if key in run]
+        curve = ", ".join(others) or f"{base['sampler']}, {base['steps']} steps"
+        clip_scale = run.get("clip_guidance_scale")
         rows.append({
-            "curve": ", ".join(others) or f"{base['sampler']}, {base['steps']} steps",
-            "guidance_scale": float(base["guidance_scale"]),
+            "name": name,
+            "curve": curve if clip_scale is None else f"CLIP, {curve}",
+            "guidance_scale": float(base["guidance_scale"] if clip_scale is None else clip_scale),
             "numbers": running.numbers(result),
         })  # fmt: skip
     return rows

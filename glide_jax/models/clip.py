@@ -1,5 +1,7 @@
 """The noise-aware CLIP: an image encoder that sees x_t and t, and a causal text encoder."""
 
+from collections.abc import Callable
+
 import flax.linen as nn
 import jax.numpy as jnp
 from jax.typing import DTypeLike
@@ -13,12 +15,21 @@ PIXEL_MEAN = (122.77093945, 116.74601272, 104.09373519)
 PIXEL_STD = (68.50053285, 66.63215831, 70.32316309)
 
 
+Activation = Callable[[Array], Array]
+
+
+def quick_gelu(x: Array) -> Array:
+    """The approximation of GELU that OpenAI's released CLIPs were trained with."""
+    return x * nn.sigmoid(1.702 * x)
+
+
 class ClipBlock(nn.Module):
     """Pre-norm transformer block; keys have no bias."""
 
     heads: int
     causal: bool = False
     dtype: DTypeLike = jnp.float32
+    activation: Activation = gelu
 
     @nn.compact
     def __call__(self, x: Float[Array, "b n d"]) -> Float[Array, "b n d"]:
@@ -32,7 +43,7 @@ class ClipBlock(nn.Module):
         attended = attend(heads(q), heads(k), heads(v), causal=self.causal)
         x = x + dense(d, "proj")(attended)
         h = dense(4 * d, "fc_in")(layer_norm(x, name="ln_2"))
-        return x + dense(d, "fc_out")(gelu(h))
+        return x + dense(d, "fc_out")(self.activation(h))
 
 
 class ClipImageEncoder(nn.Module):
@@ -46,6 +57,7 @@ class ClipImageEncoder(nn.Module):
     num_timesteps: int = 1000
     dtype: DTypeLike = jnp.float32
     remat: bool = False  # see `UNet`
+    activation: Activation = gelu
 
     @nn.compact
     def __call__(self, x_t: Image, t: Timestep) -> Float[Array, "b e"]:
@@ -69,7 +81,7 @@ class ClipImageEncoder(nn.Module):
         h = layer_norm(h, name="ln_in")
         block = nn.remat(ClipBlock) if self.remat else ClipBlock
         for i in range(self.layers):
-            h = block(self.heads, dtype=self.dtype, name=f"block_{i}")(h)
+            h = block(self.heads, False, self.dtype, self.activation, name=f"block_{i}")(h)
         out = nn.Dense(self.embedding_width, use_bias=False, dtype=jnp.float32, name="out")
         return out(layer_norm(h[:, 0], name="ln_out").astype(jnp.float32))
 
@@ -85,6 +97,7 @@ class ClipTextEncoder(nn.Module):
     embedding_width: int
     dtype: DTypeLike = jnp.float32
     remat: bool = False  # see `UNet`
+    activation: Activation = gelu
 
     @nn.compact
     def __call__(self, tokens: Int[Array, "b n"], mask: Bool[Array, "b n"]) -> Float[Array, "b e"]:
@@ -96,7 +109,7 @@ class ClipTextEncoder(nn.Module):
         block = nn.remat(ClipBlock) if self.remat else ClipBlock
         for i in range(self.layers):
             # Padding comes after the end token, so causality alone hides it.
-            h = block(self.heads, True, self.dtype, name=f"block_{i}")(h)
+            h = block(self.heads, True, self.dtype, self.activation, name=f"block_{i}")(h)
         end = jnp.take_along_axis(h, (mask.sum(axis=1) - 1)[:, None, None], axis=1)[:, 0]
         out = nn.Dense(self.embedding_width, use_bias=False, dtype=jnp.float32, name="out")
         return out(layer_norm(end, name="ln_out").astype(jnp.float32))

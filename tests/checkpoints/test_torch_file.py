@@ -100,6 +100,40 @@ def test_the_state_dict_of_a_module_reads():
         np.testing.assert_array_equal(value, values[key])
 
 
+def test_a_program_is_read_for_its_tensors_if_asked_for():
+    assert "TorchScript" in refused(FIXTURES / "script.pt")
+    state = torch_file.read(FIXTURES / "script.pt", scripts=True)
+    values = expected("expected_module")
+    assert list(state) == values.files
+    for key, value in state.items():
+        np.testing.assert_array_equal(value, values[key])
+    assert list(torch_file.read(FIXTURES / "module.pt", scripts=True)) == values.files
+
+
+CLASS = b"c__torch__.net\nNet\n)\x81"
+LEAF = b"}" + text("w") + tensor() + b"sb"
+PROGRAMS = {
+    "another class": (b"cos\nsystem\n)\x81.", "os.system"),
+    "a class that is none": (text("__torch__.net") + b")\x81.", "makes a str"),
+    "with arguments": (b"c__torch__.net\nNet\nK\x01\x85\x81.", "makes __torch__.net.Net"),
+    "called": (b"c__torch__.net\nNet\n)R.", "calls __torch__.net.Net"),
+    "a module twice": (
+        CLASS + b"}(" + text("a") + CLASS + LEAF + b"q\x00" + text("b") + b"h\x00ub.", "twice",
+    ),
+    "a name without end": (CLASS + b"}" + text("x" * 2000) + CLASS + LEAF + b"sb.", "too deep"),
+    "no tensors": (CLASS + b"}b.", "no tensors"),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("name", PROGRAMS)
+def test_hostile_programs_are_refused(tmp_path, name):
+    tree, message = PROGRAMS[name]
+    path = zipped(tmp_path / "a.pt", b"\x80\x02" + tree, [FOUR], constants__pkl=b"")
+    with pytest.raises(InputError, match=message):
+        torch_file.read(path, scripts=True)
+    assert "TorchScript" in refused(path)
+
+
 def test_a_pickled_module_is_refused_by_name():
     assert "torch.nn.modules.container.Sequential" in refused(FIXTURES / "whole_module.pt")
 

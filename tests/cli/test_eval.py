@@ -30,6 +30,19 @@ def test_one_command_judges_a_model_and_goes_on_where_it_stopped(cli, tiny_model
     assert not list(tmp_path.rglob("samples"))
 
 
+def test_probes_are_one_command_and_grow(cli, tiny_full, tmp_path):
+    argv = ("probe", "--model", tiny_full, "--out", tmp_path, "--steps", "2", "--no-upsample",
+            "--batch-size", "8")  # fmt: skip
+    assert cli(*argv, "--n", "1").code == 0
+    result = cli(*argv, "--n", "2", "--family", "shapes", "--family", "toys", "--clip", tiny_full)
+    assert result.code == 0, result.err
+    found = json.loads((tmp_path / "toys/steps2/result.json").read_text())
+    assert found["probe"]["reader"]["name"] == "noised-clip-of-full"
+    assert found["probe"]["answers"]["colour"]["girls"]["blue"]["n"] == 2
+    assert len(list((tmp_path / "shapes").rglob("samples/*/*.png"))) == 16
+    assert str(tmp_path / "report.md") in result.out
+
+
 def test_a_sweep_is_one_command(cli, tiny_model, tmp_path):
     result = cli("sweep", "--model", tiny_model, "--out", tmp_path, *FEW[2:],
                  "--guidance-scales", "1.5,2", "--steps", "2")  # fmt: skip
@@ -59,6 +72,11 @@ def test_scores_of_a_file_of_votes_are_printed(cli, tmp_path):
         (("eval", "--n", "0"), "n is"),
         (("eval", "--clip", "shapes"), "no CLIP"),
         (("eval", "--features", "inception"), "--inception"),
+        (("eval", "--features", "clip-vit-b16"), "--clip-file"),
+        (("eval", "--clip", "shapes", "--clip-file", "x"), "one of them"),
+        (("eval", "--filtered", "people"), "coco30k"),
+        (("probe", "--family", "toys"), "--clip MODEL"),
+        (("probe", "--family", "cats"), "shapes"),
         (("sweep", "--guidance-scales", "1,1"), "once"),
         (("sweep", "--guidance-scales", ""), "1,2,3"),
         (("compare", "serve", "nowhere", "there"), "no finished run"),
@@ -67,7 +85,7 @@ def test_scores_of_a_file_of_votes_are_printed(cli, tmp_path):
     ],
 )
 def test_what_cannot_be_done_is_one_sentence(cli, tmp_path, argv, sentence, tiny_model):
-    model = ("--model", tiny_model) if argv[0] in ("eval", "sweep") else ()
+    model = ("--model", tiny_model) if argv[0] in ("eval", "sweep", "probe") else ()
     out = ("--out", tmp_path / "out") if model else ()
     result = cli(*argv, *model, *out)
     assert result.code == 2

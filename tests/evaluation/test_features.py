@@ -213,7 +213,7 @@ def test_the_extractor_of_fid_is_known_by_its_sum_alone():
     assert features.Features("inception-2015-12-05", "", 1, {}, lambda p, x: x).is_fid
     with pytest.raises(InputError, match="--inception"):
         features.open_features("inception", tmp_path := None, None)
-    with pytest.raises(InputError, match="efficientnet-lite0, inception"):
+    with pytest.raises(InputError, match="efficientnet-lite0, inception, clip-vit-b16"):
         features.open_features("resnet", tmp_path, None)
 
 

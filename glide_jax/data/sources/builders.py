@@ -23,11 +23,11 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from glide_jax.data.example import Rejected, Source
-from glide_jax.data.extra import extra
 from glide_jax.data.sources import built, catalogue, clipart, drawing, emoji, shapes
 from glide_jax.data.sources.packages import locked
 from glide_jax.data.sources.procedural import Scenes
 from glide_jax.errors import InputError
+from glide_jax.extras import extra
 
 SIZES = {"shapes_64": 50_000, "shapes_256": 10_000}  # of the train split, unless told otherwise
 NAMES = tuple(f"{name}_{side}" for name in catalogue.SETS for side in catalogue.SIDES)

@@ -8,8 +8,8 @@ from typing import Any
 import numpy as np
 
 from glide_jax.data.example import Example, Rejected, captions_of, decode
-from glide_jax.data.extra import extra
 from glide_jax.errors import InputError
+from glide_jax.extras import extra
 
 VERSION = "1.0.0"
 INFO = "dataset_info.json"

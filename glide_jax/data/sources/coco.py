@@ -106,6 +106,11 @@ class Coco:
                 raise InputError(f"{str(file)!r} names {name!r}; it must be a plain file name.")
 
     @property
+    def names(self) -> list[str]:
+        """The files of the pictures."""
+        return self._names
+
+    @property
     def caption_lists(self) -> list[list[str]]:
         """The captions of each picture, without decoding it."""
         return self._captions

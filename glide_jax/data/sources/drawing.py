@@ -7,7 +7,7 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from glide_jax.data.example import Rejected
-from glide_jax.data.extra import extra
+from glide_jax.extras import extra
 
 SIDE = 256  # of every drawing; smaller sets are made from this one
 _DPI = 96.0  # a length in mm or pt has no size without it, and is refused

@@ -10,8 +10,8 @@ from collections.abc import Callable, Iterator
 from PIL import Image
 
 from glide_jax import files
-from glide_jax.data.extra import extra
 from glide_jax.data.sources import built
+from glide_jax.extras import extra
 
 _KEPT = 6144  # bytes up to which a picture stays without loss; flat art nearly always does
 _QUALITY = 95  # of the rest, whose soft shading takes three times the room without loss

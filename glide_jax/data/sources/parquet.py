@@ -11,9 +11,9 @@ from collections import OrderedDict
 from typing import Any
 
 from glide_jax.data.example import Example, Rejected, captions_of, decode
-from glide_jax.data.extra import extra
 from glide_jax.data.sources.records import TEXT_FIELDS, caption_fields, files_of
 from glide_jax.errors import InputError
+from glide_jax.extras import extra
 
 IMAGE_COLUMNS = ("jpg", "image", "png", "webp")
 _MOST_TEXT = 1 << 26  # bytes of captions kept while all are read for a tokenizer

@@ -109,6 +109,11 @@ def sample_scene(
     spec = _sample_spec(rng, kinds)
     while not _in_split(spec, split):
         spec = _sample_spec(rng, kinds)
+    return scene_of(spec, rng)
+
+
+def scene_of(spec: Spec, rng: np.random.Generator) -> Scene:
+    """Draw what a caption leaves open: where its objects are, how large, of which shade."""
     objects = tuple(
         Object(colour, shape, *place, _jitter(rng, COLOURS[colour], _JITTER))
         for (colour, shape), place in zip(spec.objects, _places(rng, spec), strict=True)

@@ -4,10 +4,14 @@ import pathlib
 
 from glide_jax import checks
 from glide_jax.errors import InputError
-from glide_jax.evaluation.features import efficientnet, inception
+from glide_jax.evaluation.features import efficientnet, inception, openai_clip, pixels
 from glide_jax.evaluation.features.extractor import Features
 
-NAMES = ("efficientnet-lite0", "inception")
+NAMES = ("efficientnet-lite0", "inception", openai_clip.NAME, pixels.NAME)
+_FILES = {  # whose weights come in no package: the file, and the option that gives it
+    "inception": ("pt_inception-2015-12-05-6726825d.pth", "--inception"),
+    openai_clip.NAME: ("ViT-B-16.pt", "--clip-file"),
+}
 
 
 def open_features(name: str, data_dir: pathlib.Path, weights: str | None = None) -> Features:
@@ -16,17 +20,20 @@ def open_features(name: str, data_dir: pathlib.Path, weights: str | None = None)
     Args:
         name: one of NAMES.
         data_dir: where packages are kept.
-        weights: the user's file, for inception.
+        weights: the user's file, for inception and clip-vit-b16.
 
     Raises:
         InputError: there is no such name, or its weights are not to be had.
     """
     checks.one_of("features", name, NAMES)
-    if name == "inception":
-        if not weights:
-            raise InputError(
-                "features is 'inception', whose weights come in no package: give the file "
-                "pt_inception-2015-12-05-6726825d.pth with --inception."
-            )
-        return inception.load(weights)
-    return efficientnet.load(data_dir)
+    if name == pixels.NAME:
+        return pixels.load()
+    if name not in _FILES:
+        return efficientnet.load(data_dir)
+    if not weights:
+        file, option = _FILES[name]
+        raise InputError(
+            f"features is {name!r}, whose weights come in no package: give the file {file} "
+            f"with {option}."
+        )
+    return inception.load(weights) if name == "inception" else openai_clip.load(weights).images

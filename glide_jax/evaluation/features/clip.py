@@ -1,4 +1,4 @@
-"""A model's own noise-aware CLIP as an extractor, and its embeddings of captions."""
+"""CLIPs as extractors, and their embeddings of captions; here a model's own noise-aware one."""
 
 import dataclasses
 import functools
@@ -14,57 +14,59 @@ from jaxtyping import Array, Float, UInt8
 from glide_jax.checkpoints.torch_import import flatten
 from glide_jax.evaluation.features.extractor import Features
 from glide_jax.models import zoo
+from glide_jax.models.clip import ClipModel
 from glide_jax.tokenizers import Tokenizer
 from glide_jax.types import Params
 
 
 @dataclasses.dataclass(frozen=True)
 class Clip:
-    """Both encoders; `images.pool` are the pictures' unit embeddings at t = 0."""
+    """Both encoders; `images.pool` are the pictures' embeddings, of any length."""
 
     images: Features
-    config: zoo.ClipConfig
+    network: ClipModel
+    context: int
     tokenizer: Tokenizer
 
     def texts(self, captions: Sequence[str], *, batch_size: int = 64) -> Float[np.ndarray, "n e"]:
         """Unit embeddings of captions; equal ones are encoded once."""
         different = list(dict.fromkeys(captions))
-        tokens, mask = self.tokenizer(different, self.config.text_context)
+        tokens, mask = self.tokenizer(different, self.context)
         size = min(batch_size, len(different))
         found = []
         for start in range(0, len(different), size):
             rows = np.arange(start, start + size).clip(max=len(different) - 1)
-            encoded = _encode(self.config, self.images.params, tokens[rows], mask[rows])
+            encoded = _encode(self.network, self.images.params, tokens[rows], mask[rows])
             found.append(np.asarray(encoded)[: len(different) - start])
         place = {caption: i for i, caption in enumerate(different)}
         return np.concatenate(found)[[place[caption] for caption in captions]]
 
 
 def noised_clip(name: str, config: zoo.ClipConfig, tokenizer: Tokenizer, params: Params) -> Clip:
-    """The CLIP of a model directory, by its parameters' sum."""
+    """The CLIP of a model directory at t = 0, by its parameters' sum."""
     digest = hashlib.sha256()
     for path, leaf in sorted(flatten(params).items()):
         digest.update(path.encode())
         digest.update(np.ascontiguousarray(leaf, np.float32).tobytes())
+    network, side = zoo.clip_model(config), config.image_size
     features = Features(
         f"noised-clip-of-{name}",
         digest.hexdigest(),
-        config.image_size,
+        side,
         params,
-        functools.partial(_apply, config),
+        functools.partial(_apply, network, side),
     )
-    return Clip(features, config, tokenizer)
+    return Clip(features, network, config.text_context, tokenizer)
 
 
-def _apply(config: zoo.ClipConfig, params: Params, images: UInt8[Array, "b h w 3"]):
-    side = config.image_size
+def _apply(network: ClipModel, side: int, params: Params, images: UInt8[Array, "b h w 3"]):
     x = jnp.asarray(images, jnp.float32) / 127.5 - 1.0
     x = jax.image.resize(x, (len(images), side, side, 3), "cubic", antialias=True)
     t = jnp.zeros(len(images), jnp.int32)
-    encode = zoo.clip_model(config).apply
-    return encode({"params": params}, x, t, method="encode_image"), None, None
+    return network.apply({"params": params}, x, t, method="encode_image"), None, None
 
 
 @functools.partial(jax.jit, static_argnums=0)
-def _encode(config: zoo.ClipConfig, params: Params, tokens: Array, mask: Array) -> Any:
-    return zoo.clip_model(config).apply({"params": params}, tokens, mask, method="encode_text")
+def _encode(network: ClipModel, params: Params, tokens: Array, mask: Array) -> Any:
+    with jax.default_matmul_precision("highest"):
+        return network.apply({"params": params}, tokens, mask, method="encode_text")

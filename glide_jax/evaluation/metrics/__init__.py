@@ -13,13 +13,14 @@ from glide_jax.evaluation.metrics.frechet import (
     read_moments,
     write_moments,
 )
-from glide_jax.evaluation.metrics.intervals import binomial_interval
+from glide_jax.evaluation.metrics.intervals import binomial_interval, difference_interval
 from glide_jax.evaluation.metrics.manifold import nearest, precision_recall
 
 __all__ = [
     "Moments",
     "binomial_interval",
     "clip_score",
+    "difference_interval",
     "frechet_distance",
     "inception_score",
     "kernel_distance",

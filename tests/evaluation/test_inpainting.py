@@ -1,0 +1,54 @@
+"""Cases whose answer is known, and whether it is told from others."""
+
+import numpy as np
+import pytest
+
+from glide_jax.data.sources import shapes
+from glide_jax.evaluation import inpainting
+
+
+@pytest.fixture(scope="module")
+def cases():
+    return list(inpainting.cases(40))
+
+
+def test_cases_are_frozen_unseen_and_leave_other_objects_alone(cases):
+    for case, again in zip(cases[:5], inpainting.cases(5), strict=True):
+        np.testing.assert_array_equal(case.image, again.image)
+    for case in cases:
+        spec = shapes.parse(case.caption)
+        assert spec is not None
+        assert shapes.held_out(spec)
+        assert case.asked in spec.objects
+        # The largest radius is 0.34: a box of 2 (1.15 x 0.34 + 0.05) a side, and whole pixels.
+        assert 0 < case.painted.mean() < 0.85
+        outside = np.where(case.painted[..., None], case.image[0, 0], case.image)
+        left = inpainting.shapes_judge.judge(outside).objects
+        assert len(left) == len(spec.objects) - 1
+
+
+def test_the_true_picture_is_right_in_everything(cases):
+    found = [inpainting.outcome(case, case.image) for case in cases]
+    assert all(o.object and o.colour and o.shape and o.whole and o.kept for o in found)
+    assert max(o.seam for o in found) <= 1.1
+
+
+def test_nothing_another_colour_and_a_touched_pixel_are_seen(cases):
+    for case in cases:
+        empty = np.where(case.painted[..., None], case.image[0, 0], case.image)
+        found = inpainting.outcome(case, empty)
+        assert not any((found.object, found.colour, found.shape, found.whole))
+        assert found.kept
+        swapped = np.where(case.painted[..., None], case.image[..., ::-1], case.image)
+        if case.asked[0] in ("red", "blue", "orange"):
+            assert not inpainting.outcome(case, swapped).colour
+        touched = case.image.copy()
+        row, column = np.argwhere(~case.painted)[3]
+        touched[row, column] ^= 1
+        assert not inpainting.outcome(case, touched).kept
+
+
+def test_a_pasted_rectangle_shows_a_seam(cases):
+    case = cases[0]
+    rectangle = np.where(case.painted[..., None], 255 - case.image[0, 0], case.image)
+    assert inpainting.outcome(case, rectangle).seam > 1.1
