@@ -79,11 +79,14 @@ def make_mesh(
         )
     if found > 1:
         inside = (data // slices, fsdp, tensor)
-        grid = mesh_utils.create_hybrid_device_mesh(inside, (slices, 1, 1), devices)
+        grid = mesh_utils.create_hybrid_device_mesh(
+            inside, (slices, 1, 1), devices, allow_split_physical_axes=True
+        )
     elif slices > 1:  # of devices that know of no slices, such as virtual ones: in their order
         grid = np.array(devices).reshape(shape)
     else:
-        grid = mesh_utils.create_device_mesh(shape, devices)
+        # Else an axis of 2 on a torus of 4 x 4, or of 128 on 16 x 16, would be refused.
+        grid = mesh_utils.create_device_mesh(shape, devices, allow_split_physical_axes=True)
     return Mesh(grid, AXES, axis_types=(AxisType.Auto,) * 3)
 
 
@@ -224,21 +227,41 @@ def bytes_on_device(tree: Any) -> int:
     return sum(map(of, jax.tree.leaves(tree)))
 
 
-def put_batch(batch: T, mesh: Mesh) -> T:
-    """A batch on the mesh, from the rows that this process has of it.
+def local_rows(mesh: Mesh, size: int) -> list[int]:
+    """Which rows of a batch this process's devices hold, ascending.
+
+    Where `tensor` goes over hosts, several hold the same.
 
     Raises:
-        InputError: the global batch cannot be split over all devices.
+        InputError: the batch cannot be split over all devices.
     """
-    place, parts = batch_sharding(mesh), ways(mesh)
+    if size % ways(mesh):
+        raise InputError(
+            f"batch_size is {size}; it must be a multiple of {ways(mesh)}, the number of "
+            "devices that a batch is split over."
+        )
+    held = batch_sharding(mesh).addressable_devices_indices_map((size,)).values()
+    return sorted({row for index in held if index for row in range(size)[index[0]]})
+
+
+def put_batch(batch: T, mesh: Mesh, size: int | None = None) -> T:
+    """A batch on the mesh, from the rows that this process has of it.
+
+    Args:
+        batch: `local_rows` of each array.
+        mesh: of all devices.
+        size: of the whole batch; None is that of what is given.
+
+    Raises:
+        InputError: the batch cannot be split over all devices.
+    """
+    place = batch_sharding(mesh)
 
     def put(rows: np.ndarray) -> jax.Array:
-        size = rows.shape[0] * jax.process_count()
-        if size % parts:
-            raise InputError(
-                f"batch_size is {size}; it must be a multiple of {parts}, the number of "
-                "devices that a batch is split over."
-            )
-        return jax.make_array_from_process_local_data(place, np.asarray(rows))
+        whole = rows.shape[0] if size is None else size
+        local_rows(mesh, whole)
+        return jax.make_array_from_process_local_data(
+            place, np.asarray(rows), (whole, *rows.shape[1:])
+        )
 
     return jax.tree.map(put, batch)

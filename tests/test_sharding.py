@@ -94,6 +94,7 @@ def test_a_batch_and_a_state_keep_their_values_and_what_is_missing():
     placed = sharding.put_batch(batch, mesh)
     np.testing.assert_array_equal(placed["image"], batch["image"])
     assert placed["low_res"] is None
+    assert sharding.local_rows(mesh, n) == list(range(n))  # one process holds them all
     state = {"step": jnp.int32(3), "kernel": jnp.ones((256, 256))}
     jax.tree.map(np.testing.assert_array_equal, sharding.shard_state(state, mesh), state)
 

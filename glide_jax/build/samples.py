@@ -46,7 +46,7 @@ class Sheet:
 
     def _take(self, run: Run) -> None:
         """The first pictures of the data as input, their captions as prompts."""
-        loader = run.loader(workers=0, window=0, batch_size=max(_FIRST, run.mesh.size))
+        loader = run.loader(whole=True, workers=0, window=0, batch_size=_FIRST)
         first = next(loader.batches())
         loader.close()
         planes: dict[str, Any] = {name: jnp.asarray(rows[:_FIRST]) for name, rows in first.items()}

@@ -63,8 +63,10 @@ def devices(name: str, slices: int = 1) -> list[Any]:
     Raises:
         InputError: libtpu is missing, or knows no such topology.
     """
+    more: dict[str, Any] = {"num_slices": slices} if slices > 1 else {}
+    if name.startswith("v4:"):  # both cores of a chip as one device, as programs run on it
+        more["chip_config_name"] = "megacore"
     try:
-        more = {"num_slices": slices} if slices > 1 else {}
         return topologies.get_topology_desc(platform="tpu", topology_name=name, **more).devices
     except (RuntimeError, NotImplementedError, ValueError) as error:
         why = " ".join(str(error).split())[:200].rstrip(".")

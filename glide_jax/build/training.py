@@ -32,22 +32,22 @@ class Run(Plan):
     start: Params | None  # in place of fresh ones, on the host
     whole: models.Model | None  # the model that `start` is of, with its other stages
 
-    def loader(self, **changes: Any) -> Loader:
-        """The data; step k's batch is a function of the seed and k."""
-        return Loader(
-            self.source,
-            self.tokenizer,
-            self.model.text_context,
-            dataclasses.replace(self.options, **changes),
-            process_index=jax.process_index(),
-            process_count=jax.process_count(),
-        )
+    def loader(self, whole: bool = False, **changes: Any) -> Loader:
+        """The data; step k's batch is a function of the seed and k.
+
+        Args:
+            whole: every host reads all rows, and not those of its devices alone.
+            **changes: of the options.
+        """
+        options = dataclasses.replace(self.options, **changes)
+        rows = None if whole else sharding.local_rows(self.mesh, options.batch_size)
+        return Loader(self.source, self.tokenizer, self.model.text_context, options, rows)
 
     def batches(self, loader: Loader, step: int) -> Iterator[objectives.Batch]:
         """The batches after step `step`, each on its way to the device before it is asked for."""
-        ahead = None
+        ahead, size = None, self.options.batch_size
         for arrays in loader.batches(step):
-            placed: dict[str, Any] = sharding.put_batch(arrays, self.mesh)
+            placed: dict[str, Any] = sharding.put_batch(arrays, self.mesh, size)
             batch = objectives.Batch(**placed)
             if ahead is not None:
                 yield ahead

@@ -14,7 +14,7 @@ import threading
 import time
 import warnings
 import weakref
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -25,9 +25,9 @@ from glide_jax import checks
 from glide_jax.data import masks, transforms
 from glide_jax.data.background import overlap
 from glide_jax.data.example import Example, Rejected, Source
-from glide_jax.data.extra import extra
 from glide_jax.data.rejections import Rejection, Rejections
 from glide_jax.errors import InputError
+from glide_jax.extras import extra
 from glide_jax.tokenizers import PromptTruncated, Tokenizer
 
 _MOST_REPLACEMENTS = 1000  # in a row, after which there is nothing usable to be found
@@ -134,7 +134,7 @@ class _Maker:
         tokenizer: Tokenizer,
         context: int,
         options: DataOptions,
-        rows: range,
+        rows: Sequence[int],
     ):
         self.source, self.tokenizer, self.context = source, tokenizer, context
         self.options, self.rows = options, rows
@@ -237,21 +237,14 @@ class Loader:
         tokenizer: Tokenizer,
         context: int,
         options: DataOptions,
-        *,
-        process_index: int = 0,
-        process_count: int = 1,
+        rows: Sequence[int] | None = None,
     ):
         if len(source) == 0:
             raise InputError("the data has 0 examples; it must have one at least.")
-        if options.batch_size % process_count:
-            raise InputError(
-                f"batch_size is {options.batch_size}; it must be a multiple of the "
-                f"{process_count} processes."
-            )
+        rows = range(options.batch_size) if rows is None else rows
         self.options = options
-        self.rows = options.batch_size // process_count
+        self.rows = len(rows)
         self.rejections = Rejections(len(source), options.max_rejected)
-        rows = range(process_index * self.rows, (process_index + 1) * self.rows)
         self._make = _Maker(source, tokenizer, context, options, rows)
         self._finalizer: weakref.finalize | None = None
 

@@ -187,6 +187,12 @@ def test_sheets_and_a_split_state_of_two_processes_are_those_of_one(train, tmp_p
     assert (sheets[0] == sheets[1]).all()
 
 
+def test_the_work_inside_layers_may_go_over_hosts_which_then_read_the_same_rows(train, tmp_path):
+    complete(train, "two", 2, "--config.mesh.tensor=2", steps=3)
+    complete(train, "one", 1, "--config.mesh.tensor=2", steps=3, devices=2)
+    assert_same(tmp_path / "two", tmp_path / "one")
+
+
 def restored(what, folder, devices, fsdp, port=None):
     """`tests.restored` in one process, or with a port in two."""
     flags = f"--xla_force_host_platform_device_count={devices} --xla_backend_optimization_level=0"
