@@ -33,6 +33,8 @@ PLOT = ["matplotlib>=3.9"]
 DATA = ["grain>=0.2.12", "array_record>=0.8.1", "pyarrow>=17", "resvg-py>=0.5.0"]
 EVAL = ["scipy>=1.14.0", *PLOT]
 LOG = ["tensorboardX>=2.6.2"]
+PROGRAMS = ["flatbuffers>=24.3.25"]
+SMALL = ["qwix>=0.1.8"]
 EXTRAS = {
     "cuda": ["jax[cuda12]>=0.10.0"],  # runs with older drivers too
     "cuda13": ["jax[cuda13]>=0.10.0"],
@@ -41,11 +43,15 @@ EXTRAS = {
     "eval": EVAL,
     "plot": PLOT,
     "tensorboard": LOG,  # event files of training runs; showing them takes TensorBoard itself
+    "programs": PROGRAMS,  # networks exported by jax.export
+    "quantized": SMALL,  # weights of a byte
     "web": ["gradio>=6.31.0"],
     "dev": [
         *DATA,
         *EVAL,
         *LOG,
+        *PROGRAMS,
+        *SMALL,
         "pytest>=8.3",
         "pytest-timeout>=2.3",
         "pytest-xdist>=3.6",

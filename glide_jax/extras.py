@@ -5,11 +5,12 @@ from types import ModuleType
 
 from glide_jax.errors import InputError
 
-_OF_EVAL = {"matplotlib", "scipy"}  # the others come with the `data` extra
+# The extra that brings a package; `data` brings the others.
+_OF = {"matplotlib": "eval", "scipy": "eval", "flatbuffers": "programs", "qwix": "quantized"}
 
 
 def extra(module: str) -> ModuleType:
-    """A module of a package that comes with the `data` or the `eval` extra.
+    """A module of a package that comes with an extra.
 
     Raises:
         InputError: it is not installed.
@@ -18,7 +19,7 @@ def extra(module: str) -> ModuleType:
         return importlib.import_module(module)
     except ImportError as error:
         package = module.split(".")[0]
-        bundle = "eval" if package in _OF_EVAL else "data"
+        bundle = _OF.get(package, "data")
         raise InputError(
             f"{package!r}, which this needs, cannot be imported ({error}): "
             f"pip install 'glide-jax[{bundle}]'."

@@ -72,15 +72,24 @@ def load(
     *,
     dtype: str = "float32",
     convolutions: str = "auto",
+    program: str | pathlib.Path | None = None,
+    offload: bool = False,
+    weights: str = "float32",
     cache: str | pathlib.Path | None = DEFAULT_FOLDER,
 ) -> "Glide":
     """A model ready to draw.
 
     Args:
         dir_or_name: a model directory, a model in the box ("shapes"), or one in `cache`/models.
-        dtype: what networks compute in; parameters, norms and sampling stay float32.
+        dtype: what networks compute in; norms and sampling stay float32.
         convolutions: the algorithm: direct, winograd2 or winograd4; auto is winograd4 for wide
             networks in float32 on a CPU, else direct (docs/performance.md).
+        program: a file of `glide-jax export-program` for this model, which spares tracing its
+            networks.
+        offload: keep parameters on the host and only the stage that draws on the device: less
+            memory, for the time of moving them once a batch.
+        weights: how parameters are kept: float32, or bfloat16, int8 or float8_e4m3fn for a half or
+            a quarter of the memory and less exact pictures (docs/performance.md).
         cache: where compiled programs are kept between runs; None keeps none.
 
     Raises:
@@ -91,7 +100,8 @@ def load(
     directory = build.find(str(dir_or_name), folder / "models")
     if cache is not None:
         compiling.enable_cache(folder / "xla")
-    loaded = build.load(directory, dtype, convolutions)
+    path = None if program is None else pathlib.Path(program)
+    loaded = build.load(directory, dtype, convolutions, path, offload, weights)
     return Glide(loaded, dtype, folder / "models", str(dir_or_name))
 
 
@@ -108,6 +118,8 @@ class Glide:
         """Takes what `build.load` read, the folder of other models by name, and where this lay."""
         self.loaded, self.dtype, self._path = loaded, dtype, path
         other = lambda name: build.load(build.find(name, models), dtype)
+        # Where they are on the device already, to put them there is nothing.
+        self._placed = functools.lru_cache(maxsize=1)(lambda n: jax.device_put(loaded.params[n]))
         self._other: Callable[[str], build.Loaded] = functools.lru_cache(maxsize=2)(other)
 
     @property
@@ -198,6 +210,7 @@ class Glide:
             "model": self.loaded.name,
             "model_path": self._path,
             "dtype": self.dtype,
+            **({} if self.loaded.weights == "float32" else {"weights": self.loaded.weights}),
             "prompt": plan.prompts[prompt if plan.weights is None else 0],
             "seed": plan.options.seed,
             "index": index,
@@ -259,7 +272,7 @@ class Glide:
         batch: tuple[int, int],
     ) -> Image:
         """One stage of one batch, of which there are so many."""
-        stage, how, params = self.loaded.stages[name], plan.how[name], self.loaded.params
+        stage, how = self.loaded.stages[name], plan.how[name]
         o, edit, b = plan.options, edits.checked(plan.options.edit), len(rows)
         schedule = cascade.schedule_of(stage, how.steps, how.grid)
         join = lambda *parts: jax.tree.map(lambda *a: jnp.concatenate(a), *parts)
@@ -287,7 +300,7 @@ class Glide:
             guided = not alone or how.guidance_scale != 1.0 or how.cfgpp_scale > 0.0
         return cascade.run(
             stage,
-            params[name],
+            self._placed(name),
             keys,
             cond,
             encode(name, null) if guided else None,
@@ -320,9 +333,9 @@ class Glide:
             assert clip is not None, "checked by `_plan`"
             assert tokenizer is not None, "read together with the CLIP"
             encoders["clip"], tokenizers["clip"] = (clip.encode, clip.context), tokenizer
-        params = dict(self.loaded.params)
+        others = {"clip": self.loaded.params.get("clip")}
         if plan.weak is not None:
-            base, params["weak"] = plan.weak.stages["base"], plan.weak.params["base"]
+            base, others["weak"] = plan.weak.stages["base"], plan.weak.params["base"]
             encoders["weak"] = (base.encode, base.context)
             tokenizers["weak"] = plan.weak.tokenizer
         more = [plan.options.negative_prompt or "", *(text for text, _ in plan.options.mix)]
@@ -335,7 +348,8 @@ class Glide:
         @functools.lru_cache(maxsize=len(encoders) * (batch_size + len(more)))
         def encode(name: str, p: int) -> Any:
             ids, mask = (array[p : p + 1] for array in tokens[name])
-            return cascade.encode_text(encoders[name][0], params[name], ids, mask)
+            params = others[name] if name in others else self._placed(name)
+            return cascade.encode_text(encoders[name][0], params, ids, mask)
 
         return encode
 

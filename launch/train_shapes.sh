@@ -6,8 +6,11 @@
 set -euo pipefail
 glide_jax=${1:-glide-jax} size=${SIZE:-}
 shift || true
-# On two CPU cores two devices of one core each are faster than one of two.
-export XLA_FLAGS=${XLA_FLAGS:---xla_force_host_platform_device_count=2}
+# On two CPU cores two devices of one core each are faster than one of two. Where other work holds
+# one of them for long, XLA would by default take the other's wait for a hang and abort the run.
+export XLA_FLAGS=${XLA_FLAGS:---xla_force_host_platform_device_count=2 \
+--xla_cpu_collective_call_warn_stuck_timeout_seconds=300 \
+--xla_cpu_collective_call_terminate_timeout_seconds=3600}
 runs=()
 for stage in 64 256; do
     run=runs/shapes_$stage${size/:/-}

@@ -113,6 +113,14 @@ def gradient(part: Part, x: Inputs) -> tuple[Callable[[], Any], float]:
     )
 
 
+def half_guided(part: Part, how: build.Sampling) -> build.Sampling:
+    """The same chain, guided in the middle half of its steps alone."""
+    schedule = cascade.schedule_of(part.stage, how.steps, how.grid)
+    t, n = np.asarray(schedule.t), int(schedule.num_steps)
+    low, high = t[n // 4], t[n // 4 + n // 2 - 1]
+    return dataclasses.replace(how, guidance_interval=(float(low), float(high)))
+
+
 def draw(part: Part, x: Inputs, how: build.Sampling) -> tuple[Callable[[], Any], int]:
     """Whole chains of a batch from encoded text, and how many steps they have."""
     stage = part.stage

@@ -24,7 +24,8 @@ Load: TypeAlias = Callable[[], tuple[build.StageConfig, Params]]
 Others: TypeAlias = Callable[[Reference], dict[str, Callable[[], Any]]]
 
 OURS, THEIRS, CACHED = "glide_jax", "reference", "reference, text cached"
-WHAT = ("limits", "text", "evaluation", "gradient", "image")
+THROUGHOUT = "guided at every step"
+WHAT = ("limits", "text", "evaluation", "gradient", "image", "interval")
 # Largest difference of outputs of size 1 that is still the same function, by the coarser dtype.
 TOLERANCES = {"float32": 2e-4, "bfloat16": 0.15, "float16": 0.05}
 
@@ -33,7 +34,7 @@ TOLERANCES = {"float32": 2e-4, "bfloat16": 0.15, "float16": 0.05}
 class Options:
     """What is measured."""
 
-    what: tuple[str, ...] = WHAT
+    what: tuple[str, ...] = WHAT[:-1]
     batch_sizes: tuple[int, ...] = (1, 2, 8)
     rounds: int = 5
     dtype: str = "float32"
@@ -139,6 +140,13 @@ def _of_network(name: str, load: Load, options: Options, tick: Callable[[], Any]
                 how = dataclasses.replace(how, guidance_scale=1.0, temperature=0.997)
             call, steps = networks.draw(part, first, how)
             yield row(f"{preset}, {steps} steps, {size}", call, 0.0)
+    if "interval" in options.what and not part.config.model.upsampler:
+        for preset in options.presets:
+            whole = build.Sampling(**build.PRESETS[preset]["base"])  # type: ignore[arg-type]
+            call, steps = networks.draw(part, first, networks.half_guided(part, whole))
+            sides = {OURS: call, THROUGHOUT: networks.draw(part, first, whole)[0]}
+            what = f"{preset}, {steps} steps, half of them guided, {size}"
+            yield Row(f"base: {what}", in_turn(sides, options.rounds, tick=tick), 0.0)
 
 
 def _evaluation(
@@ -175,7 +183,8 @@ def agreement(name: str, call: Callable, theirs: Reference, x: Inputs, dtype: st
 def count(networks: int, options: Options) -> int:
     """How many calls `rows` will tell `tick` of, for so many networks."""
     sides = {"text": 2, "evaluation": 3, "gradient": 2} if options.reference else {}
-    number = {"evaluation": len(options.batch_sizes), "image": len(options.presets)}
+    presets = len(options.presets)
+    number = {"evaluation": len(options.batch_sizes), "image": presets, "interval": 2 * presets}
     each = sum(
         sides.get(what, 1) * number.get(what, 1) for what in options.what if what != "limits"
     )

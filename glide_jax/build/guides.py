@@ -35,6 +35,12 @@ def checked(o: Options, loaded: Loaded) -> Options:
         raise InputError(
             f"score is {checks.shown(o.score)}; it must be a function of pictures (b, h, w, 3)."
         )
+    through = o.clip_guidance_on if clip_scale is not None else None, o.score and o.score_on
+    if loaded.exported and "x_0" in through:
+        raise InputError(
+            "guidance on x_0 takes the network's gradient, which a program has not; load the model "
+            "without one, or guide on x_t."
+        )
     if o.negative_prompt is not None:
         check_text(o.negative_prompt)
     weak_scale = checks.real("autoguidance_scale", o.autoguidance_scale, -100.0, 100.0)

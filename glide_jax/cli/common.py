@@ -142,12 +142,12 @@ def unused_accelerator() -> str | None:
     return None
 
 
-def load(model: str, dtype: str, device: str | None) -> Any:
+def load(model: str, dtype: str, device: str | None, **how: Any) -> Any:
     """A model on the chosen device; says which, and how large it is."""
     description = choose_device(device)
     from glide_jax import pipeline
 
-    glide = pipeline.load(model, dtype=dtype, cache=cache_folder())
+    glide = pipeline.load(model, dtype=dtype, cache=cache_folder(), **how)
     count = glide.parameter_count / 1e6
     say(f"{glide.loaded.name}: {count:.1f} M parameters, {dtype} on {description}")
     return glide

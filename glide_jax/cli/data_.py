@@ -113,6 +113,31 @@ def look(
         _write_histogram(out / f"{stem}-words.png", found.words, what)
 
 
+@command.command(
+    "speed", context_settings={"ignore_unknown_options": True, "allow_extra_args": True}
+)
+@click.option("--config", required=True, help="As of `glide-jax train`; so are --config.* fields.")
+@click.option("--seconds", default="10", show_default=True, help="How long to read.")
+@click.pass_context
+def speed(ctx: click.Context, config: str, seconds: str) -> None:
+    """Read a run's batches as fast as they come, train nothing, and say how many that is."""
+    from glide_jax.cli import train_
+
+    wanted = checks.real("seconds", seconds, 0.01, 86_400.0)
+    changes = train_.overrides(ctx.args)
+    from glide_jax import build
+    from glide_jax.build import training
+    from glide_jax.data.pipeline import throughput
+
+    read = build.read_config(config)
+    build.change(read, changes)
+    common.choose_device("cpu")
+    run = training.build(read, cache=common.cache_folder())
+    rate = throughput(run.loader(), wanted)
+    size, workers = run.options.batch_size, run.options.workers
+    print(f"{rate:,.1f} pictures/s in batches of {size} with {workers} workers")
+
+
 def default_data_dir() -> pathlib.Path:
     """Where sets are built unless a person says otherwise."""
     return common.cache_folder() / "data"

@@ -32,6 +32,7 @@ COMMANDS = {  # name: what `glide-jax --help` says, without importing the comman
     "data": "Build captioned sets and look at them.",
     "import": "Turn PyTorch GLIDE checkpoints into a model directory.",
     "export": "Turn a model directory into PyTorch checkpoints.",
+    "export-program": "Write a model's networks as programs that need no tracing.",
     "download": "Fetch the released PyTorch checkpoints.",
     "bench": "Time the networks, in turn with the PyTorch reference if it is at hand.",
     "doctor": "Say what this machine has and what is missing.",
@@ -50,7 +51,8 @@ class _Lazy(click.Group):
             near = difflib.get_close_matches(cmd_name, COMMANDS, n=1)
             hint = f"did you mean {near[0]!r}?" if near else f"known are {', '.join(COMMANDS)}."
             raise click.UsageError(f"there is no command {cmd_name!r}; {hint}")
-        return importlib.import_module(f"glide_jax.cli.{cmd_name}_").command
+        module = cmd_name.replace("-", "_")
+        return importlib.import_module(f"glide_jax.cli.{module}_").command
 
     def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
         with formatter.section("Commands"):

@@ -17,11 +17,22 @@ MOST_ON_SHEET = 100
     "--prompts-file", type=click.Path(path_type=pathlib.Path),
     help="A prompt a line; pictures that are there already are not drawn again.",
 )  # fmt: skip
+@click.option("--program", help="A file of `glide-jax export-program`, to spare tracing.")
+@click.option(
+    "--weights", default="float32", show_default=True,
+    help="How parameters are kept: float32, bfloat16, int8 or float8_e4m3fn.",
+)  # fmt: skip
+@click.option(
+    "--offload", is_flag=True, help="Keep only the stage that draws in the device's memory."
+)
 @common.sampling_options
 @hosts.options
 def command(
     prompts: tuple[str, ...],
     prompts_file: pathlib.Path | None,
+    program: str | None,
+    offload: bool,
+    weights: str,
     model: str,
     dtype: str,
     device: str | None,
@@ -47,14 +58,15 @@ def command(
         prompts = read_prompts(prompts_file)
     if not prompts:
         raise InputError("there is no prompt; give one, in quotes.")
+    how = {"program": program, "offload": offload, "weights": weights}
+    make = lambda: common.load(model, dtype, device, **how)
     where = hosts.where(coordinator, num_processes, process_id)
     if prompts_file is None:
         if where is not None and where.count > 1:
             raise InputError("--num-processes share a --prompts-file; without one, draw alone.")
         common.check_out(out)
-        draw(common.load(model, dtype, device), list(prompts), out, n, options)
+        draw(make(), list(prompts), out, n, options)
         return
-    make = lambda: common.load(model, dtype, device)
     waits = hosts.waits(heartbeat_seconds, wait_seconds)
     bulk.draw(make, list(prompts), out, n, options, where or hosts.Where(1, 0), waits)
 

@@ -130,3 +130,14 @@ def test_a_missing_client_is_one_sentence(cli, tmp_path, monkeypatch):
 
 def test_the_help_of_all_commands_names_data(cli):
     assert "Build captioned sets and look at them." in cli("--help").out
+
+
+def test_the_speed_of_reading_is_said(cli):
+    done = cli("data", "speed", "--config", "shapes_64:smoke", "--seconds", "0.2",
+               "--config.train.batch_size=4")  # fmt: skip
+    assert done.code == 0, done.err
+    rate, rest = done.out.strip().split(" ", 1)
+    assert float(rate.replace(",", "")) > 1
+    assert rest == "pictures/s in batches of 4 with 0 workers"
+    done = cli("data", "speed", "--config", "shapes_64:smoke", "--seconds", "0")
+    assert (done.code, done.err.count("\n")) == (2, 1)

@@ -1,0 +1,41 @@
+"""`glide-jax export-program`: a model's networks as one file of programs."""
+
+import pathlib
+
+import click
+
+from glide_jax.cli import common
+
+
+@click.command("export-program")
+@click.argument("model")
+@click.option(
+    "--out", required=True, type=click.Path(path_type=pathlib.Path), help="The file to write."
+)
+@click.option("--platforms", help="Of cpu, cuda, rocm and tpu, with commas [the default device's].")
+@click.option(
+    "--convolutions", default="auto", show_default=True,
+    help="The algorithm: auto, direct, winograd2 or winograd4.",
+)  # fmt: skip
+@common.dtype_option
+@common.device_option
+def command(
+    model: str, out: pathlib.Path, platforms: str | None, convolutions: str, dtype: str,
+    device: str | None,
+) -> None:  # fmt: skip
+    """Write the networks of MODEL to --out, for `sample --program` and `load(program=)`.
+
+    They take any batch at the model's own size of picture. Weights are not in the file.
+    """
+    common.choose_device(device)
+    from glide_jax import build, compiling
+    from glide_jax.build import programs
+
+    compiling.check_dtype(dtype)
+    directory = build.find(model, common.cache_folder() / "models")
+    common.check_out(out.absolute().parent)
+    names = [name.strip() for name in platforms.split(",")] if platforms else []
+    configs = build.stage_configs(directory)
+    loaded = build.load(directory, dtype, convolutions)
+    programs.write(out, configs, loaded.stages, loaded.params, dtype, names)
+    common.result(out)
