@@ -86,6 +86,7 @@ class Options:
         score_scale: times its gradient.
         score_on: "x_0"; or "x_t" for a function (x_t, t) that knows noisy pictures, t 0 to 999.
         batch_size: pictures drawn at once; the last batch is padded, so nothing recompiles.
+            "auto" is as many as fit the device's memory, see `Glide.largest_batch`.
         keep: of each prompt's `n` pictures only these many, the best by the model's CLIP.
         edit: a picture to start from or to paint in; `glide_jax.editing` makes it.
         progress: called with (stage, steps done, steps in all).
@@ -122,7 +123,7 @@ class Options:
     score: Callable[..., Any] | None = None
     score_scale: float = 1.0
     score_on: str = "x_0"
-    batch_size: int = 4
+    batch_size: int | str = 4
     keep: int | None = None
     edit: Edit | None = None
     progress: Progress | None = None

@@ -13,6 +13,7 @@ import numpy as np
 from PIL import Image as PILImage
 
 from glide_jax import build, cascade, checks, compiling, editing, images
+from glide_jax.build import memory
 from glide_jax.diffusion import samplers
 from glide_jax.editing import stages as edits
 from glide_jax.errors import InputError
@@ -118,6 +119,7 @@ class Glide:
         """Takes what `build.load` read, the folder of other models by name, and where this lay."""
         self.loaded, self.dtype, self._path = loaded, dtype, path
         other = lambda name: build.load(build.find(name, models), dtype)
+        self._fitting: int | None = None  # pictures at once, where that was to be found out
         # Where they are on the device already, to put them there is nothing.
         self._placed = functools.lru_cache(maxsize=1)(lambda n: jax.device_put(loaded.params[n]))
         self._other: Callable[[str], build.Loaded] = functools.lru_cache(maxsize=2)(other)
@@ -196,9 +198,24 @@ class Glide:
             keep=edits.checked_keep(o, n, self.loaded),
             seed=checks.whole("seed", o.seed, 0, 2**32 - 1),
             first_index=checks.whole("first_index", o.first_index, 0, 2**31 - 1),
-            batch_size=checks.whole("batch_size", o.batch_size, 1, 4096),
+            batch_size=self._batch_size(o.batch_size),
         )
         return _Plan(texts, o, how, weak)
+
+    def largest_batch(self, most: int = 64) -> int:
+        """How many pictures at once fit the device's free memory: a power of two, at most `most`.
+
+        The compiler is asked, once a model: with an empty cache that is two programs a stage.
+        """
+        free, _ = memory.free()
+        return memory.largest_batch(self.loaded, checks.whole("most", most, 1, 4096), free)
+
+    def _batch_size(self, wanted: Any) -> int:
+        if wanted != "auto":
+            return checks.whole("batch_size", wanted, 1, 4096)
+        if self._fitting is None:
+            self._fitting = self.largest_batch()
+        return self._fitting
 
     def _parameters(self, plan: _Plan, prompt: int, index: int) -> dict[str, Any]:
         """All that is needed to draw a picture again."""
@@ -284,7 +301,7 @@ class Glide:
         )
         chain, windows = edits.chain(edit, stage, last, b), edit.low_res is not None
         stage, size = edits.canvas(
-            stage, chain.init, low_res, last // self.sizes["base"], o.batch_size * windows
+            stage, chain.init, low_res, last // self.sizes["base"], int(o.batch_size) * windows
         )
         number = ("base", "upsample").index(name)
         keys = cascade.image_keys(o.seed, rows[:, 1], number)

@@ -1,16 +1,22 @@
-"""What a stage needs of a device's memory to draw, before anything is loaded."""
+"""What a stage needs of a device's memory to draw, and what there is."""
 
 import dataclasses
 import functools
+import os
 from typing import Any
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 
 from glide_jax import compiling
 from glide_jax.build import initial, models
 from glide_jax.build.convolutions import prepared
-from glide_jax.types import Cond
+from glide_jax.cascade import Stage
+from glide_jax.types import Cond, Params
+
+# Of free memory that a batch may fill: the compiler's figure knows nothing of gaps between arrays.
+_SHARE = 0.8
 
 
 @dataclasses.dataclass(frozen=True)
@@ -37,13 +43,43 @@ def of_stage(config: models.StageConfig, dtype: str, convolutions: str = "auto")
     """
     prepare = functools.partial(prepared, config.model, choice=convolutions, dtype=dtype)
     params = jax.eval_shape(prepare, initial.shapes(config.model))
-    one, two = (_temporary(config, params, dtype, batch) for batch in (1, 2))
-    return Needs(_bytes(params), one, max(0, two - one))
+    return of_network(config, models.stage(config, dtype), params)
 
 
-def _temporary(config: models.StageConfig, params: Any, dtype: str, batch: int) -> int:
+def of_network(config: models.StageConfig, stage: Stage, params: Params) -> Needs:
+    """As `of_stage`, of functions and parameters, or their shapes, that are there already."""
+    like = jax.tree.map(lambda p: jax.ShapeDtypeStruct(p.shape, p.dtype), params)
+    one, two = (_temporary(config, stage, like, batch) for batch in (1, 2))
+    return Needs(_bytes(like), one, max(0, two - one))
+
+
+def largest_batch(loaded: models.Loaded, most: int, free: int) -> int:
+    """The largest power of two, up to `most`, of pictures whose stages fit into `free` bytes.
+
+    Parameters that are on the device have taken theirs already. At least 1: whether one picture
+    fits shows best by drawing it.
+    """
+    fits = most
+    for name, config in loaded.configs.items():
+        needs = of_network(config, loaded.stages[name], loaded.params[name])
+        placed = not all(isinstance(p, np.ndarray) for p in jax.tree.leaves(loaded.params[name]))
+        fits = min(fits, dataclasses.replace(needs, parameters=0).fits(
+            int(_SHARE * free) - (0 if placed else needs.parameters)
+        ))  # fmt: skip
+    return 1 << max(0, fits.bit_length() - 1)
+
+
+def free() -> tuple[int, str]:
+    """Bytes that may still be taken where the default device computes, and what they are."""
+    stats = jax.local_devices()[0].memory_stats() or {}
+    if "bytes_limit" in stats:
+        return int(stats["bytes_limit"] - stats.get("bytes_in_use", 0)), "free on the device"
+    return os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_AVPHYS_PAGES"), "of memory free"
+
+
+def _temporary(config: models.StageConfig, stage: Stage, params: Any, batch: int) -> int:
     """Bytes of one evaluation's inputs, outputs and what is in between."""
-    stage, m = models.stage(config, dtype), config.model
+    m = config.model
     rows = batch if m.upsampler else 2 * batch  # a guided pair
     like: Any = lambda kind, *shape: jax.ShapeDtypeStruct((rows, *shape), kind)
     image, small = like(jnp.float32, m.image_size, m.image_size, 3), m.image_size // 4

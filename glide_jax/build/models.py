@@ -71,6 +71,7 @@ class Loaded:
     tokenizer: Tokenizer
     stages: dict[str, Stage]
     sampling: dict[str, Sampling]
+    configs: dict[str, StageConfig]
     params: dict[str, Params]
     clip: ClipStage | None = None
     clip_tokenizer: Tokenizer | None = None
@@ -335,6 +336,7 @@ def load(
         tokenizer=model.tokenizer,
         stages=stages,
         sampling={name: config.sampling for name, config in configs.items()},
+        configs=configs,
         params={
             name: jax.device_get(tree) if offload and name in stages else jax.device_put(tree)
             for name, tree in params.items()

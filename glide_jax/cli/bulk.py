@@ -71,6 +71,10 @@ def _draw(
         raise InputError(
             f"keep is {options['keep']}, but --prompts-file finishes what is there; use one."
         )
+    if options["batch_size"] == "auto":
+        if where.count > 1:
+            raise InputError("--batch-size auto may differ from process to process; give a number.")
+        options = options | {"batch_size": str(glide.largest_batch())}
     options = options | {"number_on": True}
     expected = glide.parameters(prompts, n=count, **options)
     paths = [out / sample_.file_name(i // count, p) for i, p in enumerate(expected)]

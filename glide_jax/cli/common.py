@@ -78,7 +78,12 @@ def sampling_options(command: Callable) -> Callable:
         click.option("--temperature", help="Of the upsampler's starting noise."),
         *_guidance_options(),
         click.option("--keep", help="Of --n pictures only so many, the best by the model's CLIP."),
-        click.option("--batch-size", default="4", show_default=True, help="Pictures at once."),
+        click.option(
+            "--batch-size",
+            default="4",
+            show_default=True,
+            help="Pictures at once; auto is as many as fit the device's memory.",
+        ),
         model_option,
         dtype_option,
         device_option,

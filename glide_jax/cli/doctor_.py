@@ -62,7 +62,7 @@ def _fits(model: str, dtype: str) -> list[str]:
     folder = common.cache_folder()
     compiling.enable_cache(folder / "xla")
     directory = build.find(model, folder / "models")
-    budget, whose = _budget()
+    budget, whose = memory.free()
     lines = [f"\n{directory.resolve().name} in {dtype}, guided; {budget / 2**30:.1f} GiB {whose}"]
     for name, config in build.stage_configs(directory).items():
         needs = memory.of_stage(config, dtype)
@@ -77,16 +77,6 @@ def _fits(model: str, dtype: str) -> list[str]:
 
 def _mib(size: int) -> str:
     return f"{size / 2**20:,.1f} MiB"
-
-
-def _budget() -> tuple[int, str]:
-    """Bytes that a model may take, and what they are."""
-    import jax
-
-    stats = jax.local_devices()[0].memory_stats() or {}
-    if "bytes_limit" in stats:
-        return int(stats["bytes_limit"] - stats.get("bytes_in_use", 0)), "free on the device"
-    return os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_AVPHYS_PAGES"), "of memory free"
 
 
 def _version(name: str) -> str | None:

@@ -172,7 +172,8 @@ def checked_keep(o: Options, n: int, loaded: build.Loaded) -> int | None:
 def batch_size(o: Options, rows: int) -> int:
     """How many run at once: of pictures, or of an upscaled picture's windows."""
     windows = checked(o.edit).low_res is not None
-    return o.batch_size if windows else min(o.batch_size, rows)
+    size = int(o.batch_size)  # a number since the call was checked
+    return size if windows else min(size, rows)
 
 
 def counting(

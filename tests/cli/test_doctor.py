@@ -3,6 +3,7 @@
 import os
 import re
 
+from glide_jax import pipeline
 from glide_jax.build import memory
 from glide_jax.cli import doctor_
 from tests import tiny
@@ -56,14 +57,14 @@ def test_a_cache_that_is_no_folder_is_told(cli, tmp_path, monkeypatch):
 
 
 def test_it_says_what_a_model_takes_and_how_many_pictures_fit(cli, monkeypatch, tiny_model):
-    monkeypatch.setattr(doctor_, "_budget", lambda: (2**30, "for the test"))
+    monkeypatch.setattr(memory, "free", lambda: (2**30, "for the test"))
     result = cli("doctor", "--model", tiny_model)
     assert result.code == 0
     assert "plain in float32, guided; 1.0 GiB for the test" in result.out
     for stage in ("base", "upsample"):
         [line] = [line for line in result.out.splitlines() if line.startswith(f"  {stage}:")]
         assert int(re.search(r"--batch-size up to (\d+) fits", line)[1]) > 100
-    monkeypatch.setattr(doctor_, "_budget", lambda: (2**10, "for the test"))
+    monkeypatch.setattr(memory, "free", lambda: (2**10, "for the test"))
     assert cli("doctor", "--model", tiny_model).out.count("does not fit") == 2
 
 
@@ -76,3 +77,21 @@ def test_a_model_that_is_not_there_is_said(cli):
     result = cli("doctor", "--model", "none-such")
     assert result.code == 2
     assert "model 'none-such' is neither a directory nor a known name" in result.err
+
+
+def test_a_batch_is_as_large_as_memory_allows(monkeypatch, glide, cache):
+    needs = {
+        name: memory.of_network(config, glide.loaded.stages[name], glide.loaded.params[name])
+        for name, config in glide.loaded.configs.items()
+    }
+    each = max(n.first + 12 * n.more for n in needs.values())  # thirteen pictures of the larger one
+    for free, wanted in ((1, 1), (each / 0.79, 8), (2**50, 64)):
+        monkeypatch.setattr(memory, "free", lambda free=free: (int(free), "for the test"))
+        assert glide.largest_batch() == wanted
+    off = pipeline.load(glide._path, offload=True, cache=cache)
+    parameters = max(n.parameters for n in needs.values())
+    monkeypatch.setattr(memory, "free", lambda: (int((each + parameters) / 0.79), "for the test"))
+    assert off.largest_batch() == 8
+    monkeypatch.setattr(memory, "free", lambda: (1, "for the test"))
+    [picture] = off("a red circle", n=1, steps=1, batch_size="auto", upsample=False)
+    assert picture.parameters["batch_size"] == 1
