@@ -148,3 +148,20 @@ def test_windows_that_disagree_meet_halfway():
     cond = Cond(text=jnp.zeros(1), low_res=jnp.zeros((1, 4, 7, 3)))
     eps = editing.tiled(by_window, 8, 2, 2, 4)(x_t, jnp.zeros(1, jnp.int32), cond).eps[0, 0, :, 0]
     np.testing.assert_allclose(eps, [0] * 6 + [1.5, 4.5] + [6] * 6, atol=1e-6)
+
+
+def test_more_windows_take_memory_for_their_canvas_alone():
+    def wide(x_t, t, cond):  # 64 KB of activations a window
+        inside = jnp.tanh(jnp.broadcast_to(x_t[..., :1], (*x_t.shape[:3], 256)) * t[0])
+        return Prediction(x_t * inside.sum(-1, keepdims=True), x_t + jnp.cos(inside).mean())
+
+    def temporary(side):
+        x_t = jax.ShapeDtypeStruct((1, side, side, 3), jnp.float32)
+        low_res = jax.ShapeDtypeStruct((1, side // 2, side // 2, 3), jnp.float32)
+        run = jax.jit(lambda x, low: editing.tiled(wide, 8, 2, 2, 1)(
+            x, jnp.ones(1, jnp.int32), Cond(low_res=low)
+        ))  # fmt: skip
+        return run.lower(x_t, low_res).compile().memory_analysis().temp_size_in_bytes
+
+    two, many = temporary(14), temporary(62)  # 4 windows and 100
+    assert many - two < 6 * (62**2 - 14**2) * 3 * 4  # a few copies of the canvas
