@@ -56,6 +56,8 @@ class Processes:
         wait: float = 60.0,
         missing: tuple[int, ...] = (),
         folders: list[pathlib.Path] | None = None,
+        networks: list[str] | None = None,
+        address: str = "127.0.0.1",
     ):
         folder.mkdir(exist_ok=True, parents=True)
         port = free_port()
@@ -72,8 +74,10 @@ class Processes:
         self.all: list[subprocess.Popen] = []
         for k in range(count):
             command = [sys.executable, "-m", "glide_jax", *words, *((own or {}).get(k, []))]
+            if networks is not None:  # becomes the command, so signals reach it
+                command = ["ip", "netns", "exec", networks[k], *command]
             if count > 1:
-                command += ["--coordinator", f"127.0.0.1:{port}", "--num-processes", count]
+                command += ["--coordinator", f"{address}:{port}", "--num-processes", count]
                 command += ["--process-id", k]
             if k in missing:
                 continue

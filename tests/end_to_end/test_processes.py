@@ -4,7 +4,9 @@ import json
 import os
 import pathlib
 import random
+import shutil
 import signal
+import socket
 import subprocess
 import sys
 import time
@@ -191,6 +193,58 @@ def test_the_work_inside_layers_may_go_over_hosts_which_then_read_the_same_rows(
     complete(train, "two", 2, "--config.mesh.tensor=2", steps=3)
     complete(train, "one", 1, "--config.mesh.tensor=2", steps=3, devices=2)
     assert_same(tmp_path / "two", tmp_path / "one")
+
+
+def ip(*words):
+    """Changes networks of this machine, which takes root."""
+    return subprocess.run(["ip", *words], capture_output=True, text=True, check=True)
+
+
+@pytest.fixture
+def wire():
+    """Two networks that only a wire joins: their names, and the first one's address.
+
+    JAX's collectives between CPUs use the address of the host's own name, which is loopback's
+    here, so each network has a hosts file of its own.
+    """
+    names = [f"glide{os.getpid()}n{k}" for k in (0, 1)]
+    ends = [f"gl{os.getpid()}e{k}" for k in (0, 1)]
+    files = [pathlib.Path("/etc/netns") / name / "hosts" for name in names]
+    try:
+        for name in names:
+            ip("netns", "add", name)
+    except (OSError, subprocess.CalledProcessError) as error:
+        pytest.skip(f"networks of their own need root and `ip`: {error}")
+    try:
+        ip("link", "add", ends[0], "type", "veth", "peer", "name", ends[1])
+        for k, (name, end) in enumerate(zip(names, ends, strict=True)):
+            ip("link", "set", end, "netns", name)
+            ip("-n", name, "addr", "add", f"10.77.0.{k + 1}/24", "dev", end)
+            for link in ("lo", end):
+                ip("-n", name, "link", "set", link, "up")
+            files[k].parent.mkdir(parents=True)
+            files[k].write_text(f"127.0.0.1 localhost\n10.77.0.{k + 1} {socket.gethostname()}\n")
+        yield names, ends, "10.77.0.1"
+    finally:
+        for name, file in zip(names, files, strict=True):
+            subprocess.run(["ip", "netns", "del", name], capture_output=True)
+            shutil.rmtree(file.parent, ignore_errors=True)
+
+
+def test_a_cut_wire_ends_both_hosts_and_once_mended_they_go_on(wire, train, tmp_path):
+    networks, ends, address = wire
+    complete(train, "whole", steps=60)
+    options = dict(steps=60, networks=networks, address=address)
+    with train("w", **options) as run:
+        assert until(lambda: lines(tmp_path / "w") >= 2, run), run.told()
+        ip("-n", networks[1], "link", "set", ends[1], "down")
+        assert 0 not in run.wait(90.0), run.told()
+        told = run.told()
+        assert "not heard of for 10 s" in told or "was lost" in told, told
+    assert meta(tmp_path / "w")["step"] < 60
+    ip("-n", networks[1], "link", "set", ends[1], "up")
+    complete(train, "w", **options)
+    assert_same(tmp_path / "whole", tmp_path / "w")
 
 
 def restored(what, folder, devices, fsdp, port=None):
