@@ -242,7 +242,9 @@ class Glide:
         rows, o = plan.rows(), plan.options
         edit = edits.checked(o.edit)
         size = 1 if edit.low_res is not None else edits.batch_size(o, len(rows))
-        encode = self._encoder(plan, size)
+        encode = build.encoder(
+            self.loaded, self._placed, list(plan.how), plan.prompts, o, plan.weak, size
+        )
         if edit.weights is not None:
             encode = edits.along(encode, edit.weights)
         batches = functools.partial(self._batches, plan, encode, size)
@@ -331,44 +333,6 @@ class Glide:
             x_T=edits.noise(edit, keys, rows, number, (*size, 3), how.temperature),
             progress=report,
         )
-
-    def _encoder(self, plan: _Plan, batch_size: int) -> Callable[[str, int], Any]:
-        """A function from a stage (or "clip") and a prompt's number to its condition.
-
-        After the last come the empty or negative prompt and those mixed in. Each is encoded alone
-        (leading axis 1), so that a picture does not depend on its neighbours' prompts, and only
-        as many are kept as one batch needs: the released base has 20 MB of keys and values for
-        each.
-        """
-        encoders: dict[str, tuple[Callable[..., Any], int]] = {
-            name: (self.loaded.stages[name].encode, self.loaded.stages[name].context)
-            for name in plan.how
-        }
-        tokenizers = dict.fromkeys(encoders, self.loaded.tokenizer)
-        if plan.options.clip_guidance_scale is not None or plan.options.keep is not None:
-            clip, tokenizer = self.loaded.clip, self.loaded.clip_tokenizer
-            assert clip is not None, "checked by `_plan`"
-            assert tokenizer is not None, "read together with the CLIP"
-            encoders["clip"], tokenizers["clip"] = (clip.encode, clip.context), tokenizer
-        others = {"clip": self.loaded.params.get("clip")}
-        if plan.weak is not None:
-            base, others["weak"] = plan.weak.stages["base"], plan.weak.params["base"]
-            encoders["weak"] = (base.encode, base.context)
-            tokenizers["weak"] = plan.weak.tokenizer
-        more = [plan.options.negative_prompt or "", *(text for text, _ in plan.options.mix)]
-        # All at once and first, so that a bad prompt is refused before anything is drawn.
-        tokens = {
-            name: tokenizers[name]([*plan.prompts, *more], context)
-            for name, (_, context) in encoders.items()
-        }
-
-        @functools.lru_cache(maxsize=len(encoders) * (batch_size + len(more)))
-        def encode(name: str, p: int) -> Any:
-            ids, mask = (array[p : p + 1] for array in tokens[name])
-            params = others[name] if name in others else self._placed(name)
-            return cascade.encode_text(encoders[name][0], params, ids, mask)
-
-        return encode
 
     def _finite(self, name: str, x: np.ndarray) -> np.ndarray:
         if not np.isfinite(x).all():

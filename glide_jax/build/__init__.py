@@ -6,10 +6,10 @@ from typing import TYPE_CHECKING
 from glide_jax.build import guides, sampling
 from glide_jax.build.export import pack, save
 from glide_jax.build.initial import initialiser, shapes
+from glide_jax.build.loading import Loaded, load
 from glide_jax.build.models import (
     BOXED,
     ClipStage,
-    Loaded,
     Model,
     StageConfig,
     boxed,
@@ -17,13 +17,13 @@ from glide_jax.build.models import (
     fields,
     find,
     known_fields,
-    load,
     parameter_count,
     read,
     stage,
     stage_configs,
 )
 from glide_jax.build.sampling import PRESETS, Sampling
+from glide_jax.build.texts import encoder
 
 if TYPE_CHECKING:
     from glide_jax.build.run_config import change, facts, read_config
@@ -42,6 +42,7 @@ __all__ = [
     "boxed",
     "change",
     "clip_stage",
+    "encoder",
     "facts",
     "fields",
     "find",

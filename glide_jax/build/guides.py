@@ -10,7 +10,7 @@ import numpy as np
 from jax.tree_util import Partial
 
 from glide_jax import cascade, checks
-from glide_jax.build.models import Loaded
+from glide_jax.build.loading import Loaded
 from glide_jax.errors import InputError
 from glide_jax.options import Options
 from glide_jax.tokenizers.protocol import check_text

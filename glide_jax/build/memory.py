@@ -12,6 +12,7 @@ import numpy as np
 from glide_jax import compiling
 from glide_jax.build import initial, models
 from glide_jax.build.convolutions import prepared
+from glide_jax.build.loading import Loaded
 from glide_jax.cascade import Stage
 from glide_jax.types import Cond, Params
 
@@ -53,7 +54,7 @@ def of_network(config: models.StageConfig, stage: Stage, params: Params) -> Need
     return Needs(_bytes(like), one, max(0, two - one))
 
 
-def largest_batch(loaded: models.Loaded, most: int, free: int) -> int:
+def largest_batch(loaded: Loaded, most: int, free: int) -> int:
     """The largest power of two, up to `most`, of pictures whose stages fit into `free` bytes.
 
     Parameters that are on the device have taken theirs already. At least 1: whether one picture

@@ -45,6 +45,7 @@ def test_a_program_draws_what_its_network_draws_at_any_batch(n, sampler, with_pr
     )
 
 
+@pytest.mark.slow  # four programs of a model with all there is
 def test_guidance_by_a_clip_and_known_pixels_go_with_a_program(with_program, glide_full):
     image, mask = Image.new("RGB", (32, 32), "red"), np.zeros((32, 32), np.uint8)
     mask[8:20, 8:20] = 255
