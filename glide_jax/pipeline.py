@@ -90,7 +90,7 @@ def load(
         offload: keep parameters on the host and only the stage that draws on the device: less
             memory, for the time of moving them once a batch.
         weights: how parameters are kept: float32, or bfloat16, int8 or float8_e4m3fn for a half or
-            a quarter of the memory and less exact pictures (docs/performance.md).
+            a third of their bytes and less exact pictures (docs/performance.md).
         cache: where compiled programs are kept between runs; None keeps none.
 
     Raises:

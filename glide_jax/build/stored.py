@@ -55,17 +55,27 @@ def _as_is(apply: Callable) -> Callable:
 
 
 def _widened(apply: Callable) -> Callable:
-    widen = lambda p: p.astype(jnp.float32)
-    return lambda variables, *a, **k: apply(jax.tree.map(widen, variables), *a, **k)
+    return _late(apply, lambda variables: jax.tree.map(lambda p: p.astype(jnp.float32), variables))
 
 
 def _dequantized(apply: Callable) -> Callable:
     qwix = extra("qwix")
     is_small = lambda p: isinstance(p, qwix.QArray)
     widen = lambda p: qwix.dequantize(p) if is_small(p) else p
-    return lambda variables, *a, **k: apply(
-        jax.tree.map(widen, variables, is_leaf=is_small), *a, **k
-    )
+    return _late(apply, lambda variables: jax.tree.map(widen, variables, is_leaf=is_small))
+
+
+def _late(apply: Callable, widen: Callable[[Any], Any]) -> Callable:
+    """`apply` on widened parameters, which the compiler may not widen before a loop over steps.
+
+    It would keep all of them for the loop's whole length, and no memory would be saved.
+    """
+
+    def call(variables: Any, *args: Any, **kwargs: Any) -> Any:
+        variables, args = jax.lax.optimization_barrier((variables, args))
+        return apply(widen(variables), *args, **kwargs)
+
+    return call
 
 
 def check(choice: str, program: Any) -> None:
