@@ -79,11 +79,16 @@ def seen(curves: dict[str, list[tuple[float, dict[str, Any]]]]) -> str:
     """What the numbers say, in sentences that only repeat them."""
     lines = []
     for guide, runs in curves.items():
-        best = max(runs, key=lambda run: run[1]["shapes"]["*"]["all"]["share"])
+        best, colours = (
+            max(runs, key=lambda run: run[1]["shapes"]["*"][aspect]["share"])
+            for aspect in ("all", "colours")
+        )
         nearest = min(runs, key=lambda run: run[1]["features"]["frechet_distance"])
         text = (
             f"{guide}: most pictures are right at scale {best[0]:g}, "
-            f"{percent(best[1]['shapes']['*']['all'])} percent; the Fréchet distance is least at "
+            f"{percent(best[1]['shapes']['*']['all'])} percent, most colours at scale "
+            f"{colours[0]:g}, {percent(colours[1]['shapes']['*']['colours'])} percent; the Fréchet "
+            "distance is least at "
             f"scale {nearest[0]:g}, {nearest[1]['features']['frechet_distance']:.3f}."
         )
         ends = [(s, r["diversity"]["spread"].get("position")) for s, r in (runs[0], runs[-1])]
@@ -107,21 +112,25 @@ def write(out: pathlib.Path, work: pathlib.Path, args: argparse.Namespace) -> No
     for runs in curves.values():
         runs.sort(key=lambda run: run[0])
     first = next(iter(curves.values()))[0][1]
-    right = lambda result: 100 * result["shapes"]["*"]["all"]["share"]
+    aspects = {"everything": "all", "colours": "colours", "number": "count"}
+    right = lambda result, aspect: 100 * result["shapes"]["*"][aspect]["share"]
     spread = lambda result: result["diversity"]["spread"].get("position", {}).get("ratio", 0.0)
     distance = lambda result: result["features"]["frechet_distance"]
-    of = lambda x, y: {
-        guide: [(x(scale, r), y(scale, r), f"{scale:g}") for scale, r in runs]
+    several = len(curves) > 1
+    of = lambda x: {
+        f"{what}, {guide}" if several else what: [
+            (x(scale, r), right(r, aspect), f"{scale:g}") for scale, r in runs
+        ]
         for guide, runs in curves.items()
+        for what, aspect in aspects.items()
     }
     plots.panels(
         out.with_suffix(".png"),
         [
-            plots.Panel("scale", "right, %", of(lambda s, r: s, lambda s, r: right(r))),
+            plots.Panel("scale", "right, %", of(lambda s, r: s)),
             plots.Panel("spread of positions, of the data's", "right, %",
-                        of(lambda s, r: spread(r), lambda s, r: right(r))),
-            plots.Panel("Fréchet distance", "right, %",
-                        of(lambda s, r: distance(r), lambda s, r: right(r))),
+                        of(lambda s, r: spread(r))),
+            plots.Panel("Fréchet distance", "right, %", of(lambda s, r: distance(r))),
         ],
     )  # fmt: skip
     base = first["sampling"]["base"]
