@@ -102,7 +102,9 @@ def load(
     if cache is not None:
         compiling.enable_cache(folder / "xla")
     path = None if program is None else pathlib.Path(program)
-    loaded = build.load(directory, dtype, convolutions, path, offload, weights)
+    loaded = build.load(
+        directory, dtype, convolutions, program=path, offload=offload, weights=weights
+    )
     return Glide(loaded, dtype, folder / "models", str(dir_or_name))
 
 
@@ -119,7 +121,7 @@ class Glide:
         """Takes what `build.load` read, the folder of other models by name, and where this lay."""
         self.loaded, self.dtype, self._path = loaded, dtype, path
         other = lambda name: build.load(build.find(name, models), dtype)
-        self._fitting: int | None = None  # pictures at once, where that was to be found out
+        self._fitting = functools.cache(self.largest_batch)  # of "auto", the same in every call
         # Where they are on the device already, to put them there is nothing.
         self._placed = functools.lru_cache(maxsize=1)(lambda n: jax.device_put(loaded.params[n]))
         self._other: Callable[[str], build.Loaded] = functools.lru_cache(maxsize=2)(other)
@@ -198,7 +200,9 @@ class Glide:
             keep=edits.checked_keep(o, n, self.loaded),
             seed=checks.whole("seed", o.seed, 0, 2**32 - 1),
             first_index=checks.whole("first_index", o.first_index, 0, 2**31 - 1),
-            batch_size=self._batch_size(o.batch_size),
+            batch_size=self._fitting()
+            if o.batch_size == "auto"
+            else checks.whole("batch_size", o.batch_size, 1, 4096),
         )
         return _Plan(texts, o, how, weak)
 
@@ -209,13 +213,6 @@ class Glide:
         """
         free, _ = memory.free()
         return memory.largest_batch(self.loaded, checks.whole("most", most, 1, 4096), free)
-
-    def _batch_size(self, wanted: Any) -> int:
-        if wanted != "auto":
-            return checks.whole("batch_size", wanted, 1, 4096)
-        if self._fitting is None:
-            self._fitting = self.largest_batch()
-        return self._fitting
 
     def _parameters(self, plan: _Plan, prompt: int, index: int) -> dict[str, Any]:
         """All that is needed to draw a picture again."""

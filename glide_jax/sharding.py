@@ -235,13 +235,17 @@ def local_rows(mesh: Mesh, size: int) -> list[int]:
     Raises:
         InputError: the batch cannot be split over all devices.
     """
+    _check_split(size, mesh)
+    held = batch_sharding(mesh).addressable_devices_indices_map((size,)).values()
+    return sorted({row for index in held if index for row in range(size)[index[0]]})
+
+
+def _check_split(size: int, mesh: Mesh) -> None:
     if size % ways(mesh):
         raise InputError(
             f"batch_size is {size}; it must be a multiple of {ways(mesh)}, the number of "
             "devices that a batch is split over."
         )
-    held = batch_sharding(mesh).addressable_devices_indices_map((size,)).values()
-    return sorted({row for index in held if index for row in range(size)[index[0]]})
 
 
 def put_batch(batch: T, mesh: Mesh, size: int | None = None) -> T:
@@ -259,7 +263,7 @@ def put_batch(batch: T, mesh: Mesh, size: int | None = None) -> T:
 
     def put(rows: np.ndarray) -> jax.Array:
         whole = rows.shape[0] if size is None else size
-        local_rows(mesh, whole)
+        _check_split(whole, mesh)
         return jax.make_array_from_process_local_data(
             place, np.asarray(rows), (whole, *rows.shape[1:])
         )

@@ -18,7 +18,7 @@ sys.path.insert(0, str(pathlib.Path(__file__).parents[1]))
 from glide_jax import build
 from glide_jax.cli import common, sweep_
 from glide_jax.evaluation import diversity, plots, protocols, report
-from glide_jax.files import replacing
+from glide_jax.evaluation.shapes_report import percent
 
 SCALES, CLIP_SCALES = "1,1.5,2,3,4,6,8,10", "0,1,2,3,5,7,10"
 HEAD = ("guided by", "scale", "all right", "colours", "shapes", "number", "position", "extent",
@@ -38,21 +38,12 @@ precision and recall are to as many true scenes of the same captions, on colours
 
 
 def packed(model: str, clip: pathlib.Path, work: pathlib.Path) -> str:
-    """A directory of the model with the CLIP; the model itself if it has one."""
-    found = build.read(build.find(model, common.cache_folder() / "models"))
-    other = build.read(clip, whole=False).clip
-    if other is None:
-        raise SystemExit(f"{clip} has no CLIP.")
+    """A directory of the model with that CLIP."""
     folder = work / "model"
     if not folder.exists():
-        whole = build.Model(found.name, found.tokenizer, {"base": found.stages["base"]}, other)
-        build.save(folder, whole, card=f"# {found.name}, with a CLIP\n")
+        found = build.find(model, common.cache_folder() / "models")
+        build.pack([found, clip], folder, name=found.resolve().name)
     return str(folder)
-
-
-def percent(share: dict[str, float]) -> str:
-    """A share with its interval."""
-    return f"{100 * share['share']:.0f} ({100 * share['low']:.0f} to {100 * share['high']:.0f})"
 
 
 def row_of(guide: str, scale: float, result: dict[str, Any]) -> tuple:
@@ -66,7 +57,7 @@ def row_of(guide: str, scale: float, result: dict[str, Any]) -> tuple:
     return (
         guide,
         f"{scale:g}",
-        *(percent(judged[aspect]) for aspect in ("all", "colours", "shapes", "count")),
+        *(percent(judged[aspect], 0) for aspect in ("all", "colours", "shapes", "count")),
         *(ratio(spread[aspect]) if aspect in spread else "" for aspect in diversity.ASPECTS),
         f"{found['frechet_distance']:.3f}",
         f"{found['kernel_distance']:.4f}",
@@ -84,12 +75,12 @@ def seen(curves: dict[str, list[tuple[float, dict[str, Any]]]]) -> str:
             for aspect in ("all", "colours")
         )
         nearest = min(runs, key=lambda run: run[1]["features"]["frechet_distance"])
+        share = lambda run, aspect: percent(run[1]["shapes"]["*"][aspect], 0)
         text = (
-            f"{guide}: most pictures are right at scale {best[0]:g}, "
-            f"{percent(best[1]['shapes']['*']['all'])} percent, most colours at scale "
-            f"{colours[0]:g}, {percent(colours[1]['shapes']['*']['colours'])} percent; the Fréchet "
-            "distance is least at "
-            f"scale {nearest[0]:g}, {nearest[1]['features']['frechet_distance']:.3f}."
+            f"{guide}: most pictures are right at scale {best[0]:g}, {share(best, 'all')} percent, "
+            f"most colours at scale {colours[0]:g}, {share(colours, 'colours')} percent; the "
+            f"Fréchet distance is least at scale {nearest[0]:g}, "
+            f"{nearest[1]['features']['frechet_distance']:.3f}."
         )
         ends = [(s, r["diversity"]["spread"].get("position")) for s, r in (runs[0], runs[-1])]
         if len(runs) > 1 and all(value for _, value in ends):
@@ -147,10 +138,7 @@ def write(out: pathlib.Path, work: pathlib.Path, args: argparse.Namespace) -> No
         report.Text(seen(curves)),
         report.Table(HEAD, rows),
     ]
-    title = "# Guidance: alignment against diversity"
-    text = "\n\n".join([title, *map(report.markdown, blocks)])
-    with replacing(out) as temporary:
-        temporary.write_text(text + "\n", encoding="utf-8")
+    report.page(out, "Guidance: alignment against diversity", blocks)
 
 
 def main() -> None:

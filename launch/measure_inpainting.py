@@ -24,8 +24,7 @@ import glide_jax
 from glide_jax import editing, images
 from glide_jax.evaluation import drawing, inpainting, report
 from glide_jax.evaluation.inpainting import Case, Outcome
-from glide_jax.evaluation.shapes_report import share
-from glide_jax.files import replacing
+from glide_jax.evaluation.shapes_report import percent, share
 
 HEAD = ("way", "object, %", "colour, %", "shape, %", "whole caption, %", "seam, mean",
         "seam, largest", "seam <= 1.1", "outside identical", "s a picture")  # fmt: skip
@@ -70,16 +69,12 @@ def draw(
 def row_of(name: str, outcomes: Sequence[Outcome], seconds: float | None) -> tuple:
     """A way's results as a row of the table."""
     n = len(outcomes)
-
-    def percent(aspect: str) -> str:
-        s = share(sum(getattr(outcome, aspect) for outcome in outcomes), n)
-        return f"{100 * s['share']:.1f} ({100 * s['low']:.1f} to {100 * s['high']:.1f})"
-
+    right = lambda aspect: sum(getattr(outcome, aspect) for outcome in outcomes)
     seams = [outcome.seam for outcome in outcomes]
     kept = sum(outcome.kept for outcome in outcomes)
     return (
         name,
-        *(percent(aspect) for aspect in ("object", "colour", "shape", "whole")),
+        *(percent(share(right(aspect), n)) for aspect in ("object", "colour", "shape", "whole")),
         f"{np.mean(seams):.2f}",
         f"{max(seams):.2f}",
         f"{sum(seam <= 1.1 for seam in seams)} of {n}",
@@ -149,9 +144,7 @@ def main() -> None:
         report.Picture(picture.name, columns),
         report.Text(captions),
     ]
-    text = "\n\n".join(["# Inpainting of shapes", *map(report.markdown, blocks)])
-    with replacing(args.out) as temporary:
-        temporary.write_text(text + "\n", encoding="utf-8")
+    report.page(args.out, "Inpainting of shapes", blocks)
 
 
 if __name__ == "__main__":

@@ -1,63 +1,110 @@
-"""What weights of fewer bytes cost in exactness, and what a program spares in tracing.
+"""What weights of fewer bytes cost in exactness and save in memory, and what a program spares.
 
-    python launch/measure_small_weights.py [--model MODEL] [--stages base,upsample]
+python launch/measure_small_weights.py [--model MODEL] [--stages base,upsample]
+python launch/measure_small_weights.py --model shapes --stages base --memory [--topology v5e:2x2]
 
 By default the released sizes with random weights, one evaluation at batch 1. Errors are of eps and
-of the whole output, relative to the root mean square of float32's.
+of the whole output, relative to the root mean square of float32's. --memory compiles a guided
+chain for every kind of weights and prints the compiler's report alone: for this device in float32,
+or with --topology for one chip of a TPU that need not be here, in bfloat16.
 """
 
+import argparse
+import os
 import pathlib
+import sys
 import tempfile
 import time
+from typing import Any
 
-import click
 import jax
+import jax.numpy as jnp
 import numpy as np
+from jax.sharding import SingleDeviceSharding
 
-from glide_jax import build, cascade
+sys.path.insert(0, str(pathlib.Path(__file__).parents[1]))
+
+from glide_jax import build, cascade, compiling
 from glide_jax.benchmarks import networks, running
-from glide_jax.build import programs, stored
+from glide_jax.build import programs, stored, topology
+from glide_jax.cli import common
 from glide_jax.diffusion import editing, solvers
+from glide_jax.evaluation import report
 from glide_jax.types import Cond
 
 
-@click.command()
-@click.option("--model", help="A model directory or name.")
-@click.option("--stages", default="base,upsample", show_default=True)
-def main(model: str | None, stages: str) -> None:
-    """Prints two tables in Markdown."""
-    folder = pathlib.Path("~/.cache/glide_jax/models").expanduser()
-    loads = running.loads(model, folder, stages.split(","))
+def main() -> None:
+    """Prints tables in Markdown."""
+    parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
+    parser.add_argument("--model", help="a directory or a name")
+    parser.add_argument("--stages", default="base,upsample")
+    parser.add_argument("--memory", action="store_true")
+    parser.add_argument("--topology")
+    args = parser.parse_args()
+    loads = running.loads(args.model, common.cache_folder() / "models", args.stages.split(","))
     loaded = {name: load() for name, load in loads.items()}
-    print("| network | weights | MB | rms error of eps | largest error |\n|---|---|---:|---:|---:|")
+    tables = [memory(loaded, args.topology)] if args.memory else [errors(loaded), starts(loaded)]
+    print("\n\n".join(map(report.markdown, tables)))
+
+
+def errors(loaded: dict[str, Any]) -> report.Table:
+    """How far one evaluation is from float32's."""
+    rms = lambda a: float(np.sqrt(np.square(a).mean()))
+    rows = []
     for name, (config, params) in loaded.items():
         wanted = outputs(config, params, "float32")
         for weights in stored.CHOICES:
             small = stored.packed(params, weights)
-            found = outputs(config, small, weights)
-            size = sum(leaf.nbytes for leaf in jax.tree.leaves(small)) / 1e6
-            rms = lambda a: float(np.sqrt(np.square(a).mean()))
-            error = found - wanted
+            error = outputs(config, small, weights) - wanted
             relative = rms(error[..., :3]) / rms(wanted[..., :3])
-            print(f"| {name} | {weights} | {size:,.1f} | {relative:.2g} | "
-                  f"{np.abs(error).max() / rms(wanted):.2g} |", flush=True)  # fmt: skip
-    print("\n| network | traced, s | by a program, s | the file, KB |\n|---|---:|---:|---:|")
+            size = sum(leaf.nbytes for leaf in jax.tree.leaves(small)) / 1e6
+            largest = np.abs(error).max() / rms(wanted)
+            rows.append((name, weights, f"{size:,.1f}", f"{relative:.2g}", f"{largest:.2g}"))
+    return report.Table(("network", "weights", "MB", "rms error of eps", "largest error"), rows)
+
+
+def starts(loaded: dict[str, Any]) -> report.Table:
+    """Seconds until a guided chain is ready for the compiler, with modules and with a program."""
     configs = {name: config for name, (config, _) in loaded.items()}
-    plain = {name: build.stage(config, "float32") for name, config in configs.items()}
     params = {name: leaves for name, (_, leaves) in loaded.items()}
+    plain = {name: build.stage(config, "float32") for name, config in configs.items()}
+    rows = []
     with tempfile.TemporaryDirectory() as temporary:
         path = pathlib.Path(temporary) / "program"
         programs.write(path, configs, plain, params, "float32")
         began = time.perf_counter()
         read = programs.read(path, configs, plain, params, "float32")
-        reading = time.perf_counter() - began
-        for name in configs:
-            seconds = [traced(stage[name], params[name], configs[name]) for stage in (plain, read)]
-            size = path.stat().st_size / 1e3
-            print(f"| {name} | {seconds[0]:.2f} | {seconds[1] + reading:.2f} | {size:,.0f} |")
+        reading, size = time.perf_counter() - began, path.stat().st_size / 1e3
+        for name, config in configs.items():
+            seconds = []
+            for stage in (plain[name], read[name]):
+                began = time.perf_counter()
+                lowered(stage, params[name], config)
+                seconds.append(time.perf_counter() - began)
+            rows.append((name, f"{seconds[0]:.2f}", f"{seconds[1] + reading:.2f}", f"{size:,.0f}"))
+    return report.Table(("network", "traced, s", "by a program, s", "the file, KB"), rows)
 
 
-def outputs(config: build.StageConfig, params: object, weights: str) -> np.ndarray:
+def memory(loaded: dict[str, Any], name: str | None) -> report.Table:
+    """The compiler's report of a guided chain of one picture."""
+    place, dtype = None, "float32"
+    if name is not None:
+        os.environ.setdefault("TPU_SKIP_MDS_QUERY", "1")  # else libtpu asks a cloud
+        jax.config.update("jax_platforms", "cpu")
+        jax.config.update("jax_exec_time_optimization_effort", -1.0)
+        place, dtype = SingleDeviceSharding(topology.devices(name)[0]), "bfloat16"
+    rows = []
+    for network, (config, params) in loaded.items():
+        for weights in stored.CHOICES:
+            stage = build.stage(config, dtype, stored.around(weights))
+            found: Any = lowered(stage, stored.packed(params, weights), config, place).compile()
+            sizes = found.memory_analysis()
+            parts = sizes.argument_size_in_bytes / 1e6, sizes.temp_size_in_bytes / 1e6
+            rows.append((network, weights, *(f"{part:,.1f}" for part in (*parts, sum(parts)))))
+    return report.Table(("network", "weights", "arguments, MB", "temporary, MB", "both"), rows)
+
+
+def outputs(config: build.StageConfig, params: Any, weights: str) -> np.ndarray:
     """eps and var_frac of one evaluation on noise."""
     stage = build.stage(config, "float32", stored.around(weights))
     x = networks.inputs(config.model, 1)
@@ -69,8 +116,8 @@ def outputs(config: build.StageConfig, params: object, weights: str) -> np.ndarr
     return np.concatenate(jax.device_get(jax.jit(evaluate)(params, x)), axis=-1)
 
 
-def traced(stage: cascade.Stage, params: object, config: build.StageConfig) -> float:
-    """Seconds until a guided chain's program is ready for the compiler."""
+def lowered(stage: cascade.Stage, params: Any, config: build.StageConfig, place: Any = None) -> Any:
+    """A guided chain's program as the compiler gets it, for this device or another."""
     x = networks.inputs(config.model, 1)
     text = jax.eval_shape(stage.encode, params, x.tokens, x.mask)
     cond = Cond(text, low_res=x.low_res)
@@ -78,12 +125,16 @@ def traced(stage: cascade.Stage, params: object, config: build.StageConfig) -> f
     schedule = cascade.schedule_of(stage, "20", "logsnr")
     history, zero = solvers.fresh("unipc", x.x_t), np.int32(0)
     resampling = jax.tree.map(np.int32, editing.Resampling())
-    began = time.perf_counter()
-    cascade.steps(None).lower(
-        params, x.x_t, history, keys, cond, text, schedule, cascade.DEFAULTS, cascade.NO_GUIDES,
-        zero, resampling, zero, zero, network=stage.network, sampler="unipc",
+    settings = jax.tree.map(np.float32, cascade.DEFAULTS)
+    args = (
+        params, x.x_t, history, keys, cond, text, schedule, settings, cascade.NO_GUIDES, zero,
+        resampling, zero, zero,
     )  # fmt: skip
-    return time.perf_counter() - began
+    if place is not None:
+        there = lambda a: jax.ShapeDtypeStruct(jnp.shape(a), a.dtype, sharding=place)
+        args = jax.tree.map(there, args)
+    options = compiling.options() if place is None else None
+    return cascade.steps(options).lower(*args, network=stage.network, sampler="unipc")
 
 
 if __name__ == "__main__":

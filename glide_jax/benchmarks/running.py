@@ -5,7 +5,7 @@ import functools
 import pathlib
 import resource
 import sys
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from typing import Any, TypeAlias
 
 import jax
@@ -25,7 +25,8 @@ Others: TypeAlias = Callable[[Reference], dict[str, Callable[[], Any]]]
 
 OURS, THEIRS, CACHED = "glide_jax", "reference", "reference, text cached"
 THROUGHOUT = "guided at every step"
-WHAT = ("limits", "text", "evaluation", "gradient", "image", "interval")
+USUAL = ("limits", "text", "evaluation", "gradient", "image")
+WHAT = (*USUAL, "interval")
 # Largest difference of outputs of size 1 that is still the same function, by the coarser dtype.
 TOLERANCES = {"float32": 2e-4, "bfloat16": 0.15, "float16": 0.05}
 
@@ -34,7 +35,7 @@ TOLERANCES = {"float32": 2e-4, "bfloat16": 0.15, "float16": 0.05}
 class Options:
     """What is measured."""
 
-    what: tuple[str, ...] = WHAT[:-1]
+    what: tuple[str, ...] = USUAL
     batch_sizes: tuple[int, ...] = (1, 2, 8)
     rounds: int = 5
     dtype: str = "float32"
@@ -180,15 +181,14 @@ def agreement(name: str, call: Callable, theirs: Reference, x: Inputs, dtype: st
     return error
 
 
-def count(networks: int, options: Options) -> int:
-    """How many calls `rows` will tell `tick` of, for so many networks."""
+def count(networks: Collection[str], options: Options) -> int:
+    """How many calls `rows` will tell `tick` of, for networks of these names."""
     sides = {"text": 2, "evaluation": 3, "gradient": 2} if options.reference else {}
-    presets = len(options.presets)
-    number = {"evaluation": len(options.batch_sizes), "image": presets, "interval": 2 * presets}
-    each = sum(
-        sides.get(what, 1) * number.get(what, 1) for what in options.what if what != "limits"
-    )
-    total = each * networks + 2 * ("limits" in options.what)
+    number = {"evaluation": len(options.batch_sizes), "image": len(options.presets)}
+    of_each = [what for what in options.what if what not in ("limits", "interval")]
+    total = len(networks) * sum(sides.get(what, 1) * number.get(what, 1) for what in of_each)
+    total += 2 * ("limits" in options.what)
+    total += 2 * len(options.presets) * ("interval" in options.what and "base" in networks)
     return total * (options.rounds + 1)
 
 

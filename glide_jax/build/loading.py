@@ -34,6 +34,7 @@ def load(
     directory: pathlib.Path,
     dtype: str = "float32",
     convolutions: str = "auto",
+    *,
     program: pathlib.Path | None = None,
     offload: bool = False,
     weights: str = "float32",

@@ -63,10 +63,8 @@ def largest_batch(loaded: Loaded, most: int, free: int) -> int:
     fits = most
     for name, config in loaded.configs.items():
         needs = of_network(config, loaded.stages[name], loaded.params[name])
-        placed = not all(isinstance(p, np.ndarray) for p in jax.tree.leaves(loaded.params[name]))
-        fits = min(fits, dataclasses.replace(needs, parameters=0).fits(
-            int(_SHARE * free) - (0 if placed else needs.parameters)
-        ))  # fmt: skip
+        on_host = isinstance(jax.tree.leaves(loaded.params[name])[0], np.ndarray)
+        fits = min(fits, needs.fits(int(_SHARE * free) + (0 if on_host else needs.parameters)))
     return 1 << max(0, fits.bit_length() - 1)
 
 

@@ -38,7 +38,7 @@ def write(
         path: of the file; replaced whole.
         configs: StageConfig of each stage.
         stages: their functions.
-        params: their parameters, or those's shapes.
+        params: their parameters, or their shapes.
         dtype: that the networks compute in.
         platforms: that the programs are for, of PLATFORMS; none is the default device's.
 
@@ -75,7 +75,10 @@ def read(
         with zipfile.ZipFile(path) as file:
             header = json.loads(file.read("program.json"))
             if header["format"] != _FORMAT:
-                raise InputError(f"program {str(path)!r} has format {header['format']!r}.")
+                raise InputError(
+                    f"program {str(path)!r} has format {header['format']!r}, and this version reads "
+                    f"{_FORMAT}; make it again."
+                )
             _check(path, header, _facts(configs, params, dtype))
             load = lambda part: jax.export.deserialize(bytearray(file.read(part)))
             programs = {n: (load(f"{n}.network"), load(f"{n}.encode")) for n in stages}

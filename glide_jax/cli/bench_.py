@@ -62,7 +62,7 @@ def command(model, stages, what, batch_sizes, presets, rounds, convolutions, ref
     compiling.enable_cache(common.cache_folder() / "xla")
     loads = running.loads(model, common.cache_folder() / "models", listed(stages))
     rows: list[running.Row] = []
-    with tqdm(unit="call", desc="timing", total=running.count(len(loads), options)) as bar:
+    with tqdm(unit="call", desc="timing", total=running.count(loads, options)) as bar:
         for row in running.rows(loads, options, bar.update):
             rows.append(row)
             tqdm.write(f"{row.name}: {row.times[running.OURS].median:.4g} s", file=sys.stderr)

@@ -105,8 +105,8 @@ class Setup:
         self.model_sha256 = sha256_of_model(model)
         check_folder(out, self.model_sha256)
         common.choose_device(device)  # before anything else starts JAX on another
-        files = {"inception": inception, "clip-vit-b16": clip_file}
-        self.judges = self._open_judges(features, files, clip) if measures else None
+        judges = self._open_judges
+        self.judges = judges(features, inception, clip, clip_file) if measures else None
         self.glide = common.load(model, dtype, device)
 
     def evaluate(self, runs: Sequence[dict[str, Any]]) -> dict[str, dict[str, Any]]:
@@ -156,14 +156,18 @@ class Setup:
             for name in results:
                 shutil.rmtree(self.out / name / drawing.FOLDER)
 
-    def _open_judges(self, features: str, files: dict[str, str | None], clip: str | None) -> Any:
+    def _open_judges(
+        self, features: str, inception: str | None, clip: str | None, clip_file: str | None
+    ) -> Any:
         from glide_jax.evaluation import features as extractors
         from glide_jax.evaluation import running
+        from glide_jax.evaluation.features import openai_clip
 
-        scorer = open_clip(clip, files["clip-vit-b16"])
-        extractor = None
-        if features != "none":
-            extractor = extractors.open_features(features, self.data_dir, files.get(features))
+        scorer, extractor = open_clip(clip, clip_file), None
+        if features == openai_clip.NAME and clip_file is not None:
+            extractor = scorer.images  # the same file, not read twice
+        elif features != "none":
+            extractor = extractors.open_features(features, self.data_dir, inception)
         return running.Judges(extractor, scorer)
 
 

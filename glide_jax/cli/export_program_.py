@@ -35,7 +35,6 @@ def command(
     directory = build.find(model, common.cache_folder() / "models")
     common.check_out(out.absolute().parent)
     names = [name.strip() for name in platforms.split(",")] if platforms else []
-    configs = build.stage_configs(directory)
     loaded = build.load(directory, dtype, convolutions)
-    programs.write(out, configs, loaded.stages, loaded.params, dtype, names)
+    programs.write(out, loaded.configs, loaded.stages, loaded.params, dtype, names)
     common.result(out)

@@ -56,8 +56,7 @@ def command(
         raise InputError(f"{str(run)!r} is no finished run of `glide-jax eval`.") from None
     _, source = catalogue.find(data, folder)
     common.choose_device(device)
-    weights = clip_file if features == "clip-vit-b16" else inception
-    extractor = extractors.open_features(features, folder, weights)
+    extractor = extractors.open_features(features, folder, inception, clip_file)
     drawn = list(drawing.read(run, n))
     numbers: list[int] = []
 

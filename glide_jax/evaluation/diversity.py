@@ -30,8 +30,8 @@ def reading(picture: UInt8[np.ndarray, "h w 3"], caption: str) -> Reading | None
     Objects are in the order of their colours' names, those of one colour from left to right, so
     that pictures of one caption can be compared object by object.
     """
-    seen, spec = shapes_judge.judge(picture), _spec(caption)
-    verdict = shapes_judge.compare(seen, spec)
+    seen = shapes_judge.judge(picture)
+    verdict = shapes_judge.compare(seen, shapes_judge.spec_of(caption))
     if not (verdict.count and verdict.colours):
         return None
     objects = sorted(seen.objects, key=lambda o: (o.colour, o.x))
@@ -91,14 +91,8 @@ def variance(readings: Float[np.ndarray, "n objects 6"]) -> Float[np.ndarray, " 
 
 @functools.cache
 def _of_true_scenes(caption: str) -> Float[np.ndarray, " 3"]:
-    spec, readings = _spec(caption), []
+    spec, readings = shapes_judge.spec_of(caption), []
     for i in range(TRUE_SCENES):
         scene = shapes.scene_of(spec, np.random.default_rng((_STREAM, i)))
         readings.append(reading(shapes.render(scene), caption))
     return variance(np.stack([values for values in readings if values is not None]))
-
-
-def _spec(caption: str) -> shapes.Spec:
-    spec = shapes.parse(caption)
-    assert spec is not None, "a caption of the set"
-    return spec

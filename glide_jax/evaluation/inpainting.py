@@ -13,7 +13,6 @@ from glide_jax.evaluation.shapes_judge import UNKNOWN
 
 SIDE = 64
 MARGIN = 0.05  # of the picture's side, beyond the erased object's outline
-_REACH = 1.15  # half-width of a box that holds any outline, in radii
 _STREAM = 2**31 + 2  # of random numbers, apart from those of training and of other protocols
 
 
@@ -75,8 +74,7 @@ def cases(n: int, *, size: int = SIDE, seed: int = 0) -> Iterator[Case]:
 
 def outcome(case: Case, result: UInt8[np.ndarray, "h w 3"]) -> Outcome:
     """Judges a result by its pixels."""
-    spec = shapes.parse(case.caption)
-    assert spec is not None, "a caption of the set"
+    spec = shapes_judge.spec_of(case.caption)
     judged = shapes_judge.judge(result)
     height, width = case.painted.shape
     inside = [
@@ -99,7 +97,7 @@ def outcome(case: Case, result: UInt8[np.ndarray, "h w 3"]) -> Outcome:
 
 def _box(o: shapes.Object, size: int, margin: float) -> tuple[slice, slice]:
     """Rows and columns of the box around an object, cut off at the picture's edges."""
-    half = _REACH * o.radius + margin
+    half = shapes.REACH * o.radius + margin
 
     def span(centre: float) -> slice:
         low, high = np.floor((centre - half) * size), np.ceil((centre + half) * size)

@@ -7,6 +7,7 @@ from typing import Any
 from glide_jax.evaluation import plots, report
 from glide_jax.evaluation.probe_families import BY_NAME, CLIP, SHAPES, Family
 from glide_jax.evaluation.report import Block, Heading, Picture, Table, Text
+from glide_jax.evaluation.shapes_report import percent
 
 Runs = Mapping[str, Mapping[str, Any]]  # name, which is its folder too, to result
 
@@ -94,7 +95,7 @@ def _question(
     plots.bars(folder / file, question, given, series, label="share, 95% interval")
     sure = probe["certainty"][question]
     rows = [
-        (family.prompts[value], *(_percent(s[a]) for a in given), f"{sure[value]:.2f}")
+        (family.prompts[value], *(percent(s[a], 0) for a in given), f"{sure[value]:.2f}")
         for value, s in shares.items()
     ]
     left_out = [a for a in possible if a not in given]
@@ -104,10 +105,6 @@ def _question(
         Picture(file, f"{name}: {question}"),
         Table(("prompt", *given, "mean certainty"), rows),
     ]
-
-
-def _percent(share: Mapping[str, Any]) -> str:
-    return f"{100 * share['share']:.0f} ({100 * share['low']:.0f} to {100 * share['high']:.0f})"
 
 
 def _difference(d: Mapping[str, Any]) -> str:

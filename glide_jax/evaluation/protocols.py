@@ -19,7 +19,7 @@ from glide_jax.data.sources.coco import Coco
 from glide_jax.data.sources.folder import Folder
 from glide_jax.data.transforms import center_crop
 from glide_jax.errors import InputError
-from glide_jax.evaluation import coco_filter
+from glide_jax.evaluation import coco_filter, shapes_judge
 
 NAMES = ("shapes", "folder", "emoji", "coco30k", "shapes_repeats")
 COCO_CAPTIONS = 30_000
@@ -135,9 +135,8 @@ def of_shapes_repeats(n: int) -> Protocol:
 
     def reference(side: int) -> Iterator[UInt8[np.ndarray, "s s 3"]]:
         for i, prompt in enumerate(prompts):
-            spec = shapes.parse(prompt)
-            assert spec is not None, "a caption of the set"
-            scene = shapes.scene_of(spec, np.random.default_rng((_SHAPES_STREAM, i)))
+            rng = np.random.default_rng((_SHAPES_STREAM, i))
+            scene = shapes.scene_of(shapes_judge.spec_of(prompt), rng)
             yield shapes.render(scene, side)
 
     return Protocol("shapes_repeats/1", prompts, groups, reference, judged=True)

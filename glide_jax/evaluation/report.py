@@ -46,17 +46,23 @@ Block = Heading | Text | Table | Picture
 
 def write(folder: pathlib.Path, title: str, blocks: Sequence[Block]) -> tuple[pathlib.Path, ...]:
     """Writes report.md and report.html into a folder; returns their paths."""
-    text = "\n\n".join([f"# {title}", *map(markdown, blocks)]) + "\n"
     body = "\n".join([f"<h1>{html.escape(title)}</h1>", *map(_html, blocks)])
-    page = (
+    text = (
         f'<!doctype html><html lang="en"><meta charset="utf-8"><title>{html.escape(title)}</title>'
         f"<style>{_STYLE}</style><body>\n{body}\n</body></html>\n"
     )
     paths = folder / "report.md", folder / "report.html"
-    for path, content in zip(paths, (text, page), strict=True):
-        with replacing(path) as temporary:
-            temporary.write_text(content, encoding="utf-8")
+    page(paths[0], title, blocks)
+    with replacing(paths[1]) as temporary:
+        temporary.write_text(text, encoding="utf-8")
     return paths
+
+
+def page(path: pathlib.Path, title: str, blocks: Sequence[Block]) -> None:
+    """Writes Markdown alone."""
+    text = "\n\n".join([f"# {title}", *map(markdown, blocks)]) + "\n"
+    with replacing(path) as temporary:
+        temporary.write_text(text, encoding="utf-8")
 
 
 def shown(value: Any) -> str:

@@ -6,7 +6,7 @@ from typing import Any
 
 from glide_jax.evaluation import plots, report
 from glide_jax.evaluation.report import Block, Heading, Picture, Table, Text
-from glide_jax.evaluation.shapes_report import ASPECTS, Share
+from glide_jax.evaluation.shapes_report import ASPECTS, Share, percent
 
 Runs = Mapping[str, Mapping[str, Any]]  # name, which is its folder too, to result
 
@@ -27,7 +27,7 @@ def write(folder: pathlib.Path, title: str, runs: Runs, judge: Mapping[str, Shar
     if any("shapes" in result for result in runs.values()):
         blocks += _shapes(folder, runs)
     if judge is not None:
-        rows = [(name, f"{s['right']} of {s['n']}", _share(s)) for name, s in judge.items()]
+        rows = [(name, f"{s['right']} of {s['n']}", percent(s)) for name, s in judge.items()]
         blocks += [
             Heading("How far the judge is right"),
             Text("Pictures that it accepts; their captions are true, but for the last row."),
@@ -50,10 +50,6 @@ def _about(result: Mapping[str, Any]) -> str:
     )
 
 
-def _share(share: Share) -> str:
-    return f"{100 * share['share']:.1f} ({100 * share['low']:.1f} to {100 * share['high']:.1f})"
-
-
 def _shapes(folder: pathlib.Path, runs: Runs) -> list[Block]:
     blocks: list[Block] = []
     for split, title in (("train", "Combinations seen in training"), ("held_out", "Held out")):
@@ -62,7 +58,7 @@ def _shapes(folder: pathlib.Path, runs: Runs) -> list[Block]:
         file = f"shapes-{split}.png"
         series = {name: [shares[a] for a in aspects] for name, shares in found.items()}
         plots.bars(folder / file, title, aspects, series)
-        rows = [(name, *(_share(shares[a]) for a in aspects)) for name, shares in found.items()]
+        rows = [(name, *(percent(shares[a]) for a in aspects)) for name, shares in found.items()]
         blocks += [
             Heading(title),
             Picture(file, title),
@@ -72,7 +68,7 @@ def _shapes(folder: pathlib.Path, runs: Runs) -> list[Block]:
     for name, result in runs.items():
         kinds = [group for group in result["shapes"] if "*" not in group]
         rows = [
-            (kind, *(_share(s[a]) if a in (s := result["shapes"][kind]) else "" for a in ASPECTS))
+            (kind, *(percent(s[a]) if a in (s := result["shapes"][kind]) else "" for a in ASPECTS))
             for kind in kinds
         ]
         blocks += [Heading(f"By kind of caption, {name}"), Table(("captions", *ASPECTS), rows)]

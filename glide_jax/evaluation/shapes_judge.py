@@ -85,10 +85,19 @@ def judge(image: NDArray[np.uint8]) -> Judged:
 
 def check(image: NDArray[np.uint8], caption: str) -> Verdict:
     """Check a picture on a caption of the set, alone: nothing else of the scene is needed."""
-    spec = shapes.parse(caption)
+    return compare(judge(image), spec_of(caption))
+
+
+def spec_of(text: str) -> shapes.Spec:
+    """What a caption of the set says.
+
+    Raises:
+        InputError: it is none.
+    """
+    spec = shapes.parse(text)
     if spec is None:
-        raise InputError(f"caption {caption!r} is not of the shapes grammar (shapes.captions()).")
-    return compare(judge(image), spec)
+        raise InputError(f"caption {text!r} is not of the shapes grammar (shapes.captions()).")
+    return spec
 
 
 def compare(judged: Judged, spec: shapes.Spec) -> Verdict:

@@ -23,6 +23,12 @@ def share(right: int, n: int) -> Share:
     return {"right": right, "n": n, "share": right / n, "low": low, "high": high}
 
 
+def percent(share: Share, digits: int = 1) -> str:
+    """A share with its interval, to be read."""
+    show = lambda name: f"{100 * share[name]:.{digits}f}"
+    return f"{show('share')} ({show('low')} to {show('high')})"
+
+
 def tally(verdicts: Iterable[Verdict], groups: Sequence[str]) -> dict[str, dict[str, Share]]:
     """Counts by group and aspect, and of each split ("train/*") and all ("*") together.
 

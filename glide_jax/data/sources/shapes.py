@@ -44,7 +44,7 @@ HELD_OUT_FOURS = frozenset({"triangle", "ring"})
 _JITTER, _BACKGROUND_JITTER = 10, 4  # of each channel, out of 255
 _SUPERSAMPLE = 8
 _RING_HOLE = 0.52  # inner radius of a ring over its outer radius
-_REACH = 1.15  # no outline leaves a box of this half-width around its centre, in radii
+REACH = 1.15  # no outline leaves a box of this half-width around its centre, in radii
 _DOMINANCE = 1.6  # a relation's axis shows at least this times the offset of the other axis
 
 
@@ -273,7 +273,7 @@ def _scatter(rng: np.random.Generator, n: int, low: float, high: float):
         places: list[tuple[float, float, float]] = []
         for _ in range(40 * n):
             radius = rng.uniform(low, high)
-            x, y = rng.uniform(_REACH * radius + 0.02, 1 - _REACH * radius - 0.02, 2).tolist()
+            x, y = rng.uniform(REACH * radius + 0.02, 1 - REACH * radius - 0.02, 2).tolist()
             # 1.3 radii are what two corners (a square's and a triangle's) need to stay apart.
             if all(math.hypot(x - a, y - b) > 1.3 * (radius + r) + 0.02 for a, b, r in places):
                 places.append((x, y, radius))
@@ -293,8 +293,8 @@ def _jitter(rng: np.random.Generator, rgb: tuple[int, ...], amount: int) -> tupl
 
 def _span(centre: float, radius: float, size: int) -> tuple[int, int]:
     """The pixels [low, high) that an object can touch along one axis."""
-    low = math.floor((centre - _REACH * radius) * size)
-    high = math.ceil((centre + _REACH * radius) * size) + 1
+    low = math.floor((centre - REACH * radius) * size)
+    high = math.ceil((centre + REACH * radius) * size) + 1
     return max(0, low), min(size, high)
 
 

@@ -14,13 +14,19 @@ _FILES = {  # whose weights come in no package: the file, and the option that gi
 }
 
 
-def open_features(name: str, data_dir: pathlib.Path, weights: str | None = None) -> Features:
+def open_features(
+    name: str,
+    data_dir: pathlib.Path,
+    inception_file: str | None = None,
+    clip_file: str | None = None,
+) -> Features:
     """An extractor by its name.
 
     Args:
         name: one of NAMES.
         data_dir: where packages are kept.
-        weights: the user's file, for inception and clip-vit-b16.
+        inception_file: the user's, for inception.
+        clip_file: the user's, for clip-vit-b16.
 
     Raises:
         InputError: there is no such name, or its weights are not to be had.
@@ -30,6 +36,7 @@ def open_features(name: str, data_dir: pathlib.Path, weights: str | None = None)
         return pixels.load()
     if name not in _FILES:
         return efficientnet.load(data_dir)
+    weights = inception_file if name == "inception" else clip_file
     if not weights:
         file, option = _FILES[name]
         raise InputError(

@@ -1,0 +1,79 @@
+"""What a model of shapes makes of its caption at each timestep: a table of errors.
+
+python launch/measure_words.py [--model shapes] [--n 128]
+
+The mean squared error of what the network predicts on single objects, and by how much it grows
+when the caption names another shape, another colour, or nothing; and the error of x_0, of pictures
+in [-1, 1]. Where a word changes little, either the picture shows it or the model does not know it.
+"""
+
+import argparse
+import dataclasses
+import pathlib
+import sys
+
+import jax
+import numpy as np
+
+sys.path.insert(0, str(pathlib.Path(__file__).parents[1]))
+
+from glide_jax import build, images
+from glide_jax.cli import common
+from glide_jax.data.sources import shapes
+from glide_jax.diffusion import samplers, schedules
+from glide_jax.evaluation import report
+from glide_jax.types import Cond
+
+TIMESTEPS = (100, 300, 500, 700, 800, 850, 900, 950, 985, 998)
+
+
+def other(spec: shapes.Spec, what: str) -> shapes.Spec:
+    """The same caption with the next shape or the third next colour."""
+    after = lambda names, name, by: tuple(names)[(tuple(names).index(name) + by) % len(names)]
+    change = {
+        "shape": lambda colour, shape: (colour, after(shapes.SHAPES, shape, 1)),
+        "colour": lambda colour, shape: (after(shapes.COLOURS, colour, 3), shape),
+    }[what]
+    return dataclasses.replace(spec, objects=tuple(change(*pair) for pair in spec.objects))
+
+
+def main() -> None:
+    """Prints the table."""
+    parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
+    parser.add_argument("--model", default="shapes")
+    parser.add_argument("--n", type=int, default=128)
+    args = parser.parse_args()
+    found = build.load(build.find(args.model, common.cache_folder() / "models"))
+    stage, params = found.stages["base"], found.params["base"]
+    schedule = schedules.from_alpha_bar(stage.alpha_bar)
+    draw = lambda i: shapes.sample_scene(np.random.default_rng((7, i)), kinds=("single",))
+    scenes = [draw(i) for i in range(args.n)]
+    specs = [scene.spec for scene in scenes]
+    x_0 = images.from_uint8(np.stack([shapes.render(scene, stage.image_size) for scene in scenes]))
+    eps = np.random.default_rng(5).standard_normal(x_0.shape).astype(np.float32)
+    texts = {"right": [shapes.caption(spec) for spec in specs], "nothing": [""] * args.n}
+    texts |= {w: [shapes.caption(other(s, w)) for s in specs] for w in ("shape", "colour")}
+
+    @jax.jit
+    def errors(params, i, tokens, mask):
+        s = schedule.at(i)
+        cond = Cond(stage.encode(params, tokens, mask))
+        out = stage.network(params)(samplers.q_sample(s, x_0, eps), schedule.t[i], cond)
+        mse, alpha_bar = ((out.eps - eps) ** 2).mean(), s.alpha_bar.mean()
+        # The stage gives eps, whatever its network predicts; of v and x_0 the errors follow.
+        return mse / alpha_bar, mse * (1.0 - alpha_bar) / alpha_bar
+
+    rows = []
+    for t in TIMESTEPS:
+        i = np.full(args.n, t)
+        tokens = {name: found.tokenizer(text, stage.context) for name, text in texts.items()}
+        of = {n: [float(e) for e in errors(params, i, *tokens[n])] for n in texts}
+        right, x_0_error = of["right"]
+        grown = [f"{of[n][0] - right:+.4f}" for n in ("shape", "colour", "nothing")]
+        rows.append((t, f"{right:.4f}", *grown, f"{x_0_error:.4f}"))
+    head = ("t", "error of v", "another shape", "another colour", "no caption", "error of x_0")
+    print(report.markdown(report.Table(head, rows)))
+
+
+if __name__ == "__main__":
+    main()
