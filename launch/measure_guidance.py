@@ -38,11 +38,15 @@ precision and recall are to as many true scenes of the same captions, on colours
 
 
 def packed(model: str, clip: pathlib.Path, work: pathlib.Path) -> str:
-    """A directory of the model with that CLIP."""
+    """A directory of the model's base with that CLIP and no other, which `build.pack` might take."""
+    found = build.read(build.find(model, common.cache_folder() / "models"))
+    other = build.read(clip, whole=False).clip
+    if other is None:
+        raise SystemExit(f"{clip} has no CLIP.")
     folder = work / "model"
     if not folder.exists():
-        found = build.find(model, common.cache_folder() / "models")
-        build.pack([found, clip], folder, name=found.resolve().name)
+        whole = build.Model(found.name, found.tokenizer, {"base": found.stages["base"]}, other)
+        build.save(folder, whole, card=f"# {found.name}, with a CLIP\n")
     return str(folder)
 
 

@@ -76,8 +76,8 @@ def read(
             header = json.loads(file.read("program.json"))
             if header["format"] != _FORMAT:
                 raise InputError(
-                    f"program {str(path)!r} has format {header['format']!r}, and this version reads "
-                    f"{_FORMAT}; make it again."
+                    f"program {str(path)!r} has format {header['format']!r}, and this version "
+                    f"reads {_FORMAT}; make it again."
                 )
             _check(path, header, _facts(configs, params, dtype))
             load = lambda part: jax.export.deserialize(bytearray(file.read(part)))
