@@ -134,10 +134,11 @@ def export_files(directory: pathlib.Path, out: pathlib.Path) -> Iterator[pathlib
     """
     model = build.read(directory)
     for stage, (config, _) in model.stages.items():
-        if config.model.patch != 1 or config.prediction != "eps":
+        groups = config.model.norm_groups
+        if config.model.patch != 1 or config.prediction != "eps" or groups != 32:
             raise InputError(
-                f"the {stage} network of {model.name!r} works on patches or predicts v, which "
-                "PyTorch GLIDE cannot."
+                f"the {stage} network of {model.name!r} works on patches, predicts v or has norms "
+                "of other than 32 groups, which PyTorch GLIDE cannot."
             )
     for stage, (config, params) in model.stages.items():
         kind = stage + ("-inpaint" if config.model.inpaint else "")

@@ -38,7 +38,7 @@ precision and recall are to as many true scenes of the same captions, on colours
 
 
 def packed(model: str, clip: pathlib.Path, work: pathlib.Path) -> str:
-    """A directory of the model's base with that CLIP and no other, which `build.pack` might take."""
+    """A directory of the model's base with that CLIP; `build.pack` might take another base."""
     found = build.read(build.find(model, common.cache_folder() / "models"))
     other = build.read(clip, whole=False).clip
     if other is None:

@@ -11,16 +11,12 @@ import jax.numpy as jnp
 from jax.typing import DTypeLike
 from jaxtyping import Array, Float
 
-from glide_jax.models import winograd
+from glide_jax.models import direct, winograd
 from glide_jax.types import Image, Timestep
-
-_NHWC = ("NHWC", "HWIO", "NHWC")
 
 # PyTorch's epsilon, not Flax's 1e-6: the released weights were trained with it. The two-pass
 # variance matters for activations with a large mean (8e-4 against 1e-5 at mean 30).
-GroupNorm32 = partial(
-    nn.GroupNorm, num_groups=32, epsilon=1e-5, use_fast_variance=False, dtype=jnp.float32
-)
+GroupNorm = partial(nn.GroupNorm, epsilon=1e-5, use_fast_variance=False, dtype=jnp.float32)
 LayerNorm = partial(nn.LayerNorm, epsilon=1e-5, use_fast_variance=False, dtype=jnp.float32)
 
 # Transformers over text start as quiet layers over loud embeddings (standard deviation 1). With
@@ -29,9 +25,9 @@ LayerNorm = partial(nn.LayerNorm, epsilon=1e-5, use_fast_variance=False, dtype=j
 quiet = nn.initializers.variance_scaling(0.25**2, "fan_in", "normal")
 
 
-def group_norm(x: Float[Array, "... c"], name: str) -> Float[Array, "... c"]:
-    """GroupNorm over 32 groups, computed in float32 whatever the compute dtype."""
-    return GroupNorm32(name=name)(x).astype(x.dtype)
+def group_norm(x: Float[Array, "... c"], name: str, groups: int = 32) -> Float[Array, "... c"]:
+    """GroupNorm, computed in float32 whatever the compute dtype."""
+    return GroupNorm(groups, name=name)(x).astype(x.dtype)
 
 
 def layer_norm(x: Float[Array, "... c"], name: str) -> Float[Array, "... c"]:
@@ -114,8 +110,7 @@ def attend(
 class Conv3x3(nn.Module):
     """A 3 x 3 convolution padded by one pixel on every side.
 
-    Flax's "SAME" would pad a stride of 2 by (0, 1), PyTorch pads by (1, 1). A kernel that
-    `winograd.prepare` has transformed is known by its shape.
+    A kernel that `winograd.prepare` has transformed is known by its shape.
     """
 
     channels: int
@@ -130,9 +125,7 @@ class Conv3x3(nn.Module):
         x, kernel, bias = (a.astype(self.dtype) for a in (x, kernel, bias))
         if kernel.shape[0] != 3:
             return winograd.convolve(x, kernel) + bias
-        return bias + jax.lax.conv_general_dilated(
-            x, kernel, (self.stride,) * 2, ((1, 1), (1, 1)), dimension_numbers=_NHWC
-        )
+        return direct.convolve(x, kernel, self.stride) + bias
 
     def _kernel(self, channels_in: int) -> Float[Array, "n n i o"]:
         if self.has_variable("params", "kernel"):
@@ -146,6 +139,29 @@ def conv3x3(channels: int, dtype: DTypeLike, name: str, *, stride: int = 1, zero
     """A `Conv3x3`; `zero` starts it at zero, so that a fresh residual branch adds nothing."""
     init = nn.initializers.zeros if zero else nn.initializers.lecun_normal()
     return Conv3x3(channels, dtype, stride, init, name=name)
+
+
+class PatchConv(nn.Module):
+    """A convolution whose windows of `patch` x `patch` pixels do not overlap: one matrix product.
+
+    As a convolution its gradients would be slow inside a loop on a CPU, see `direct`.
+    """
+
+    channels: int
+    patch: int = 1
+    use_bias: bool = True
+    dtype: DTypeLike = jnp.float32
+
+    @nn.compact
+    def __call__(self, x: Image) -> Image:
+        x = space_to_depth(x, self.patch) if self.patch > 1 else x
+        shape = (self.patch, self.patch, x.shape[-1] // self.patch**2, self.channels)
+        kernel = self.param("kernel", nn.initializers.lecun_normal(), shape)
+        y = x.astype(self.dtype) @ kernel.astype(self.dtype).reshape(-1, self.channels)
+        if not self.use_bias:
+            return y
+        bias = self.param("bias", nn.initializers.zeros, (self.channels,))
+        return y + bias.astype(self.dtype)
 
 
 def conv3x3_sides(init: Callable[[Array], Any]) -> dict[tuple[str, ...], int]:
@@ -179,11 +195,13 @@ class ResBlock(nn.Module):
     resample: Literal["up", "down"] | None = None
     scale_shift: bool = True
     dropout: float = 0.0
+    groups: int = 32
     dtype: DTypeLike = jnp.float32
 
     @nn.compact
     def __call__(self, x: Image, emb: Float[Array, "b e"], train: bool = False) -> Image:
-        h = nn.silu(group_norm(x, name="in_norm"))
+        norm = partial(group_norm, groups=self.groups)
+        h = nn.silu(norm(x, name="in_norm"))
         match self.resample:
             case "up":
                 x, h = upsample(x), upsample(h)
@@ -196,14 +214,14 @@ class ResBlock(nn.Module):
         emb = emb.astype(h.dtype)[:, None, None, :]
         if self.scale_shift:
             scale, shift = jnp.split(emb, 2, axis=-1)
-            h = nn.silu(group_norm(h, name="out_norm") * (1 + scale) + shift)
+            h = nn.silu(norm(h, name="out_norm") * (1 + scale) + shift)
         else:
-            h = nn.silu(group_norm(h + emb, name="out_norm"))
+            h = nn.silu(norm(h + emb, name="out_norm"))
 
         h = nn.Dropout(self.dropout, deterministic=not train)(h)
         h = conv3x3(self.channels, self.dtype, "out_conv", zero=True)(h)
         if x.shape[-1] != self.channels:
-            x = nn.Conv(self.channels, (1, 1), dtype=self.dtype, name="skip")(x)
+            x = PatchConv(self.channels, dtype=self.dtype, name="skip")(x)
         return x + h
 
 
@@ -214,12 +232,13 @@ class AttentionBlock(nn.Module):
     """
 
     heads: int
+    groups: int = 32
     dtype: DTypeLike = jnp.float32
 
     @nn.compact
     def __call__(self, x: Image, text: Float[Array, "b n 2 heads d"] | None = None) -> Image:
         b, h, w, c = x.shape
-        y = group_norm(x, name="norm").reshape(b, h * w, c)
+        y = group_norm(x, "norm", self.groups).reshape(b, h * w, c)
         qkv = nn.Dense(3 * c, dtype=self.dtype, name="qkv")(y)
         # Heads outermost, then q, k, v: the order of the released weights.
         q, k, v = jnp.moveaxis(qkv.reshape(b, h * w, self.heads, 3, c // self.heads), 3, 0)

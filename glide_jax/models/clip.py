@@ -7,7 +7,7 @@ import jax.numpy as jnp
 from jax.typing import DTypeLike
 from jaxtyping import Array, Bool, Float, Int
 
-from glide_jax.models.blocks import attend, gelu, layer_norm, quiet
+from glide_jax.models.blocks import PatchConv, attend, gelu, layer_norm, quiet
 from glide_jax.types import Image, Timestep
 
 # Pixel statistics of CLIP's training images, in 0..255 units.
@@ -63,15 +63,10 @@ class ClipImageEncoder(nn.Module):
     def __call__(self, x_t: Image, t: Timestep) -> Float[Array, "b e"]:
         b = x_t.shape[0]
         pixels = ((x_t + 1.0) * 127.5 - jnp.array(PIXEL_MEAN)) / jnp.array(PIXEL_STD)
-        tokens = nn.Conv(
-            self.width,
-            (self.patch, self.patch),
-            strides=self.patch,
-            padding="VALID",
-            use_bias=False,
-            dtype=self.dtype,
-            name="patches",
-        )(pixels).reshape(b, -1, self.width)
+        patches = PatchConv(
+            self.width, self.patch, use_bias=False, dtype=self.dtype, name="patches"
+        )
+        tokens = patches(pixels).reshape(b, -1, self.width)
         table = lambda name, rows: self.param(
             name, nn.initializers.normal(0.02), (rows, self.width), jnp.float32
         )

@@ -5,8 +5,6 @@ from typing import Any
 from glide_jax import checks
 from glide_jax.errors import InputError
 
-GROUPS = 32  # of every GroupNorm, so a factor of every width
-
 
 def check_glide(config: Any) -> None:
     """Refuses a `zoo.ModelConfig` from which no network can be built.
@@ -15,10 +13,11 @@ def check_glide(config: Any) -> None:
         InputError: names the field, its value and what would be right.
     """
     _within(config, image_size=16384, channels=8192, res_blocks=32, patch=64, heads=512)
+    checks.whole("norm_groups", config.norm_groups, 1, 8192)
     _each("channel_mult", config.channel_mult, 32)
     if not 1 <= len(config.channel_mult) <= 10:
         raise InputError(f"channel_mult is {config.channel_mult}; it must have 1 to 10 levels.")
-    _divides("channels", config.channels, "the norms' groups", GROUPS)
+    _divides("channels", config.channels, "norm_groups", config.norm_groups)
     _divides("image_size", config.image_size, "patch and downsamplings together", config.divisor)
     _check_attention(config)
     checks.real("dropout", config.dropout, 0.0, 0.99)

@@ -90,6 +90,7 @@ class UNet(nn.Module):
     resblock_updown: bool = True
     patch: int = 1
     dropout: float = 0.0
+    groups: int = 32
     dtype: DTypeLike = jnp.float32
     remat: bool = False
 
@@ -112,7 +113,7 @@ class UNet(nn.Module):
             h = self._block(block, h, emb, text, train)
 
         # The head runs in float32: eps is what the sampler amplifies.
-        h = nn.silu(group_norm(h.astype(jnp.float32), name="out_norm"))
+        h = nn.silu(group_norm(h.astype(jnp.float32), "out_norm", self.groups))
         out = conv3x3(6 * self.patch**2, jnp.float32, "out_conv", zero=True)(h)
         if self.patch > 1:
             out = depth_to_space(out + self._bypass(x, emb), self.patch)
@@ -140,8 +141,9 @@ class UNet(nn.Module):
         # `train` decides what is computed, so it stays a Python value: argument 3, self included.
         res_block = nn.remat(ResBlock, static_argnums=3) if self.remat else ResBlock
         attention_block = nn.remat(AttentionBlock) if self.remat else AttentionBlock
+        options = {"groups": self.groups, "dtype": self.dtype}
         res = lambda name, resample=None: res_block(
-            block.channels, resample, self.scale_shift, self.dropout, self.dtype, name=name
+            block.channels, resample, self.scale_shift, self.dropout, **options, name=name
         )
         if block.resample == "down":
             if self.resblock_updown:
@@ -150,7 +152,7 @@ class UNet(nn.Module):
         h = res(f"{block.name}_res")(h, emb, train)
         if block.heads:
             keys_values = None if text is None else text.keys_values[block.name]
-            attention = attention_block(block.heads, self.dtype, name=f"{block.name}_attn")
+            attention = attention_block(block.heads, **options, name=f"{block.name}_attn")
             h = attention(h, keys_values)
         if block.resample == "up":
             if self.resblock_updown:

@@ -29,6 +29,7 @@ class ModelConfig:
     scale_shift: bool = True
     resblock_updown: bool = True
     patch: int = 1  # pixels a side that the UNet treats as one
+    norm_groups: int = 32  # of every GroupNorm; one a channel would take its level away
     dropout: float = 0.1
     text_width: int = 512  # 0: no text at all
     text_layers: int = 16
@@ -101,6 +102,7 @@ def glide_model(config: ModelConfig, dtype: DTypeLike = jnp.float32) -> GlideMod
         resblock_updown=config.resblock_updown,
         patch=config.patch,
         dropout=config.dropout,
+        groups=config.norm_groups,
         dtype=dtype,
     )
     if not config.text_width:
@@ -159,13 +161,14 @@ PAPER_BASE = dataclasses.replace(BASE, channels=512, text_width=2048, text_layer
 PAPER_UPSAMPLE = dataclasses.replace(UPSAMPLE, channels=384, text_width=1024, text_heads=16)
 # Sizes for a laptop. The shapes pair ships inside the package.
 SHAPES_BASE = ModelConfig(
-    channels=64,
-    channel_mult=(1, 2),
+    channels=32,
+    channel_mult=(1, 2, 4),
     res_blocks=1,
-    attention=(16, 8),
+    attention=(8,),
     head_channels=32,
     resblock_updown=False,
-    patch=4,
+    patch=2,
+    norm_groups=8,
     dropout=0.0,
     text_width=128,
     text_layers=3,
@@ -176,8 +179,10 @@ SHAPES_BASE = ModelConfig(
 SHAPES_UPSAMPLE = dataclasses.replace(
     SHAPES_BASE,
     image_size=256,
+    channels=64,
     channel_mult=(1, 1),
     attention=(),
+    patch=4,
     text_width=64,
     text_layers=1,
     text_heads=2,

@@ -14,6 +14,17 @@ def test_a_fresh_residual_block_is_the_identity():
     np.testing.assert_array_equal(y, x)
 
 
+def test_a_group_of_several_channels_keeps_their_levels_and_a_group_of_one_does_not():
+    x, emb = jax.random.normal(jax.random.key(0), (1, 4, 4, 32)), jnp.ones((1, 16))
+    louder = x.at[..., 0].add(1.0)
+    for groups, alike in ((8, False), (32, True)):
+        block = blocks.ResBlock(32, groups=groups)
+        params = block.init(jax.random.key(1), x, emb)["params"]
+        params["out_conv"]["kernel"] = jnp.ones_like(params["out_conv"]["kernel"])
+        added = [block.apply({"params": params}, y, emb) - y for y in (x, louder)]
+        assert np.allclose(*added, atol=1e-3) == alike
+
+
 def test_a_fresh_attention_block_is_the_identity():
     x = jax.random.normal(jax.random.key(0), (1, 4, 4, 32))
     y, _ = blocks.AttentionBlock(2).init_with_output(jax.random.key(0), x)
