@@ -3,7 +3,7 @@ r"""A folder of your own pictures and captions, at 64 px.
     glide-jax train --config configs/folder_64.py:tiny --workdir runs/mine \
         --config.data.path=PICTURES
 
-A caption is a .txt file beside its picture. `tiny` (3.5 M parameters) shows its first samples
+A caption is a .txt file beside its picture. `tiny` (3.7 M parameters) shows its first samples
 within minutes on two CPU cores; `full` (30 M) wants a GPU.
 """
 
@@ -17,11 +17,12 @@ def get_config(size: str = "full") -> ConfigDict:
     presets.check(size, "full", "tiny", "smoke")
     config = emoji_64.get_config() if size == "full" else shapes_64.get_config()
     config.name = f"folder_64{'-tiny' if size == 'tiny' else ''}"
-    config.data.update(source="folder", workers=8 if size == "full" else 0)
+    config.data.update(source="folder", kinds=(), workers=8 if size == "full" else 0)
     config.log.prompts = ()
     presets.shapes_tokens(config, 4096 if size == "full" else 1000)
     if size != "full":
         config.diffusion.noisy_share = 0.0
+        config.optim.accumulate = 1
         config.train.batch_size = 16
         config.log.update(every_steps=20, sample_every_steps=50)
     return presets.smoke(config) if size == "smoke" else config

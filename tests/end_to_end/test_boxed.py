@@ -39,7 +39,7 @@ def test_the_boxed_model_draws_the_colour_of_the_background_and_of_the_object():
 
 
 @pytest.mark.slow
-def test_most_backgrounds_and_colours_of_single_objects_are_right():
+def test_most_single_objects_are_what_the_caption_says():
     rng = np.random.default_rng(0)
     words = lambda *options: str(rng.choice(options))
     prompts = [
@@ -50,6 +50,7 @@ def test_most_backgrounds_and_colours_of_single_objects_are_right():
     pictures = glide_jax.load("shapes")(prompts, batch_size=8, upsample=False)
     verdicts = [shapes_judge.check(p.array, p.parameters["prompt"]) for p in pictures]
     assert np.mean([v.background for v in verdicts]) > 0.9
+    assert np.mean([v.all for v in verdicts]) > 0.7  # of larger samples, 0.89
 
 
 @pytest.mark.slow
