@@ -7,6 +7,7 @@ Large ones take fewer multiplications besides (`winograd`).
 """
 
 import functools
+import math
 
 import jax
 import jax.numpy as jnp
@@ -45,14 +46,19 @@ def _forward(x: Image, kernel: Kernel, stride: int) -> tuple[Image, tuple[Image,
     return _convolve(x, kernel, stride), (x, kernel)
 
 
+def _large(x: Image, kernel: Kernel, stride: int) -> bool:
+    """Whether fewer multiplications make up for transforming the kernel."""
+    positions = math.prod(x.shape[:3])
+    wide = min(kernel.shape[2:]) >= winograd.MIN_CHANNELS
+    return stride == 1 and wide and positions >= _MIN_POSITIONS and x.dtype == jnp.float32
+
+
 def _backward(stride: int, kept: tuple[Image, Kernel], dy: Image) -> tuple[Image, Kernel]:
     # Other backends know the usual form, and have kernels of their own for it.
     usual = lambda x, kernel, dy: jax.vjp(lambda *a: _convolve(*a, stride), x, kernel)[1](dy)
     x, kernel = kept
-    gains = min(kernel.shape[2:]) >= winograd.MIN_CHANNELS and dy.dtype == jnp.float32
-    gains &= dy.size // dy.shape[-1] >= _MIN_POSITIONS
     rearranged = functools.partial(_rearranged, stride=stride)
-    on_cpu = _by_tiles if stride == 1 and gains else rearranged
+    on_cpu = _by_tiles if _large(x, kernel, stride) else rearranged
     return jax.lax.platform_dependent(x, kernel, dy, cpu=on_cpu, default=usual)
 
 
