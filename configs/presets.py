@@ -125,6 +125,7 @@ def smoke(config: ConfigDict) -> ConfigDict:
     else:
         model.update(channels=32, channel_mult=(1,), res_blocks=1, heads=1, heads_up=-1, patch=1)
         model.update(attention=() if config.data.low_res else (16,), head_channels=16)
+        model.norm_groups = 8  # 32 of 32 channels would normalise each alone
         model.resblock_updown = False
     model.text_context = 32
     shapes_tokens(config, 300)

@@ -26,7 +26,7 @@ def test_the_table_says_where_the_papers_model_lies_on_a_pod(shell):
     ("words", "says"),
     [
         (("--devices", 6, "--config.mesh.fsdp=4"), "there are 6 devices"),
-        (("--devices", 8, "--config.mesh.tensor=4"), "must divide"),
+        (("--devices", 8, "--config.mesh.tensor=8"), "must divide"),
         (("--compile",), "--topology"),
         (("--what", "all"), "what is 'all'"),
         (("--topology", "v5e:2x2", "--devices", 4), "both given"),
