@@ -8,6 +8,7 @@ Large ones take fewer multiplications besides (`winograd`).
 
 import functools
 import math
+from typing import Any
 
 import jax
 import jax.numpy as jnp
@@ -23,13 +24,13 @@ _NHWC = ("NHWC", "HWIO", "NHWC")
 Kernel = Float[Array, "3 3 i o"]
 
 
-@functools.partial(jax.custom_vjp, nondiff_argnums=(2,))
 def convolve(x: Image, kernel: Kernel, stride: int = 1) -> Image:
     """The convolution, padded by one pixel on every side.
 
     Flax's "SAME" would pad a stride of 2 by (0, 1), PyTorch pads by (1, 1).
     """
-    return _convolve(x, kernel, stride)
+    y: Any = _with_gradients(x, kernel, stride)
+    return y
 
 
 def _convolve(x: Image, kernel: Kernel, stride: int) -> Image:
@@ -55,7 +56,8 @@ def _large(x: Image, kernel: Kernel, stride: int) -> bool:
 
 def _backward(stride: int, kept: tuple[Image, Kernel], dy: Image) -> tuple[Image, Kernel]:
     # Other backends know the usual form, and have kernels of their own for it.
-    usual = lambda x, kernel, dy: jax.vjp(lambda *a: _convolve(*a, stride), x, kernel)[1](dy)
+    same = functools.partial(_convolve, stride=stride)
+    usual = lambda x, kernel, dy: jax.vjp(same, x, kernel)[1](dy)
     x, kernel = kept
     rearranged = functools.partial(_rearranged, stride=stride)
     on_cpu = _by_tiles if _large(x, kernel, stride) else rearranged
@@ -85,4 +87,5 @@ def _rearranged(x: Image, kernel: Kernel, dy: Image, *, stride: int) -> tuple[Im
     return dx, dk.transpose(1, 2, 0, 3)
 
 
-convolve.defvjp(_forward, _backward)
+_with_gradients = jax.custom_vjp(_convolve, nondiff_argnums=(2,))
+_with_gradients.defvjp(_forward, _backward)
