@@ -62,7 +62,7 @@ def convolve(x: Image, kernel: Float[Array, "n n i o"]) -> Image:
     m = n - 2
     from_tiles = matrices(m)[2]
     b, height, wide, _ = x.shape
-    rows, columns = -(-height // m), -(-wide // m)
+    rows, columns = _counts(x, m)
     # One product over all of a tile's positions: a slice of a kernel would be a copy of it.
     products = jnp.matmul(_inputs(x, m), kernel.reshape(n * n, c, width))
     products = products.reshape(n, n, b, rows, columns, width)
@@ -82,19 +82,23 @@ def kernel_gradient(x: Image, dy: Image, m: int) -> Float[Array, "3 3 i o"]:
         dy: the gradient of the result.
         m: of F(m, 3).
     """
-    n, from_tiles = m + 2, matrices(m)[2]
-    _b, height, wide, c = dy.shape
-    ragged = lambda side: (0, -side % m)
-    dy = jnp.pad(dy, ((0, 0), ragged(height), ragged(wide), (0, 0)))
-    dy = _transformed(dy, from_tiles.T, m, [-(-height // m), -(-wide // m)])
-    found = jnp.matmul(_inputs(x, m).swapaxes(1, 2), dy).reshape(n * n, -1)
+    counts, (c, width) = _counts(x, m), (x.shape[-1], dy.shape[-1])
+    ragged = [(0, m * n - side) for n, side in zip(counts, dy.shape[1:3], strict=True)]
+    dy = jnp.pad(dy, ((0, 0), *ragged, (0, 0)))
+    tiles = _transformed(dy, matrices(m)[2].T, m, counts)
+    found = jnp.matmul(_inputs(x, m).swapaxes(1, 2), tiles).reshape(-1, c * width)
     both = jnp.asarray(_both(m).T, found.dtype)
-    return jnp.matmul(both, found, precision="highest").reshape(3, 3, x.shape[-1], c)
+    return jnp.matmul(both, found, precision="highest").reshape(3, 3, c, width)
+
+
+def _counts(x: Image, m: int) -> list[int]:
+    """How many tiles of m x m pixels cover a picture, down and across."""
+    return [-(-side // m) for side in x.shape[1:3]]
 
 
 def _inputs(x: Image, m: int) -> Float[Array, "nn tiles c"]:
     """Overlapping tiles of a picture, transformed; columns first."""
-    counts = [-(-side // m) for side in x.shape[1:3]]
+    counts = _counts(x, m)
     pads = [(1, 1 + m * n - side) for n, side in zip(counts, x.shape[1:3], strict=True)]
     return _transformed(jnp.pad(x, ((0, 0), *pads, (0, 0))), matrices(m)[0], m, counts)
 
