@@ -1,7 +1,9 @@
 r"""Captioned shapes at 64 px: sized for two CPU cores and an hour or two, minutes on a GPU.
 
     glide-jax train --config configs/shapes_64.py --workdir runs/shapes_64
+    glide-jax train --config configs/shapes_64.py:pairs --workdir runs/shapes_64_pairs
 
+The second goes on from the first with more scenes of two objects, which are learned last.
 2 x 2 pixels are one position of the UNet, captions are 24 SentencePiece tokens of 400.
 """
 
@@ -12,8 +14,8 @@ from glide_jax.data.sources import shapes
 
 
 def get_config(size: str = "full") -> ConfigDict:
-    """The run's config; `size` is full or smoke."""
-    presets.check(size)
+    """The run's config; `size` is full, pairs or smoke."""
+    presets.check(size, "full", "pairs", "smoke")
     config = presets.text_to_image("shapes_64", "shapes-base")
     presets.shapes_tokens(config)
     # Single objects show best which word is which outline.
@@ -28,4 +30,8 @@ def get_config(size: str = "full") -> ConfigDict:
     config.train.update(num_steps=3800, batch_size=64, ema=(0.997,), dtype="float32")
     config.log.update(every_steps=25, sample_every_steps=250, checkpoint_every_steps=100)
     config.log.update(prompts=presets.SHAPES_PROMPTS, sample_steps="25")
+    if size == "pairs":
+        config.data.kinds = ("single", "count", "count", *("pair", "relation") * 3)
+        config.optim.update(lr=8e-4, decay_fraction=0.5)
+        config.train.update(num_steps=2400, init_from="runs/shapes_64/model")
     return presets.smoke(config) if size == "smoke" else config

@@ -40,7 +40,18 @@ def table(rows: Sequence[Row]) -> list[str]:
                 error,
             ]
             lines.append(f"| {' | '.join(cells)} |")
-    return lines
+    return [*lines, *(line for row in rows if row.operations for line in _operations(row))]
+
+
+def _operations(row: Row) -> list[str]:
+    """Where the time of one row goes."""
+    spent = row.operations or {}
+    total = sum(spent.values())
+    lines = ["", f"| {row.name} | ms | share |", "|---|---:|---:|"]
+    return [
+        *lines,
+        *(f"| {kind} | {1e3 * part:,.1f} | {part / total:.0%} |" for kind, part in spent.items()),
+    ]
 
 
 def _ratio(row: Row, side: str) -> str:
@@ -58,9 +69,10 @@ def as_json(rows: Sequence[Row], about: Mapping[str, Any]) -> dict[str, Any]:
             if side != OURS
         }
         seconds = {side: list(times.seconds) for side, times in row.times.items()}
-        entries.append(
-            dict(name=row.name, flops=row.flops, error=row.error, seconds=seconds, ratios=ratios)
+        entry = dict(
+            name=row.name, flops=row.flops, error=row.error, seconds=seconds, ratios=ratios
         )
+        entries.append(entry | ({"operations": dict(row.operations)} if row.operations else {}))
     return {**about, "limit_tflops": limit(rows), "rows": entries}
 
 

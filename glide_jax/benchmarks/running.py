@@ -12,7 +12,7 @@ import jax
 import numpy as np
 
 from glide_jax import build, checks
-from glide_jax.benchmarks import limits, networks, reference
+from glide_jax.benchmarks import limits, networks, operations, reference
 from glide_jax.benchmarks.networks import Inputs, Part
 from glide_jax.benchmarks.reference import Reference
 from glide_jax.benchmarks.timing import Times, in_turn
@@ -26,7 +26,7 @@ Others: TypeAlias = Callable[[Reference], dict[str, Callable[[], Any]]]
 OURS, THEIRS, CACHED = "glide_jax", "reference", "reference, text cached"
 THROUGHOUT = "guided at every step"
 USUAL = ("limits", "text", "evaluation", "gradient", "image")
-WHAT = (*USUAL, "interval")
+WHAT = (*USUAL, "interval", "operations")
 # Largest difference of outputs of size 1 that is still the same function, by the coarser dtype.
 TOLERANCES = {"float32": 2e-4, "bfloat16": 0.15, "float16": 0.05}
 
@@ -63,6 +63,7 @@ class Row:
     times: dict[str, Times]  # of each side
     flops: float  # of the plain algorithm, whatever was done
     error: float | None = None  # largest difference of the sides' outputs, of outputs' size 1
+    operations: Mapping[str, float] | None = None  # seconds of ours by kind
 
     def tflops(self, side: str = OURS) -> float:
         """Of the plain algorithm's operations, in the median round."""
@@ -131,6 +132,11 @@ def _of_network(name: str, load: Load, options: Options, tick: Callable[[], Any]
     if "evaluation" in options.what:
         for batch in options.batch_sizes:
             yield _evaluation(part, theirs, networks.inputs(part.config.model, batch), row, options)
+    if "operations" in options.what:
+        call, _, args = networks.evaluation(part, first)
+        spent = operations.seconds(call, part.params, *args, rounds=options.rounds)
+        plain = row(f"operations of an evaluation, {size}", *networks.evaluate(part, first))
+        yield dataclasses.replace(plain, operations=spent)
     if "gradient" in options.what:
         of_theirs = lambda theirs: {THEIRS: theirs.gradient(first)}
         yield row(f"gradient, {size}", *networks.gradient(part, first), of_theirs)

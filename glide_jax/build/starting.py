@@ -1,9 +1,11 @@
-"""The model that a run starts from: found, compared with the run's config, widened."""
+"""The model that a run starts from: found, compared with the run's config, grown."""
 
 import dataclasses
 import pathlib
+from collections.abc import Callable
 from typing import Any
 
+import jax
 from ml_collections import ConfigDict
 
 from glide_jax.build import models
@@ -13,12 +15,12 @@ from glide_jax.data import masks
 from glide_jax.errors import InputError
 from glide_jax.models import zoo
 from glide_jax.training import clip_objective
-from glide_jax.training.inpaint import widen_stem
+from glide_jax.training.growing import add_attention, widen_stem
 from glide_jax.types import Params
 
 # All kinds of `data.masks` but the one that erases everything, which has a share of its own.
 INPAINTING = tuple(kind for kind in masks.KINDS if kind != "everything")
-_FREE = ("inpaint", "dropout")  # of the network, may be otherwise in the run
+_FREE = ("inpaint", "dropout", "attention")  # of the network, may be otherwise in the run
 
 
 def adopt(config: ConfigDict, directory: pathlib.Path, stage: str) -> ConfigDict:
@@ -45,8 +47,19 @@ def adopt(config: ConfigDict, directory: pathlib.Path, stage: str) -> ConfigDict
     return config
 
 
-def parameters(config: ConfigDict, part: Any, whole: models.Model, params_like: Any) -> Params:
-    """The parameters of the model that the run starts from, widened for inpainting if need be.
+def parameters(
+    config: ConfigDict, part: Any, whole: models.Model, fresh: Callable[[jax.Array], Params]
+) -> Params:
+    """The parameters of the model that the run starts from, grown where the config's is larger.
+
+    It may have inpainting planes and attention that the other has not; the network is the same
+    until it is trained.
+
+    Args:
+        config: of the run.
+        part: the config's `StageConfig` or `ClipConfig`.
+        whole: the model to start from.
+        fresh: a key to the parameters of the config's network, untrained.
 
     Raises:
         InputError: the model is another than the config's.
@@ -68,7 +81,14 @@ def parameters(config: ConfigDict, part: Any, whole: models.Model, params_like: 
     check_same(where, diffusion(have), diffusion(part), "diffusion.", ())
     if have.model.inpaint and not part.model.inpaint:
         raise InputError(f"{where} is an inpainting model; so must the config's be.")
-    return params if have.model.inpaint == part.model.inpaint else widen_stem(params, params_like)
+    old, new = set(have.model.attention), set(part.model.attention)
+    if not old <= new:
+        raise InputError(f"{where} has attention at {sorted(old - new)}; so must the config's.")
+    if old != new:
+        params = add_attention(params, jax.jit(fresh)(jax.random.key(config.seed)))
+    if have.model.inpaint != part.model.inpaint:
+        params = widen_stem(params, jax.eval_shape(fresh, jax.random.key(0)))
+    return params
 
 
 def check_same(where: str, have: dict, want: dict, prefix: str, free: tuple[str, ...]) -> None:

@@ -134,8 +134,7 @@ def build(
     planned = plan(config, null_tokens)
     start = None
     if whole is not None:
-        like = jax.eval_shape(planned.fresh, jax.random.key(0))
-        start = starting.parameters(config, part, whole, like)
+        start = starting.parameters(config, part, whole, planned.fresh)
     fields = {field.name: getattr(planned, field.name) for field in dataclasses.fields(planned)}
     return Run(**fields, tokenizer=tokenizer, source=source, start=start, whole=whole)
 

@@ -63,15 +63,17 @@ def convolve(x: Image, kernel: Float[Array, "n n i o"]) -> Image:
     from_tiles = matrices(m)[2]
     b, height, wide, _ = x.shape
     rows, columns = _counts(x, m)
+    tiles = _inputs(x, m)
     # One product over all of a tile's positions: a slice of a kernel would be a copy of it.
-    products = jnp.matmul(_inputs(x, m), kernel.reshape(n * n, c, width))
-    products = products.reshape(n, n, b, rows, columns, width)
-
-    by_column = _combine(from_tiles, list(products))
-    out = [_combine(from_tiles, list(a)) for a in by_column]  # [column][row] of a tile
-    out = jnp.stack([jnp.stack(column, axis=2) for column in out], axis=4)
-    out = out.reshape(b, rows * m, columns * m, width)
-    return out[:, :height, :wide]
+    with jax.named_scope("products"):
+        products = jnp.matmul(tiles, kernel.reshape(n * n, c, width))
+        products = products.reshape(n, n, b, rows, columns, width)
+    with jax.named_scope("from_tiles"):
+        by_column = _combine(from_tiles, list(products))
+        out = [_combine(from_tiles, list(a)) for a in by_column]  # [column][row] of a tile
+        out = jnp.stack([jnp.stack(column, axis=2) for column in out], axis=4)
+        out = out.reshape(b, rows * m, columns * m, width)
+        return out[:, :height, :wide]
 
 
 def kernel_gradient(x: Image, dy: Image, m: int) -> Float[Array, "3 3 i o"]:
@@ -100,7 +102,8 @@ def _inputs(x: Image, m: int) -> Float[Array, "nn tiles c"]:
     """Overlapping tiles of a picture, transformed; columns first."""
     counts = _counts(x, m)
     pads = [(1, 1 + m * n - side) for n, side in zip(counts, x.shape[1:3], strict=True)]
-    return _transformed(jnp.pad(x, ((0, 0), *pads, (0, 0))), matrices(m)[0], m, counts)
+    with jax.named_scope("to_tiles"):  # which a profile shows
+        return _transformed(jnp.pad(x, ((0, 0), *pads, (0, 0))), matrices(m)[0], m, counts)
 
 
 def _transformed(

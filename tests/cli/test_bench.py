@@ -8,7 +8,8 @@ import pytest
 def test_bench_times_every_row_of_a_model_and_writes_them(cli, tiny_model, tmp_path):
     out = tmp_path / "bench"
     done = cli("bench", "--model", tiny_model, "--rounds", "1", "--batch-sizes", "1,2",
-                   "--what", "text,evaluation,gradient,image,interval", "--out", out)  # fmt: skip
+               "--what", "text,evaluation,gradient,image,interval,operations",
+               "--out", out)  # fmt: skip
     assert done.code == 0, done.err
     found = json.loads((out / "bench.json").read_text())
     names = [row["name"] for row in found["rows"]]
@@ -19,10 +20,13 @@ def test_bench_times_every_row_of_a_model_and_writes_them(cli, tiny_model, tmp_p
     halves = [row for row in found["rows"] if "half of them guided" in row["name"]]
     assert [row["name"].split(":")[0] for row in halves] == ["base"]  # upsamplers are not guided
     assert list(halves[0]["ratios"]) == ["guided at every step"]
-    evaluations = [row for row in found["rows"] if "evaluation" in row["name"]]
+    evaluations = [row for row in found["rows"] if ": evaluation" in row["name"]]
     assert all(row["flops"] > 0 for row in evaluations)
     assert evaluations[1]["flops"] == 2 * evaluations[0]["flops"]
     assert "| base: evaluation, batch 2 | glide_jax |" in done.out
+    profiles = [row["operations"] for row in found["rows"] if "operations" in row]
+    assert [profile["direct convolutions"] > 0 for profile in profiles] == [True, True]
+    assert "| base: operations of an evaluation, batch 1 | ms | share |" in done.out
 
 
 @pytest.mark.slow  # two processes that compile as users' do

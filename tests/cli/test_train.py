@@ -1,5 +1,6 @@
 """Runs of the command line: resumed, stopped, killed, refused. All end in the same model."""
 
+import dataclasses
 import json
 import os
 import pathlib
@@ -17,6 +18,7 @@ from PIL import Image
 
 from glide_jax import build
 from glide_jax.build import training
+from glide_jax.build.initial import initialiser
 from glide_jax.data.sources import shapes
 from glide_jax.training import hooks, writers
 from tests import tiny
@@ -246,6 +248,10 @@ def test_another_models_network_is_refused_as_a_start(whole, home, cli, tmp_path
     result = cli(*words(home, tmp_path / "w", start, "--config.model.channels=64"))
     assert result.code == 2
     assert "model.channels = 32, and the config 64" in result.complaint
+    fewer = ("--config.diffusion.prediction=v", "--config.model.attention=()")
+    result = cli(*words(home, tmp_path / "w", start, *fewer, config="base_64_inpaint:smoke"))
+    assert result.code == 2
+    assert "has attention at [16]; so must the config's" in result.complaint
 
 
 def test_an_inpainting_run_starts_from_a_base_with_zeros_for_its_new_planes(whole):
@@ -256,6 +262,24 @@ def test_an_inpainting_run_starts_from_a_base_with_zeros_for_its_new_planes(whol
     assert kernel.shape[2] == 7
     assert (kernel[:, :, 3:] == 0).all()
     assert run.tokenizer.vocab_size == build.read(whole / "model").tokenizer.vocab_size
+
+
+def test_a_run_may_add_attention_to_the_network_that_it_starts_from(whole, tmp_path):
+    model = build.read(whole / "model")
+    stage = model.stages["base"][0]
+    without = dataclasses.replace(stage.model, attention=())
+    params = jax.jit(initialiser(without))(jax.random.key(0))
+    bare = dataclasses.replace(stage, model=without)
+    part = build.Model("bare", model.tokenizer, {"base": (bare, params)})
+    build.save(tmp_path / "bare", part, card="# bare\n")
+    changes = [f"train.init_from={tmp_path / 'bare'}", "diffusion.prediction=v"]
+    start = training.build(build.read_config("base_64_inpaint:smoke", changes)).start
+    assert jax.tree.map(np.shape, start) == jax.tree.map(
+        np.shape, build.shapes(dataclasses.replace(stage.model, inpaint=True))
+    )
+    kernel = start["unet"]["input_0"]["kernel"]
+    np.testing.assert_array_equal(kernel[:, :, :3], params["unet"]["input_0"]["kernel"])
+    assert (start["unet"]["input_1_attn"]["proj"]["kernel"] == 0).all()
 
 
 def test_parts_are_packed_into_a_model(cli, tmp_path):

@@ -1,4 +1,4 @@
-"""An inpainting network starts as the network that it was made from."""
+"""A larger network starts as the network that it was made from."""
 
 import dataclasses
 
@@ -8,9 +8,10 @@ import numpy as np
 import pytest
 
 from glide_jax import build
+from glide_jax.build.initial import initialiser
 from glide_jax.errors import InputError
 from glide_jax.models import zoo
-from glide_jax.training.inpaint import widen_stem
+from glide_jax.training.growing import add_attention, widen_stem
 from glide_jax.types import Cond
 from tests import tiny
 from tests.training.quick import jit
@@ -66,3 +67,14 @@ def test_networks_that_differ_in_more_are_refused(other):
     target = dataclasses.replace(tiny.BASE, inpaint=True, **other)
     with pytest.raises(InputError, match="every field of its config but inpaint"):
         widen_stem(tiny.weights(tiny.BASE), build.shapes(target))
+
+
+def test_new_attention_changes_nothing_until_it_is_trained():
+    larger = dataclasses.replace(tiny.BASE, attention=(16, 8))
+    params = tiny.weights(tiny.BASE)
+    grown = add_attention(params, initialiser(larger)(jax.random.key(1)))
+    assert jax.tree.map(np.shape, grown) == jax.tree.map(np.shape, build.shapes(larger))
+    expected, found = predict(tiny.BASE, params, Cond()), predict(larger, grown, Cond())
+    np.testing.assert_allclose(found.eps, expected.eps, rtol=1e-5, atol=1e-5)
+    with pytest.raises(InputError, match="has no input_1"):
+        add_attention(grown, params)

@@ -1,5 +1,6 @@
-"""A network's parameters as those of its inpainting version, before any fine-tuning."""
+"""A network's parameters as those of a larger one that computes the same, before fine-tuning."""
 
+from collections.abc import Mapping
 from typing import Any
 
 import jax
@@ -11,6 +12,29 @@ from glide_jax.types import Params
 
 PLANES = 3  # of x_t, which come first; the known pixels and their mask follow
 NEW_PLANES = 4
+
+
+def add_attention(params: Params, fresh: Params) -> Params:
+    """Adds the attention that the other network has besides.
+
+    A fresh attention block adds nothing (its last layer starts at zero), so fine-tuning starts
+    where the network was.
+
+    Args:
+        params: of a network.
+        fresh: untrained, of the same network with attention at more sizes.
+
+    Raises:
+        InputError: `params` has layers that `fresh` has not.
+    """
+    if lost := params.keys() - fresh.keys():
+        raise InputError(f"the larger network has no {min(lost)}.")
+    return {
+        name: branch
+        if name not in params
+        else (add_attention(params[name], branch) if isinstance(branch, Mapping) else params[name])
+        for name, branch in fresh.items()
+    }
 
 
 def widen_stem(params: Params, target_shapes: Any) -> Params:
