@@ -1,7 +1,7 @@
 r"""Captioned shapes at 64 px: sized for two CPU cores and an hour or two, minutes on a GPU.
 
     glide-jax train --config configs/shapes_64.py --workdir runs/shapes_64
-    glide-jax train --config configs/shapes_64.py:pairs --workdir runs/shapes_64_pairs
+    glide-jax train --config configs/shapes_64.py:pairs --workdir runs/shapes_64-pairs
 
 The second goes on from the first with more scenes of two objects, which are learned last.
 2 x 2 pixels are one position of the UNet, captions are 24 SentencePiece tokens of 400.

@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
 # The small model that ships in the package: base, upsampler, packed into runs/shapes.
-# Killed at any moment, the same command goes on. What follows GLIDE_JAX goes to both trainings.
+# Killed at any moment, the same command goes on. What follows GLIDE_JAX goes to all trainings.
 #
 #   launch/train_shapes.sh [GLIDE_JAX [OPTION ...]]      # by default glide-jax; SIZE=:smoke is seconds
 set -euo pipefail
@@ -11,13 +11,15 @@ shift || true
 export XLA_FLAGS=${XLA_FLAGS:---xla_force_host_platform_device_count=2 \
 --xla_cpu_collective_call_warn_stuck_timeout_seconds=300 \
 --xla_cpu_collective_call_terminate_timeout_seconds=3600}
-runs=()
-for stage in 64 256; do
-    run=runs/shapes_$stage${size/:/-}
-    "$glide_jax" train --config "configs/shapes_$stage.py$size" --workdir "$run" "$@"
-    runs+=("$run/model")
+names=(shapes_64 shapes_64:pairs shapes_256) # the second goes on from the first
+if [ -n "$size" ]; then names=("shapes_64$size" "shapes_256$size"); fi
+for name in "${names[@]}"; do
+    config=configs/${name%%:*}.py${name#"${name%%:*}"}
+    "$glide_jax" train --config "$config" --workdir "runs/${name/:/-}" "$@"
 done
+parts=()
+for name in "${names[@]: -2}"; do parts+=("runs/${name/:/-}/model"); done
 card=()
 if [ -f docs/cards/shapes.md ]; then card=(--card docs/cards/shapes.md); fi
 rm -rf "runs/shapes${size/:/-}"
-"$glide_jax" pack "${runs[@]}" --out "runs/shapes${size/:/-}" --name shapes --dtype float16 "${card[@]}"
+"$glide_jax" pack "${parts[@]}" --out "runs/shapes${size/:/-}" --name shapes --dtype float16 "${card[@]}"

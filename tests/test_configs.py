@@ -18,7 +18,7 @@ NAMES = sorted({path.stem for path in FOLDER.glob("*.py")} - {"__init__", "prese
 WANTED = {
     "shapes_64", "shapes_256", "emoji_64", "emoji_256", "coco_64", "base_64", "base_64_cfg",
     "upsample_256", "base_64_inpaint", "upsample_256_inpaint", "clip_64", "folder_64",
-    "shapes_64_inpaint",
+    "shapes_64_inpaint", "shapes_clip",
 }  # fmt: skip
 
 

@@ -12,12 +12,10 @@ from jax.typing import DTypeLike
 from jaxtyping import Array, Float
 
 from glide_jax.models import direct, winograd
+from glide_jax.models.norms import EPSILON, GroupNorm
 from glide_jax.types import Image, Timestep
 
-# PyTorch's epsilon, not Flax's 1e-6: the released weights were trained with it. The two-pass
-# variance matters for activations with a large mean (8e-4 against 1e-5 at mean 30).
-GroupNorm = partial(nn.GroupNorm, epsilon=1e-5, use_fast_variance=False, dtype=jnp.float32)
-LayerNorm = partial(nn.LayerNorm, epsilon=1e-5, use_fast_variance=False, dtype=jnp.float32)
+LayerNorm = partial(nn.LayerNorm, epsilon=EPSILON, use_fast_variance=False, dtype=jnp.float32)
 
 # Transformers over text start as quiet layers over loud embeddings (standard deviation 1). With
 # embeddings of 0.02 under layers of unit gain the keys of two words still differed by a fifth only
@@ -25,9 +23,9 @@ LayerNorm = partial(nn.LayerNorm, epsilon=1e-5, use_fast_variance=False, dtype=j
 quiet = nn.initializers.variance_scaling(0.25**2, "fan_in", "normal")
 
 
-def group_norm(x: Float[Array, "... c"], name: str, groups: int = 32) -> Float[Array, "... c"]:
+def group_norm(x: Image, name: str, groups: int = 32) -> Image:
     """GroupNorm, computed in float32 whatever the compute dtype."""
-    return GroupNorm(groups, name=name)(x).astype(x.dtype)
+    return GroupNorm(groups, name=name)(x.astype(jnp.float32)).astype(x.dtype)
 
 
 def layer_norm(x: Float[Array, "... c"], name: str) -> Float[Array, "... c"]:

@@ -1,0 +1,116 @@
+"""GroupNorm whose sums a CPU takes row by row.
+
+XLA's CPU backend sums over positions in windows, on one core at a tenth of the speed that memory
+has. Rows added to one another in a loop are as fast as memory, forward and in the gradient.
+"""
+
+import functools
+from collections.abc import Callable
+from typing import Any
+
+import flax.linen as nn
+import jax
+import jax.numpy as jnp
+from jaxtyping import Array, Float
+
+from glide_jax.types import Image
+
+# PyTorch's epsilon, not Flax's 1e-6: the released weights were trained with it.
+EPSILON = 1e-5
+Channels = Float[Array, "c"]
+Rows = Float[Array, "b c"]
+
+
+class GroupNorm(nn.Module):
+    """Normalises each group of channels of each picture; float32 in and out."""
+
+    groups: int = 32
+
+    @nn.compact
+    def __call__(self, x: Image) -> Image:
+        scale = self.param("scale", nn.initializers.ones, x.shape[-1:])
+        bias = self.param("bias", nn.initializers.zeros, x.shape[-1:])
+        return normalise(x, scale, bias, self.groups)
+
+
+def normalise(x: Image, scale: Channels, bias: Channels, groups: int) -> Image:
+    """The norm as a function, (b, h, w, c) float32 to the same.
+
+    The variance is of distances to the mean, in two passes: with a large mean the difference of
+    two sums would lose it (an error of 8e-4 against 1e-5 at a mean of 30).
+    """
+    with_groups = lambda function: functools.partial(function, groups=groups)
+    return jax.lax.platform_dependent(
+        x, scale, bias, cpu=with_groups(_by_rows), default=with_groups(_usual)
+    )
+
+
+def _usual(x: Image, scale: Channels, bias: Channels, groups: int) -> Image:
+    grouped = x.reshape(x.shape[0], -1, groups, x.shape[-1] // groups)
+    away = grouped - grouped.mean((1, 3), keepdims=True)
+    var = jnp.square(away).mean((1, 3), keepdims=True)
+    return (away * jax.lax.rsqrt(var + EPSILON)).reshape(x.shape) * scale + bias
+
+
+@functools.partial(jax.custom_vjp, nondiff_argnums=(3,))
+def _rows(x: Image, scale: Channels, bias: Channels, groups: int) -> Image:
+    return _forward(x, scale, bias, groups)[0]
+
+
+def _by_rows(x: Image, scale: Channels, bias: Channels, *, groups: int) -> Image:
+    return _rows(x, scale, bias, groups)
+
+
+def _forward(x: Image, scale: Channels, bias: Channels, groups: int) -> tuple[Image, tuple]:
+    [total] = _sums(lambda x: [x], x)
+    mean = _to_channels(_of_groups(total, x, groups), total.shape[-1])
+    [squares] = _sums(lambda x: [jnp.square(x - mean[:, None])], x)
+    inverse = jax.lax.rsqrt(_of_groups(squares, x, groups) + EPSILON)
+    inverse = _to_channels(inverse, total.shape[-1])
+    y = (x - _pixels(mean)) * _pixels(inverse) * scale + bias
+    return y, (x, scale, mean, inverse)
+
+
+def _backward(groups: int, kept: tuple, dy: Image) -> tuple[Image, Channels, Channels]:
+    x, scale, mean, inverse = kept
+    straight, along = _sums(lambda x, dy: [dy, dy * (x - mean[:, None])], x, dy)
+    spread = lambda sums: _to_channels(_of_groups(sums * scale, x, groups), x.shape[-1])
+    pull = spread(along) * jnp.square(inverse)
+    dx = dy * scale - _pixels(spread(straight)) - (x - _pixels(mean)) * _pixels(pull)
+    return dx * _pixels(inverse), (along * inverse).sum(0), straight.sum(0)
+
+
+_rows.defvjp(_forward, _backward)
+
+
+def _sums(terms: Callable[..., list[Array]], *images: Image) -> list[Rows]:
+    """Sums over all positions of what `terms` makes of the images' rows, each (b, w, c)."""
+
+    def add(i: Array, totals: list[Array]) -> list[Array]:
+        rows = (jax.lax.dynamic_index_in_dim(x, i, axis=1, keepdims=False) for x in images)
+        return [total + term for total, term in zip(totals, terms(*rows), strict=True)]
+
+    like = jax.eval_shape(terms, *(x[:, 0] for x in images))
+    zeros = [jnp.zeros(x.shape, x.dtype) for x in like]
+    totals: Any = jax.lax.fori_loop(0, images[0].shape[1], add, zeros)
+    return [total.sum(1) for total in totals]
+
+
+def _of_groups(sums: Rows, x: Image, groups: int) -> Float[Array, "b g"]:
+    """Means over each group's channels and positions."""
+    b, height, width, c = x.shape
+    return sums.reshape(b, groups, -1).sum(-1) / (height * width * c // groups)
+
+
+def _to_channels(values: Float[Array, "b g"], channels: int) -> Rows:
+    """Each group's value at each of its channels.
+
+    As a product, which XLA does not fuse: fused, the place in a group of every single number would
+    be computed, and none of them together with its neighbours.
+    """
+    each = jnp.repeat(jnp.eye(values.shape[-1]), channels // values.shape[-1], axis=1)
+    return jnp.matmul(values, each, precision="highest")
+
+
+def _pixels(rows: Rows) -> Float[Array, "b 1 1 c"]:
+    return rows[:, None, None]
