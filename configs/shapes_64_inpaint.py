@@ -16,7 +16,7 @@ def get_config(size: str = "full") -> ConfigDict:
     config = presets.inpainting(shapes_64.get_config(size))
     config.name = config.name.replace("shapes_64", "shapes_64_inpaint")
     if size == "full":
-        config.train.update(num_steps=400, init_from="shapes")
+        config.train.update(num_steps=300, init_from="shapes")
         config.optim.update(lr=5e-4, warmup_steps=20, decay_fraction=0.5)
         config.log.update(sample_every_steps=200, checkpoint_every_steps=50)
     return config
