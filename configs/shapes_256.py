@@ -15,8 +15,7 @@ def get_config(size: str = "full") -> ConfigDict:
     presets.shapes_tokens(config)
     # A base's pictures are not as clean as a reduced photograph; a quarter of one is enough to
     # learn edges from, at a quarter of the work.
-    config.data.update(source="shapes_endless", low_res_noise=0.12, low_res_blur=0.6)
-    config.data.window = 128
+    config.data.update(source="shapes_endless", window=128, low_res_noise=0.12, low_res_blur=0.6)
     config.diffusion.update(prediction="v", max_snr=5.0, null_fraction=0.1, vb_weight=1e-4)
     config.optim.update(name="muon", lr=1e-3, b1=0.95, b2=0.99, clip_norm=1.0)
     config.optim.update(schedule="linear", warmup_steps=50, decay_fraction=0.4)

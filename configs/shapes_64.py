@@ -33,5 +33,5 @@ def get_config(size: str = "full") -> ConfigDict:
     if size == "pairs":
         config.data.kinds = ("single", "count", "count", *("pair", "relation") * 3)
         config.optim.update(lr=8e-4, decay_fraction=0.5)
-        config.train.update(num_steps=2400, init_from="runs/shapes_64/model")
+        config.train.update(num_steps=2600, init_from="runs/shapes_64/model")
     return presets.smoke(config) if size == "smoke" else config

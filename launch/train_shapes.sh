@@ -14,8 +14,7 @@ export XLA_FLAGS=${XLA_FLAGS:---xla_force_host_platform_device_count=2 \
 names=(shapes_64 shapes_64:pairs shapes_256) # the second goes on from the first
 if [ -n "$size" ]; then names=("shapes_64$size" "shapes_256$size"); fi
 for name in "${names[@]}"; do
-    config=configs/${name%%:*}.py${name#"${name%%:*}"}
-    "$glide_jax" train --config "$config" --workdir "runs/${name/:/-}" "$@"
+    "$glide_jax" train --config "$name" --workdir "runs/${name/:/-}" "$@"
 done
 parts=()
 for name in "${names[@]: -2}"; do parts+=("runs/${name/:/-}/model"); done

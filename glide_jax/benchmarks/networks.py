@@ -85,17 +85,18 @@ def encode(part: Part, x: Inputs) -> tuple[Callable[[], Any], float]:
 
 def evaluate(part: Part, x: Inputs) -> tuple[Callable[[], Any], float]:
     """One evaluation whose text is encoded already: (eps, var_frac), and FLOPs of the plain one."""
-    call, network, args = evaluation(part, x)
-    run = lambda: jax.block_until_ready(call(part.params, *args))
-    return run, flops.count(network, part.host, *args)
+    program, args, number = evaluation(part, x)
+    return lambda: jax.block_until_ready(program(*args)), number
 
 
-def evaluation(part: Part, x: Inputs) -> tuple[Any, Callable, tuple]:
-    """The jitted network of `evaluate`, the plain one, and what both take after parameters."""
+def evaluation(part: Part, x: Inputs) -> tuple[Any, tuple, float]:
+    """The compiled program of `evaluate`, what it takes, and its FLOPs."""
     network = lambda params, x_t, t, cond: part.stage.network(params)(x_t, t, cond)
     x_t, t, low_res = jax.device_put((x.x_t, x.t, x.low_res))
     text = _jit(part.stage.encode)(part.params, *jax.device_put((x.tokens, x.mask)))
-    return _jit(network), network, (x_t, t, Cond(text, low_res=low_res))
+    inputs = (x_t, t, Cond(text, low_res=low_res))
+    program = _jit(network).lower(part.params, *inputs).compile()
+    return program, (part.params, *inputs), flops.count(network, part.host, *inputs)
 
 
 def gradient(part: Part, x: Inputs) -> tuple[Callable[[], Any], float]:

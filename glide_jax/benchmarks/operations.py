@@ -44,13 +44,13 @@ KINDS: Mapping[str, Callable[[str, str], bool]] = {
 }
 
 
-def seconds(call: Any, *args: Any, rounds: int = 1) -> dict[str, float]:
+def seconds(program: Any, *args: Any, rounds: int = 1) -> dict[str, float]:
     """Seconds of a call by kind of operation, the longest first: medians of the rounds.
 
     Operations run side by side where they can, so the sum may be more than the time that passes.
 
     Args:
-        call: a jitted function.
+        program: a compiled function.
         *args: of it.
         rounds: of profiles; one more call warms up.
 
@@ -59,7 +59,6 @@ def seconds(call: Any, *args: Any, rounds: int = 1) -> dict[str, float]:
     """
     if jax.default_backend() != "cpu":
         raise InputError("operations can be told apart on a CPU only; use --device cpu.")
-    program = call.lower(*args).compile()
     kinds = kinds_of(program.as_text())
     run = lambda: jax.block_until_ready(program(*args))
     run()

@@ -133,10 +133,11 @@ def _of_network(name: str, load: Load, options: Options, tick: Callable[[], Any]
         for batch in options.batch_sizes:
             yield _evaluation(part, theirs, networks.inputs(part.config.model, batch), row, options)
     if "operations" in options.what:
-        call, _, args = networks.evaluation(part, first)
-        spent = operations.seconds(call, part.params, *args, rounds=options.rounds)
-        plain = row(f"operations of an evaluation, {size}", *networks.evaluate(part, first))
-        yield dataclasses.replace(plain, operations=spent)
+        program, args, number = networks.evaluation(part, first)
+        run = lambda: jax.block_until_ready(program(*args))
+        timed = row(f"operations of an evaluation, {size}", run, number)
+        spent = operations.seconds(program, *args, rounds=options.rounds)
+        yield dataclasses.replace(timed, operations=spent)
     if "gradient" in options.what:
         of_theirs = lambda theirs: {THEIRS: theirs.gradient(first)}
         yield row(f"gradient, {size}", *networks.gradient(part, first), of_theirs)

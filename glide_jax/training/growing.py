@@ -29,12 +29,11 @@ def add_attention(params: Params, fresh: Params) -> Params:
     """
     if lost := params.keys() - fresh.keys():
         raise InputError(f"the larger network has no {min(lost)}.")
-    return {
-        name: branch
-        if name not in params
-        else (add_attention(params[name], branch) if isinstance(branch, Mapping) else params[name])
-        for name, branch in fresh.items()
-    }
+    grown = dict(fresh)
+    for name, branch in params.items():
+        inner = isinstance(branch, Mapping)
+        grown[name] = add_attention(branch, fresh[name]) if inner else branch
+    return grown
 
 
 def widen_stem(params: Params, target_shapes: Any) -> Params:
