@@ -192,6 +192,7 @@ def _shared(name: str) -> ConfigDict:
                 loss_scale="none",  # or dynamic, for float16
                 freeze=(),  # regular expressions of parameter paths, e.g. ^text/
                 init_from="",  # a model directory
+                redraw=(),  # regular expressions of what is not taken from it but drawn anew
                 max_nonfinite_in_a_row=10,
             ),
             log=dict(

@@ -2,8 +2,11 @@ r"""Captioned shapes at 64 px: sized for two CPU cores and an hour or two, minut
 
     glide-jax train --config configs/shapes_64.py --workdir runs/shapes_64
     glide-jax train --config configs/shapes_64.py:pairs --workdir runs/shapes_64-pairs
+    glide-jax train --config configs/shapes_64.py:order --workdir runs/shapes_64-order
 
-The second goes on from the first with more scenes of two objects, which are learned last.
+Each goes on from the one before: the second with more scenes of two objects, which are learned
+last, the third with scenes whose first object is always on the left or above, from which it is
+learned that the order of words matters.
 2 x 2 pixels are one position of the UNet, captions are 24 SentencePiece tokens of 400.
 """
 
@@ -14,8 +17,8 @@ from glide_jax.data.sources import shapes
 
 
 def get_config(size: str = "full") -> ConfigDict:
-    """The run's config; `size` is full, pairs or smoke."""
-    presets.check(size, "full", "pairs", "smoke")
+    """The run's config; `size` is full, pairs, order or smoke."""
+    presets.check(size, "full", "pairs", "order", "smoke")
     config = presets.text_to_image("shapes_64", "shapes-base")
     presets.shapes_tokens(config)
     # Single objects show best which word is which outline.
@@ -34,4 +37,10 @@ def get_config(size: str = "full") -> ConfigDict:
         config.data.kinds = ("single", "count", "count", *("pair", "relation") * 3)
         config.optim.update(lr=8e-4, decay_fraction=0.5)
         config.train.update(num_steps=2600, init_from="runs/shapes_64/model")
+    if size == "order":
+        config.data.kinds = ("single", "count", "pair", *("to the left of", "above") * 2)
+        config.diffusion.update(noisy_share=0.7, noisy_from=0.8)  # where places are decided
+        config.optim.update(lr=8e-4, decay_fraction=0.2)
+        config.train.update(num_steps=500, init_from="runs/shapes_64-pairs/model")
+        config.train.redraw = ("positional_embedding",)
     return presets.smoke(config) if size == "smoke" else config

@@ -155,6 +155,7 @@ def test_a_wrong_override_is_refused_by_name(override, says):
         (["data.source=shape"], "source is 'shape'"),
         (["mesh.fsdp=3"], "fsdp"),
         (["train.freeze=^nothing"], "freeze has"),
+        (["train.init_from=shapes", "train.redraw=^nothing"], "redraw has"),
         (["train.init_from=nowhere"], "nowhere"),
         (["data.window=60"], "multiple of 8"),
     ],

@@ -14,7 +14,7 @@ from glide_jax.checkpoints import model_dir
 from glide_jax.data import masks
 from glide_jax.errors import InputError
 from glide_jax.models import zoo
-from glide_jax.training import clip_objective
+from glide_jax.training import clip_objective, optim
 from glide_jax.training.growing import add_attention, widen_stem
 from glide_jax.types import Params
 
@@ -53,7 +53,7 @@ def parameters(
     """The parameters of the model that the run starts from, grown where the config's is larger.
 
     It may have inpainting planes and attention that the other has not; the network is the same
-    until it is trained.
+    until it is trained, but for what `train.redraw` names.
 
     Args:
         config: of the run.
@@ -88,6 +88,10 @@ def parameters(
         params = add_attention(params, jax.jit(fresh)(jax.random.key(config.seed)))
     if have.model.inpaint != part.model.inpaint:
         params = widen_stem(params, jax.eval_shape(fresh, jax.random.key(0)))
+    if config.train.redraw:
+        drawn = jax.jit(fresh)(jax.random.key(config.seed))
+        redraw = optim.matching(params, config.train.redraw, "redraw")
+        params = jax.tree.map(lambda new, b, a: b if new else a, redraw, drawn, params)
     return params
 
 

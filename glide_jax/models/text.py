@@ -48,13 +48,14 @@ class TextEncoder(nn.Module):
     def __call__(
         self, tokens: Int[Array, "b n"], mask: Bool[Array, "b n"]
     ) -> tuple[Float[Array, "b e"], Float[Array, "b n d"]]:
-        table = lambda name, rows, std=0.02: self.param(
+        table = lambda name, rows, std=1.0: self.param(
             name, nn.initializers.normal(std), (rows, self.width), jnp.float32
         )
-        h = table("token_embedding", self.vocab_size, 1.0)[tokens]
+        # Positions as large as tokens: with a fiftieth of it, a caption stays a bag of words.
+        h = table("token_embedding", self.vocab_size)[tokens]
         h = h + table("positional_embedding", self.context)
         if self.padding:
-            h = jnp.where(mask[..., None], h, table("padding_embedding", self.context))
+            h = jnp.where(mask[..., None], h, table("padding_embedding", self.context, 0.02))
         h = h.astype(self.dtype)
         block = nn.remat(TransformerBlock) if self.remat else TransformerBlock
         for i in range(self.layers):

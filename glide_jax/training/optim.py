@@ -78,14 +78,30 @@ def is_kernel(params: Params) -> PyTree[bool]:
 
 
 def frozen_mask(params: Params, patterns: Sequence[str]) -> PyTree[bool]:
+    """True for parameters that patterns of `train.freeze` name, see `matching`.
+
+    Raises:
+        InputError: as `matching`, or all is frozen.
+    """
+    mask = matching(params, patterns, "freeze")
+    if all(jax.tree.leaves(mask)) and jax.tree.leaves(mask):
+        raise InputError(
+            f"freeze is {checks.shown(tuple(patterns))}, which leaves nothing to train; it must "
+            "leave out some parameter."
+        )
+    return mask
+
+
+def matching(params: Params, patterns: Sequence[str], field: str) -> PyTree[bool]:
     """True for parameters whose path, like "text/block_0/qkv/kernel", one of the patterns is in.
 
     Args:
         params: or their shapes.
         patterns: regular expressions, found anywhere in a path: "^text/" is the text encoder.
+        field: of the config that holds them, for the sentence of an error.
 
     Raises:
-        InputError: a pattern that is no regular expression or is in no path, or all is frozen.
+        InputError: a pattern that is no regular expression or is in no path.
     """
     paths = [path_of(path) for path, _ in jax.tree_util.tree_leaves_with_path(params)]
     for pattern in patterns:
@@ -93,18 +109,13 @@ def frozen_mask(params: Params, patterns: Sequence[str]) -> PyTree[bool]:
             matches = any(re.search(pattern, path) for path in paths)
         except re.error as error:
             raise InputError(
-                f"freeze has {checks.shown(pattern)}, which is no regular expression: {error}."
+                f"{field} has {checks.shown(pattern)}, which is no regular expression: {error}."
             ) from None
         if not matches:
             raise InputError(
-                f"freeze has {checks.shown(pattern)}, which is in the path of no parameter; "
+                f"{field} has {checks.shown(pattern)}, which is in the path of no parameter; "
                 f"near it are {', '.join(_near(pattern, paths))}."
             )
-    if paths and all(any(re.search(p, path) for p in patterns) for path in paths):
-        raise InputError(
-            f"freeze is {checks.shown(tuple(patterns))}, which leaves nothing to train; it must "
-            "leave out some parameter."
-        )
     return jax.tree_util.tree_map_with_path(
         lambda path, _: any(re.search(pattern, path_of(path)) for pattern in patterns), params
     )

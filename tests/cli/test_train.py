@@ -282,6 +282,18 @@ def test_a_run_may_add_attention_to_the_network_that_it_starts_from(whole, tmp_p
     assert (start["unet"]["input_1_attn"]["proj"]["kernel"] == 0).all()
 
 
+def test_what_redraw_names_is_drawn_anew_and_the_rest_is_the_models(whole):
+    changes = [f"train.init_from={whole / 'model'}", "train.redraw=positional_embedding,"]
+    run = training.build(build.read_config("base_64_cfg:smoke", changes))
+    params = build.read(whole / "model").stages["base"][1]
+    assert run.start is not None
+    text, old = dict(run.start["text"]), dict(params["text"])
+    assert np.std(text["positional_embedding"]) == pytest.approx(1.0, rel=0.1)
+    assert not np.array_equal(text.pop("positional_embedding"), old.pop("positional_embedding"))
+    jax.tree.map(np.testing.assert_array_equal, text, old)
+    jax.tree.map(np.testing.assert_array_equal, run.start["unet"], params["unet"])
+
+
 def test_parts_are_packed_into_a_model(cli, tmp_path):
     full = tiny.model("full", clip=True)
     parts = {"b": ["base"], "u": ["upsample"], "c": []}

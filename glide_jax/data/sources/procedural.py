@@ -36,7 +36,7 @@ class Scenes:
         if self.seed < 0:
             raise InputError(f"seed is {self.seed}; a seed is not negative.")
         for kind in self.kinds:
-            checks.one_of("kinds", kind, shapes.KINDS)
+            checks.one_of("kinds", kind, (*shapes.KINDS, *shapes.RELATIONS))
         self[0]  # a wrong side or split is said now and not by a worker process
 
     def __len__(self) -> int:

@@ -103,7 +103,8 @@ def sample_scene(
 ) -> Scene:
     """Draw a scene of a split; colours, shapes and relations are uniform within it.
 
-    A kind is drawn as often as `kinds` repeats it.
+    A kind is drawn as often as `kinds` repeats it. Besides KINDS it may be one of RELATIONS, for
+    scenes of that relation alone.
     """
     _check_split(split)
     spec = _sample_spec(rng, kinds)
@@ -232,8 +233,10 @@ def _sample_spec(rng: np.random.Generator, kinds: Sequence[str]) -> Spec:
     second = first
     while second == first:
         second = (_pick(rng, COLOURS), _pick(rng, SHAPES))
-    relation = _pick(rng, RELATIONS) if kind == "relation" else None
-    return Spec(kind, background, (first, second), relation=relation)
+    if kind == "pair":
+        return Spec(kind, background, (first, second))
+    relation = _pick(rng, RELATIONS) if kind == "relation" else kind
+    return Spec("relation", background, (first, second), relation=relation)
 
 
 def _specs() -> Iterator[Spec]:
