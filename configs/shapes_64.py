@@ -3,10 +3,11 @@ r"""Captioned shapes at 64 px: sized for two CPU cores and an hour or two, minut
     glide-jax train --config configs/shapes_64.py --workdir runs/shapes_64
     glide-jax train --config configs/shapes_64.py:pairs --workdir runs/shapes_64-pairs
     glide-jax train --config configs/shapes_64.py:order --workdir runs/shapes_64-order
+    glide-jax train --config configs/shapes_64.py:scenes --workdir runs/shapes_64-scenes
 
 Each goes on from the one before: the second with more scenes of two objects, which are learned
 last, the third with scenes whose first object is always on the left or above, from which it is
-learned that the order of words matters.
+learned that the order of words matters, the fourth with all scenes again.
 2 x 2 pixels are one position of the UNet, captions are 24 SentencePiece tokens of 400.
 """
 
@@ -17,8 +18,8 @@ from glide_jax.data.sources import shapes
 
 
 def get_config(size: str = "full") -> ConfigDict:
-    """The run's config; `size` is full, pairs, order or smoke."""
-    presets.check(size, "full", "pairs", "order", "smoke")
+    """The run's config; `size` is full, pairs, order, scenes or smoke."""
+    presets.check(size, "full", "pairs", "order", "scenes", "smoke")
     config = presets.text_to_image("shapes_64", "shapes-base")
     presets.shapes_tokens(config)
     # Single objects show best which word is which outline.
@@ -33,8 +34,9 @@ def get_config(size: str = "full") -> ConfigDict:
     config.train.update(num_steps=3800, batch_size=64, ema=(0.997,), dtype="float32")
     config.log.update(every_steps=25, sample_every_steps=250, checkpoint_every_steps=100)
     config.log.update(prompts=presets.SHAPES_PROMPTS, sample_steps="25")
+    mixed = ("single", "count", "count", *("pair", "relation") * 3)
     if size == "pairs":
-        config.data.kinds = ("single", "count", "count", *("pair", "relation") * 3)
+        config.data.kinds = mixed
         config.optim.update(lr=8e-4, decay_fraction=0.5)
         config.train.update(num_steps=2600, init_from="runs/shapes_64/model")
     if size == "order":
@@ -43,4 +45,9 @@ def get_config(size: str = "full") -> ConfigDict:
         config.optim.update(lr=8e-4, decay_fraction=0.2)
         config.train.update(num_steps=500, init_from="runs/shapes_64-pairs/model")
         config.train.redraw = ("positional_embedding",)
+    if size == "scenes":
+        config.data.kinds = mixed
+        config.diffusion.update(noisy_share=0.7, noisy_from=0.75)
+        config.optim.update(lr=8e-4, decay_fraction=0.5)
+        config.train.update(num_steps=3400, init_from="runs/shapes_64-order/model")
     return presets.smoke(config) if size == "smoke" else config
