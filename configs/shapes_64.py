@@ -4,10 +4,13 @@ r"""Captioned shapes at 64 px: sized for two CPU cores and an hour or two, minut
     glide-jax train --config configs/shapes_64.py:pairs --workdir runs/shapes_64-pairs
     glide-jax train --config configs/shapes_64.py:order --workdir runs/shapes_64-order
     glide-jax train --config configs/shapes_64.py:scenes --workdir runs/shapes_64-scenes
+    glide-jax train --config configs/shapes_64.py:relations --workdir runs/shapes_64-relations
 
 Each goes on from the one before: the second with more scenes of two objects, which are learned
-last, the third with scenes whose first object is always on the left or above, from which it is
-learned that the order of words matters, the fourth with all scenes again.
+last; the third with scenes whose first object is always on the left or above, from which it is
+learned that the order of words matters; the fourth with all scenes again, from which it is learned
+whose colour is whose; the fifth with more where the first object is on the left or above than where
+it is not, so that what the third taught is kept while the other relations are learned.
 2 x 2 pixels are one position of the UNet, captions are 24 SentencePiece tokens of 400.
 """
 
@@ -18,8 +21,8 @@ from glide_jax.data.sources import shapes
 
 
 def get_config(size: str = "full") -> ConfigDict:
-    """The run's config; `size` is full, pairs, order, scenes or smoke."""
-    presets.check(size, "full", "pairs", "order", "scenes", "smoke")
+    """The run's config; `size` is full, smoke or the name of a later part."""
+    presets.check(size, "full", "pairs", "order", "scenes", "relations", "smoke")
     config = presets.text_to_image("shapes_64", "shapes-base")
     presets.shapes_tokens(config)
     # Single objects show best which word is which outline.
@@ -45,9 +48,15 @@ def get_config(size: str = "full") -> ConfigDict:
         config.optim.update(lr=8e-4, decay_fraction=0.2)
         config.train.update(num_steps=500, init_from="runs/shapes_64-pairs/model")
         config.train.redraw = ("positional_embedding",)
+    if size in ("scenes", "relations"):
+        config.diffusion.update(noisy_share=0.7, noisy_from=0.75)
     if size == "scenes":
         config.data.kinds = mixed
-        config.diffusion.update(noisy_share=0.7, noisy_from=0.75)
+        config.optim.update(lr=8e-4, schedule="constant")
+        config.train.update(num_steps=800, init_from="runs/shapes_64-order/model")
+    if size == "relations":
+        two = ("pair", "pair", *("relation",) * 3, "to the left of", "above")
+        config.data.kinds = ("single", "count", "count", *two)
         config.optim.update(lr=8e-4, decay_fraction=0.5)
-        config.train.update(num_steps=3400, init_from="runs/shapes_64-order/model")
+        config.train.update(num_steps=1900, init_from="runs/shapes_64-scenes/model")
     return presets.smoke(config) if size == "smoke" else config

@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# The small model that ships in the package: base, upsampler, packed into runs/shapes.
+# The small model that ships in the package: base, upsampler and CLIP, packed into runs/shapes.
 # Killed at any moment, the same command goes on. What follows GLIDE_JAX goes to all trainings.
 #
 #   launch/train_shapes.sh [GLIDE_JAX [OPTION ...]]      # by default glide-jax; SIZE=:smoke is seconds
@@ -11,13 +11,14 @@ shift || true
 export XLA_FLAGS=${XLA_FLAGS:---xla_force_host_platform_device_count=2 \
 --xla_cpu_collective_call_warn_stuck_timeout_seconds=300 \
 --xla_cpu_collective_call_terminate_timeout_seconds=3600}
-names=(shapes_64 shapes_64:pairs shapes_256) # the second goes on from the first
-if [ -n "$size" ]; then names=("shapes_64$size" "shapes_256$size"); fi
+base=(shapes_64 shapes_64:pairs shapes_64:order shapes_64:scenes shapes_64:relations) # each goes on from the one before
+if [ -n "$size" ]; then base=("shapes_64$size"); fi
+names=("${base[@]}" "shapes_256$size" "shapes_clip$size")
 for name in "${names[@]}"; do
     "$glide_jax" train --config "$name" --workdir "runs/${name/:/-}" "$@"
 done
 parts=()
-for name in "${names[@]: -2}"; do parts+=("runs/${name/:/-}/model"); done
+for name in "${names[@]: -3}"; do parts+=("runs/${name/:/-}/model"); done
 card=()
 if [ -f docs/cards/shapes.md ]; then card=(--card docs/cards/shapes.md); fi
 rm -rf "runs/shapes${size/:/-}"

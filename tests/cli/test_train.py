@@ -283,7 +283,8 @@ def test_a_run_may_add_attention_to_the_network_that_it_starts_from(whole, tmp_p
 
 
 def test_what_redraw_names_is_drawn_anew_and_the_rest_is_the_models(whole):
-    changes = [f"train.init_from={whole / 'model'}", "train.redraw=positional_embedding,"]
+    changes = [f"train.init_from={whole / 'model'}", "diffusion.prediction=v"]
+    changes.append("train.redraw=positional_embedding")
     run = training.build(build.read_config("base_64_cfg:smoke", changes))
     params = build.read(whole / "model").stages["base"][1]
     assert run.start is not None
