@@ -53,7 +53,7 @@ def get_config(size: str = "full") -> ConfigDict:
     if size == "scenes":
         config.data.kinds = mixed
         config.optim.update(lr=8e-4, schedule="constant")
-        config.train.update(num_steps=800, init_from="runs/shapes_64-order/model")
+        config.train.update(num_steps=848, init_from="runs/shapes_64-order/model")
     if size == "relations":
         two = ("pair", "pair", *("relation",) * 3, "to the left of", "above")
         config.data.kinds = ("single", "count", "count", *two)

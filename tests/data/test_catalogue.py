@@ -49,6 +49,11 @@ def test_endless_scenes_can_be_of_some_kinds_only():
     assert {shapes.parse(source[k].captions[0]).kind for k in range(20)} == {"single"}
 
 
+def test_a_kind_may_be_one_relation():
+    source = catalogue.open_source("shapes_endless", image_size=16, kinds=("above",))
+    assert {shapes.parse(source[k].captions[0]).relation for k in range(20)} == {"above"}
+
+
 def test_a_kind_of_scene_that_there_is_not_is_refused():
     with pytest.raises(InputError, match="kinds is 'triple'; it must be one of single, count"):
         catalogue.open_source("shapes_endless", image_size=16, kinds=("single", "triple"))
