@@ -1,10 +1,11 @@
 """What a model of shapes makes of its caption at each timestep: a table of errors.
 
-python launch/measure_words.py [--model shapes] [--n 128]
+python launch/measure_words.py [--model shapes] [--kind single] [--n 128]
 
-The mean squared error of what the network predicts on single objects, and by how much it grows
-when the caption names another shape, another colour, or nothing; and the error of x_0, of pictures
-in [-1, 1]. Where a word changes little, either the picture shows it or the model does not know it.
+The mean squared error of what the network predicts on scenes of a kind, and by how much it grows
+when the caption names another shape, another colour, or nothing; of two objects also when it gives
+each the other's shape, or names them in the other order. Last, the error of x_0, of pictures in
+[-1, 1]. Where a word changes little, either the picture shows it or the model does not know it.
 """
 
 import argparse
@@ -28,31 +29,38 @@ TIMESTEPS = (100, 300, 500, 700, 800, 850, 900, 950, 985, 998)
 
 
 def other(spec: shapes.Spec, what: str) -> shapes.Spec:
-    """The same caption with the next shape or the third next colour."""
+    """The caption's scene with other words: the next shapes, the third next colours, exchanges."""
     after = lambda names, name, by: tuple(names)[(tuple(names).index(name) + by) % len(names)]
-    change = {
-        "shape": lambda colour, shape: (colour, after(shapes.SHAPES, shape, 1)),
-        "colour": lambda colour, shape: (after(shapes.COLOURS, colour, 3), shape),
+    first, last = spec.objects[0], spec.objects[-1]
+    objects = {
+        "another shape": [(c, after(shapes.SHAPES, s, 1)) for c, s in spec.objects],
+        "another colour": [(after(shapes.COLOURS, c, 3), s) for c, s in spec.objects],
+        "shapes exchanged": [(first[0], last[1]), (last[0], first[1])],
+        "order exchanged": [last, first],
     }[what]
-    return dataclasses.replace(spec, objects=tuple(change(*pair) for pair in spec.objects))
+    return dataclasses.replace(spec, objects=tuple(objects))
 
 
 def main() -> None:
     """Prints the table."""
     parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
     parser.add_argument("--model", default="shapes")
+    parser.add_argument("--kind", choices=shapes.KINDS, default="single")
     parser.add_argument("--n", type=int, default=128)
     args = parser.parse_args()
     found = build.load(build.find(args.model, common.cache_folder() / "models"))
     stage, params = found.stages["base"], found.params["base"]
     schedule = schedules.from_alpha_bar(stage.alpha_bar)
-    draw = lambda i: shapes.sample_scene(np.random.default_rng((7, i)), kinds=("single",))
+    draw = lambda i: shapes.sample_scene(np.random.default_rng((7, i)), kinds=(args.kind,))
     scenes = [draw(i) for i in range(args.n)]
     specs = [scene.spec for scene in scenes]
     x_0 = images.from_uint8(np.stack([shapes.render(scene, stage.image_size) for scene in scenes]))
     eps = np.random.default_rng(5).standard_normal(x_0.shape).astype(np.float32)
-    texts = {"right": [shapes.caption(spec) for spec in specs], "nothing": [""] * args.n}
-    texts |= {w: [shapes.caption(other(s, w)) for s in specs] for w in ("shape", "colour")}
+    changes = ["another shape", "another colour"]
+    if args.kind in ("pair", "relation"):
+        changes += ["shapes exchanged", "order exchanged"]
+    texts = {"right": [shapes.caption(spec) for spec in specs], "no caption": [""] * args.n}
+    texts |= {change: [shapes.caption(other(s, change)) for s in specs] for change in changes}
 
     @jax.jit
     def errors(params, i, tokens, mask):
@@ -69,9 +77,9 @@ def main() -> None:
         tokens = {name: found.tokenizer(text, stage.context) for name, text in texts.items()}
         of = {n: [float(e) for e in errors(params, i, *tokens[n])] for n in texts}
         right, x_0_error = of["right"]
-        grown = [f"{of[n][0] - right:+.4f}" for n in ("shape", "colour", "nothing")]
+        grown = [f"{of[n][0] - right:+.4f}" for n in (*changes, "no caption")]
         rows.append((t, f"{right:.4f}", *grown, f"{x_0_error:.4f}"))
-    head = ("t", "error of v", "another shape", "another colour", "no caption", "error of x_0")
+    head = ("t", "error of v", *changes, "no caption", "error of x_0")
     print(report.markdown(report.Table(head, rows)))
 
 
