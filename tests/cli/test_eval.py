@@ -70,7 +70,7 @@ def test_scores_of_a_file_of_votes_are_printed(cli, tmp_path):
         (("eval", "--part", "3/2"), "0 to 1"),
         (("eval", "--part", "x"), "I/K"),
         (("eval", "--n", "0"), "n is"),
-        (("eval", "--clip", "shapes"), "no CLIP"),
+        (("eval", "--clip", "TINY"), "no CLIP"),
         (("eval", "--features", "inception"), "--inception"),
         (("eval", "--features", "clip-vit-b16"), "--clip-file"),
         (("eval", "--clip", "shapes", "--clip-file", "x"), "one of them"),
@@ -87,6 +87,6 @@ def test_scores_of_a_file_of_votes_are_printed(cli, tmp_path):
 def test_what_cannot_be_done_is_one_sentence(cli, tmp_path, argv, sentence, tiny_model):
     model = ("--model", tiny_model) if argv[0] in ("eval", "sweep", "probe") else ()
     out = ("--out", tmp_path / "out") if model else ()
-    result = cli(*argv, *model, *out)
+    result = cli(*(tiny_model if word == "TINY" else word for word in argv), *model, *out)
     assert result.code == 2
     assert sentence in result.complaint
