@@ -19,6 +19,6 @@ def get_config(size: str = "full") -> ConfigDict:
     config.data.source = "shapes_endless"
     config.optim.update(name="muon", lr=1e-3, b1=0.95, b2=0.99, clip_norm=1.0, weight_decay=0.0)
     config.optim.update(schedule="linear", warmup_steps=50, decay_fraction=0.5)
-    config.train.update(num_steps=1000, batch_size=256, ema=(0.99,), dtype="float32")
+    config.train.update(num_steps=600, batch_size=256, ema=(0.99,), dtype="float32")
     config.log.update(every_steps=25, checkpoint_every_steps=100)
     return presets.smoke(config) if size == "smoke" else config
