@@ -10,7 +10,8 @@ import numpy as np
 import pytest
 
 import glide_jax
-from glide_jax import build
+from glide_jax import build, images
+from glide_jax.data.sources import shapes
 from glide_jax.evaluation import shapes_judge
 
 ROOT = pathlib.Path(__file__).parents[2]
@@ -36,6 +37,24 @@ def test_the_boxed_model_draws_the_colour_of_the_background_and_of_the_object():
     middle = lambda a: a[20:44, 20:44].reshape(-1, 3).mean(axis=0)
     assert middle(red).argmax() == 0
     assert middle(blue).argmax() == 2
+
+
+def test_the_boxed_clip_knows_which_caption_is_a_scenes_also_through_noise():
+    found = build.load(build.BOXED / "shapes")
+    clip, params = found.clip, found.params["clip"]
+    scenes = [shapes.sample_scene(np.random.default_rng(i), kinds=("single",)) for i in range(16)]
+    x_0 = images.from_uint8(np.stack([shapes.render(scene) for scene in scenes]))
+    texts = clip.encode(params, *found.clip_tokenizer(map(shapes.caption, scenes), clip.context))
+    alpha_bar = found.stages["base"].alpha_bar[500]
+    eps = np.random.default_rng(0).standard_normal(x_0.shape).astype(np.float32)
+    noised = np.float32(alpha_bar**0.5) * x_0 + np.float32((1 - alpha_bar) ** 0.5) * eps
+    for x_t, t in ((x_0, 0), (noised, 500)):
+        timesteps = np.full(16, t)
+        by_text = [
+            clip.log_prob(params, x_t, timesteps, np.repeat(texts[k : k + 1], 16, axis=0))
+            for k in range(16)
+        ]
+        assert (np.argmax(by_text, axis=0) == np.arange(16)).sum() >= 12
 
 
 @pytest.mark.slow
