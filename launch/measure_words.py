@@ -45,7 +45,7 @@ def main() -> None:
     """Prints the table."""
     parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
     parser.add_argument("--model", default="shapes")
-    parser.add_argument("--kind", choices=shapes.KINDS, default="single")
+    parser.add_argument("--kind", choices=(*shapes.KINDS, *shapes.RELATIONS), default="single")
     parser.add_argument("--n", type=int, default=128)
     args = parser.parse_args()
     found = build.load(build.find(args.model, common.cache_folder() / "models"))
@@ -57,7 +57,7 @@ def main() -> None:
     x_0 = images.from_uint8(np.stack([shapes.render(scene, stage.image_size) for scene in scenes]))
     eps = np.random.default_rng(5).standard_normal(x_0.shape).astype(np.float32)
     changes = ["another shape", "another colour"]
-    if args.kind in ("pair", "relation"):
+    if args.kind not in ("single", "count"):
         changes += ["shapes exchanged", "order exchanged"]
     texts = {"right": [shapes.caption(spec) for spec in specs], "no caption": [""] * args.n}
     texts |= {change: [shapes.caption(other(s, change)) for s in specs] for change in changes}

@@ -62,8 +62,19 @@ def parameters(
         fresh: a key to the parameters of the config's network, untrained.
 
     Raises:
-        InputError: the model is another than the config's.
+        InputError: the model is another than the config's, or it has nothing of that name.
     """
+    params = _grown(config, part, whole, fresh)
+    if not config.train.redraw:
+        return params
+    anew = optim.matching(params, config.train.redraw, "redraw")
+    drawn = jax.jit(fresh)(jax.random.key(config.seed))
+    return jax.tree.map(lambda new, b, a: b if new else a, anew, drawn, params)
+
+
+def _grown(
+    config: ConfigDict, part: Any, whole: models.Model, fresh: Callable[[jax.Array], Params]
+) -> Params:
     where = f"train.init_from {config.train.init_from!r}"
     if isinstance(part, zoo.ClipConfig):
         if whole.clip is None:
@@ -88,10 +99,6 @@ def parameters(
         params = add_attention(params, jax.jit(fresh)(jax.random.key(config.seed)))
     if have.model.inpaint != part.model.inpaint:
         params = widen_stem(params, jax.eval_shape(fresh, jax.random.key(0)))
-    if config.train.redraw:
-        drawn = jax.jit(fresh)(jax.random.key(config.seed))
-        redraw = optim.matching(params, config.train.redraw, "redraw")
-        params = jax.tree.map(lambda new, b, a: b if new else a, redraw, drawn, params)
     return params
 
 

@@ -84,7 +84,8 @@ def frozen_mask(params: Params, patterns: Sequence[str]) -> PyTree[bool]:
         InputError: as `matching`, or all is frozen.
     """
     mask = matching(params, patterns, "freeze")
-    if all(jax.tree.leaves(mask)) and jax.tree.leaves(mask):
+    leaves = jax.tree.leaves(mask)
+    if leaves and all(leaves):
         raise InputError(
             f"freeze is {checks.shown(tuple(patterns))}, which leaves nothing to train; it must "
             "leave out some parameter."

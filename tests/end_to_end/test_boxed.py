@@ -12,6 +12,7 @@ import pytest
 import glide_jax
 from glide_jax import build, images
 from glide_jax.data.sources import shapes
+from glide_jax.diffusion import samplers, schedules
 from glide_jax.evaluation import shapes_judge
 
 ROOT = pathlib.Path(__file__).parents[2]
@@ -45,9 +46,9 @@ def test_the_boxed_clip_knows_which_caption_is_a_scenes_also_through_noise():
     scenes = [shapes.sample_scene(np.random.default_rng(i), kinds=("single",)) for i in range(16)]
     x_0 = images.from_uint8(np.stack([shapes.render(scene) for scene in scenes]))
     texts = clip.encode(params, *found.clip_tokenizer(map(shapes.caption, scenes), clip.context))
-    alpha_bar = found.stages["base"].alpha_bar[500]
     eps = np.random.default_rng(0).standard_normal(x_0.shape).astype(np.float32)
-    noised = np.float32(alpha_bar**0.5) * x_0 + np.float32((1 - alpha_bar) ** 0.5) * eps
+    schedule = schedules.from_alpha_bar(found.stages["base"].alpha_bar)
+    noised = samplers.q_sample(schedule.at(np.full(16, 500)), x_0, eps)
     for x_t, t in ((x_0, 0), (noised, 500)):
         timesteps = np.full(16, t)
         by_text = [
