@@ -295,6 +295,17 @@ def test_what_redraw_names_is_drawn_anew_and_the_rest_is_the_models(whole):
     jax.tree.map(np.testing.assert_array_equal, run.start["unet"], params["unet"])
 
 
+def test_redraw_goes_for_a_clip_too():
+    changes = ["train.init_from=shapes", "train.redraw=text/token_embedding"]
+    run = training.build(build.read_config("shapes_clip", changes))
+    clip = build.read(build.BOXED / "shapes").clip
+    assert run.start is not None
+    assert clip is not None
+    text, old = dict(run.start["model"]["text"]), dict(clip[2]["text"])
+    assert not np.array_equal(text.pop("token_embedding"), old.pop("token_embedding"))
+    jax.tree.map(np.testing.assert_array_equal, text, old)
+
+
 def test_parts_are_packed_into_a_model(cli, tmp_path):
     full = tiny.model("full", clip=True)
     parts = {"b": ["base"], "u": ["upsample"], "c": []}
