@@ -19,10 +19,12 @@ from ml_collections import ConfigDict
 from configs import presets
 from glide_jax.data.sources import shapes
 
+LATER = ("pairs", "order", "scenes", "relations")
+
 
 def get_config(size: str = "full") -> ConfigDict:
     """The run's config; `size` is full, smoke or the name of a later part."""
-    presets.check(size, "full", "pairs", "order", "scenes", "relations", "smoke")
+    presets.check(size, "full", *LATER, "smoke")
     config = presets.text_to_image("shapes_64", "shapes-base")
     presets.shapes_tokens(config)
     # Single objects show best which word is which outline.
@@ -37,26 +39,28 @@ def get_config(size: str = "full") -> ConfigDict:
     config.train.update(num_steps=3800, batch_size=64, ema=(0.997,), dtype="float32")
     config.log.update(every_steps=25, sample_every_steps=250, checkpoint_every_steps=100)
     config.log.update(prompts=presets.SHAPES_PROMPTS, sample_steps="25")
+    if size in LATER:
+        config.optim.lr = 8e-4
     mixed = ("single", "count", "count", *("pair", "relation") * 3)
     if size == "pairs":
         config.data.kinds = mixed
-        config.optim.update(lr=8e-4, decay_fraction=0.5)
+        config.optim.decay_fraction = 0.5
         config.train.update(num_steps=2600, init_from="runs/shapes_64/model")
     if size == "order":
         config.data.kinds = ("single", "count", "pair", *("to the left of", "above") * 2)
         config.diffusion.update(noisy_share=0.7, noisy_from=0.8)  # where places are decided
-        config.optim.update(lr=8e-4, decay_fraction=0.2)
+        config.optim.decay_fraction = 0.2
         config.train.update(num_steps=500, init_from="runs/shapes_64-pairs/model")
         config.train.redraw = ("positional_embedding",)
     if size in ("scenes", "relations"):
         config.diffusion.update(noisy_share=0.7, noisy_from=0.75)
     if size == "scenes":
         config.data.kinds = mixed
-        config.optim.update(lr=8e-4, schedule="constant")
+        config.optim.schedule = "constant"
         config.train.update(num_steps=848, init_from="runs/shapes_64-order/model")
     if size == "relations":
         two = ("pair", "pair", *("relation",) * 3, "to the left of", "above")
         config.data.kinds = ("single", "count", "count", *two)
-        config.optim.update(lr=8e-4, decay_fraction=0.5)
+        config.optim.decay_fraction = 0.5
         config.train.update(num_steps=1900, init_from="runs/shapes_64-scenes/model")
     return presets.smoke(config) if size == "smoke" else config

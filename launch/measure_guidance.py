@@ -3,7 +3,7 @@
 python launch/measure_guidance.py --model shapes --out docs/results/guidance.md
 
 It runs `glide-jax sweep --protocol shapes_repeats` into --work, where it goes on if it was stopped,
-and writes a page and one plot from the results. With --clip, the directory of a noise-aware CLIP,
+and writes a page and one plot from the results. With --clip, a model with a noise-aware CLIP,
 runs guided by its gradient are made too.
 """
 
@@ -37,10 +37,10 @@ precision and recall are to as many true scenes of the same captions, on colours
 (192 numbers); with {n} pictures the Fréchet distance is biased upwards, for every row alike."""
 
 
-def packed(model: str, clip: pathlib.Path, work: pathlib.Path) -> str:
+def packed(model: str, clip: str, work: pathlib.Path) -> str:
     """A directory of the model's base with that CLIP; `build.pack` might take another base."""
-    found = build.read(build.find(model, common.cache_folder() / "models"))
-    other = build.read(clip, whole=False).clip
+    find = lambda name: build.find(name, common.cache_folder() / "models")
+    found, other = build.read(find(model)), build.read(find(clip), whole=False).clip
     if other is None:
         raise SystemExit(f"{clip} has no CLIP.")
     folder = work / "model"
@@ -129,8 +129,9 @@ def write(out: pathlib.Path, work: pathlib.Path, args: argparse.Namespace) -> No
         ],
     )  # fmt: skip
     base = first["sampling"]["base"]
+    clip = f" --clip {pathlib.Path(args.clip).name}" if args.clip else ""
     about = ABOUT.format(
-        model=args.model, clip=f" --clip {args.clip.name}" if args.clip else "", n=first["n"],
+        model=args.model, clip=clip, n=first["n"],
         captions=first["n"] // protocols.REPEATS, repeats=protocols.REPEATS, seed=args.seed,
         preset=args.preset, sampler=base["sampler"], steps=base["steps"],
         sha256=first["model_sha256"][:16],
@@ -149,7 +150,7 @@ def main() -> None:
     """Runs what is missing of the sweep, then writes the page."""
     parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
     parser.add_argument("--model", default="shapes", help="a directory or a name")
-    parser.add_argument("--clip", type=pathlib.Path, help="directory of a noise-aware CLIP")
+    parser.add_argument("--clip", help="a directory or a name, of a model with a noise-aware CLIP")
     parser.add_argument("--scales", default=SCALES)
     parser.add_argument("--clip-scales", default=CLIP_SCALES)
     parser.add_argument("--n", default="5", help="captions of each of 8 groups")

@@ -6,6 +6,8 @@ import shutil
 import subprocess
 import sys
 
+import jax
+import jax.numpy as jnp
 import numpy as np
 import pytest
 
@@ -42,17 +44,19 @@ def test_the_boxed_model_draws_the_colour_of_the_background_and_of_the_object():
 
 def test_the_boxed_clip_knows_which_caption_is_a_scenes_also_through_noise():
     found = build.load(build.BOXED / "shapes")
-    clip, params = found.clip, found.params["clip"]
+    clip, tokenizer, params = found.clip, found.clip_tokenizer, found.params["clip"]
+    assert clip is not None
+    assert tokenizer is not None
     scenes = [shapes.sample_scene(np.random.default_rng(i), kinds=("single",)) for i in range(16)]
     x_0 = images.from_uint8(np.stack([shapes.render(scene) for scene in scenes]))
-    texts = clip.encode(params, *found.clip_tokenizer(map(shapes.caption, scenes), clip.context))
-    eps = np.random.default_rng(0).standard_normal(x_0.shape).astype(np.float32)
+    texts = clip.encode(params, *tokenizer([*map(shapes.caption, scenes)], clip.context))
+    eps = jax.random.normal(jax.random.key(0), x_0.shape)
     schedule = schedules.from_alpha_bar(found.stages["base"].alpha_bar)
-    noised = samplers.q_sample(schedule.at(np.full(16, 500)), x_0, eps)
-    for x_t, t in ((x_0, 0), (noised, 500)):
-        timesteps = np.full(16, t)
+    for t in (0, 500):
+        timesteps = jnp.full(16, t)
+        x_t = samplers.q_sample(schedule.at(timesteps), x_0, eps)
         by_text = [
-            clip.log_prob(params, x_t, timesteps, np.repeat(texts[k : k + 1], 16, axis=0))
+            clip.log_prob(params, x_t, timesteps, jnp.repeat(texts[k : k + 1], 16, axis=0))
             for k in range(16)
         ]
         assert (np.argmax(by_text, axis=0) == np.arange(16)).sum() >= 12
