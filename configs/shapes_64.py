@@ -5,12 +5,14 @@ r"""Captioned shapes at 64 px: sized for two CPU cores and an hour or two, minut
     glide-jax train --config configs/shapes_64.py:order --workdir runs/shapes_64-order
     glide-jax train --config configs/shapes_64.py:scenes --workdir runs/shapes_64-scenes
     glide-jax train --config configs/shapes_64.py:relations --workdir runs/shapes_64-relations
+    glide-jax train --config configs/shapes_64.py:counts --workdir runs/shapes_64-counts
 
 Each goes on from the one before: the second with more scenes of two objects, which are learned
 last; the third with scenes whose first object is always on the left or above, from which it is
 learned that the order of words matters; the fourth with all scenes again, from which it is learned
 whose colour is whose; the fifth with more where the first object is on the left or above than where
-it is not, so that what the third taught is kept while the other relations are learned.
+it is not, so that what the third taught is kept while the other relations are learned; the sixth
+with more of several of a kind, which by then are the worst.
 2 x 2 pixels are one position of the UNet, captions are 24 SentencePiece tokens of 400.
 """
 
@@ -19,7 +21,7 @@ from ml_collections import ConfigDict
 from configs import presets
 from glide_jax.data.sources import shapes
 
-LATER = ("pairs", "order", "scenes", "relations")
+LATER = ("pairs", "order", "scenes", "relations", "counts")
 
 
 def get_config(size: str = "full") -> ConfigDict:
@@ -52,7 +54,7 @@ def get_config(size: str = "full") -> ConfigDict:
         config.optim.decay_fraction = 0.2
         config.train.update(num_steps=500, init_from="runs/shapes_64-pairs/model")
         config.train.redraw = ("positional_embedding",)
-    if size in ("scenes", "relations"):
+    if size in ("scenes", "relations", "counts"):
         config.diffusion.update(noisy_share=0.7, noisy_from=0.75)
     if size == "scenes":
         config.data.kinds = mixed
@@ -63,4 +65,9 @@ def get_config(size: str = "full") -> ConfigDict:
         config.data.kinds = ("single", "count", "count", *two)
         config.optim.decay_fraction = 0.5
         config.train.update(num_steps=1900, init_from="runs/shapes_64-scenes/model")
+    if size == "counts":
+        two = ("pair", "pair", "relation", "relation", "to the left of", "above")
+        config.data.kinds = ("single", *("count",) * 4, *two)
+        config.optim.decay_fraction = 0.6
+        config.train.update(num_steps=2000, init_from="runs/shapes_64-relations/model")
     return presets.smoke(config) if size == "smoke" else config

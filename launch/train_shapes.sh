@@ -11,7 +11,7 @@ shift || true
 export XLA_FLAGS=${XLA_FLAGS:---xla_force_host_platform_device_count=2 \
 --xla_cpu_collective_call_warn_stuck_timeout_seconds=300 \
 --xla_cpu_collective_call_terminate_timeout_seconds=3600}
-base=(shapes_64 shapes_64:pairs shapes_64:order shapes_64:scenes shapes_64:relations) # each goes on from the one before
+base=(shapes_64 shapes_64:{pairs,order,scenes,relations,counts}) # each goes on from the one before
 if [ -n "$size" ]; then base=("shapes_64$size"); fi
 names=("${base[@]}" "shapes_256$size" "shapes_clip$size")
 for name in "${names[@]}"; do
