@@ -59,6 +59,23 @@ def test_a_kind_of_scene_that_there_is_not_is_refused():
         catalogue.open_source("shapes_endless", image_size=16, kinds=("single", "triple"))
 
 
+@pytest.mark.parametrize(
+    ("name", "fields", "message"),
+    [
+        ("shapes_endless", {"path": "pictures"}, "reads no path, but path is 'pictures'"),
+        ("folder", {"path": "pictures", "kinds": ("single",)}, "for source 'folder' it must be"),
+    ],
+)
+def test_what_a_source_has_no_use_for_is_refused(name, fields, message):
+    with pytest.raises(InputError, match=message):
+        catalogue.open_source(name, **fields)
+
+
+def test_sources_in_one_take_each_what_is_theirs(data_dir):
+    both = catalogue.open_source("emoji+shapes_endless", path=data_dir, kinds=("single",))
+    assert shapes.parse(both[len(both) - 1].captions[0]).kind == "single"
+
+
 def test_all_captions_of_a_source_are_to_be_had_without_its_pictures(data_dir, tmp_path):
     assert catalogue.captions("shapes_endless", split="all") == shapes.captions("all")
     built_ones = catalogue.captions("emoji", path=data_dir)

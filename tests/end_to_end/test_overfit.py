@@ -34,8 +34,8 @@ def pictures(tmp_path_factory):
 @pytest.mark.timeout(3600)
 def test_a_network_overfits_one_batch_and_gives_it_back(pictures, tmp_path):
     fields = {
-        "data.path": pictures, "model.image_size": SIDE, "model.channels": 64,
-        "model.channel_mult": "1,2", "model.patch": 2, "model.attention": "8",
+        "data.source": "folder", "data.path": pictures, "model.image_size": SIDE,
+        "model.channels": 64, "model.channel_mult": "1,2", "model.patch": 2, "model.attention": "8",
         "model.head_channels": 32, "model.text_width": 64, "diffusion.null_fraction": 0.0,
         "diffusion.prediction": "v", "optim.name": "muon", "optim.lr": 2e-3, "optim.b1": 0.95,
         "optim.schedule": "linear", "optim.decay_fraction": 0.5, "optim.warmup_steps": 20,

@@ -14,7 +14,8 @@ from glide_jax.errors import InputError
 SETS = ("shapes", "emoji", "emoji_no_people", "clipart", "coco")  # built once, then read
 SIDES = (64, 256)  # each of them is built at these sizes
 READERS = ("folder", "webdataset", "parquet")  # read in place
-NAMES = (*SETS, "shapes_endless", "emoji+clipart", *READERS)
+ENDLESS = "shapes_endless"
+NAMES = (*SETS, ENDLESS, "emoji+clipart", *READERS)
 DATA_DIR = pathlib.Path("~/.cache/glide_jax/data")
 
 StrPath = str | os.PathLike
@@ -43,16 +44,28 @@ def open_source(
         data_dir: where sets are built; by default ~/.cache/glide_jax/data.
 
     Raises:
-        InputError: there is no such source, set or split, or the set is not built.
+        InputError: there is no such source, set or split, the set is not built, or path or kinds
+            are given to a source that has none.
     """
     if "+" in name:
         parts = [
-            open_source(part, path=path, split=split, image_size=image_size, seed=seed,
-                        kinds=kinds, data_dir=data_dir)
+            open_source(part, path="" if part == ENDLESS else path, split=split,
+                        image_size=image_size, seed=seed, kinds=kinds if part == ENDLESS else (),
+                        data_dir=data_dir)
             for part in name.split("+")
         ]  # fmt: skip
         return Joined(parts)
-    if name == "shapes_endless":
+    if kinds and name != ENDLESS:
+        raise InputError(
+            f"kinds is {tuple(kinds)}, but only {ENDLESS!r} has kinds of scenes; for source "
+            f"{name!r} it must be empty."
+        )
+    if name == ENDLESS:
+        if path:
+            raise InputError(
+                f"source {ENDLESS!r} draws its scenes and reads no path, but path is "
+                f"{str(path)!r}; for files of yours the source is one of {', '.join(READERS)}."
+            )
         return procedural.Scenes(image_size, split, seed, tuple(kinds) or procedural.KINDS)
     if name == "coco" and path and (pathlib.Path(path) / "annotations").is_dir():
         from glide_jax.data.sources.coco import Coco
