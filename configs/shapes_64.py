@@ -69,5 +69,5 @@ def get_config(size: str = "full") -> ConfigDict:
         two = ("pair", "pair", "relation", "relation", "to the left of", "above")
         config.data.kinds = ("single", *("count",) * 4, *two)
         config.optim.decay_fraction = 0.6
-        config.train.update(num_steps=2000, init_from="runs/shapes_64-relations/model")
+        config.train.update(num_steps=1200, init_from="runs/shapes_64-relations/model")
     return presets.smoke(config) if size == "smoke" else config
