@@ -48,13 +48,17 @@ def open_source(
             are given to a source that has none.
     """
     if "+" in name:
+        names = name.split("+")
+        mine = lambda part: part == ENDLESS or ENDLESS not in names  # else another part's kinds
         parts = [
             open_source(part, path="" if part == ENDLESS else path, split=split,
-                        image_size=image_size, seed=seed, kinds=kinds if part == ENDLESS else (),
+                        image_size=image_size, seed=seed, kinds=kinds if mine(part) else (),
                         data_dir=data_dir)
-            for part in name.split("+")
+            for part in names
         ]  # fmt: skip
         return Joined(parts)
+    if name not in NAMES:
+        raise InputError(f"source is {name!r}; known are {', '.join(NAMES)}.")
     if kinds and name != ENDLESS:
         raise InputError(
             f"kinds is {tuple(kinds)}, but only {ENDLESS!r} has kinds of scenes; for source "
@@ -73,11 +77,9 @@ def open_source(
         return Coco(path, split)
     if name in SETS:
         return built.Built(built_folder(name, image_size, path or data_dir), split)
-    if name in READERS:
-        if not path:
-            raise InputError(f"source {name!r} reads files of yours; say which with path.")
-        return _reader(name, path)
-    raise InputError(f"source is {name!r}; known are {', '.join(NAMES)}.")
+    if not path:
+        raise InputError(f"source {name!r} reads files of yours; say which with path.")
+    return _reader(name, path)
 
 
 def captions(name: str, **options: Any) -> list[str]:
