@@ -3,9 +3,16 @@
 Imports of the package stay inside: jaxtyping's hook has to come before them.
 """
 
+import os
 import pathlib
+import platform
 
 import pytest
+
+# Rounding depends on how wide the CPU's vectors are. One golden number is 2e4 times an error of eps
+# (x_0 where the chain starts) and would be in or out of its tolerance by the machine's luck.
+if platform.machine() in ("x86_64", "AMD64"):
+    os.environ["XLA_FLAGS"] = f"{os.environ.get('XLA_FLAGS', '')} --xla_cpu_max_isa=AVX2".strip()
 
 VENDORED = pathlib.Path(__file__).parent / "golden" / "data"
 

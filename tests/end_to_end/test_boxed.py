@@ -10,22 +10,25 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+from PIL import Image
 
 import glide_jax
-from glide_jax import build, images
+from glide_jax import build, editing, images
 from glide_jax.data.sources import shapes
 from glide_jax.diffusion import samplers, schedules
-from glide_jax.evaluation import shapes_judge
+from glide_jax.evaluation import inpainting, shapes_judge
 
 ROOT = pathlib.Path(__file__).parents[2]
 
 
-def test_the_boxed_model_is_small_and_has_a_card():
-    folder = build.BOXED / "shapes"
+@pytest.mark.parametrize("name", build.boxed())
+def test_a_boxed_model_is_small_and_has_a_card(name):
+    folder = build.BOXED / name
     assert sum(path.stat().st_size for path in folder.iterdir()) < 16e6
     card = (folder / "README.md").read_text()
     assert "Licence" in card
-    assert "configs/shapes_64.py" in card
+    assert "configs/shapes_64" in card
+    assert card == (ROOT / f"docs/cards/{name}.md").read_text()
 
 
 def test_the_boxed_model_draws_the_colour_of_the_background_and_of_the_object():
@@ -40,6 +43,18 @@ def test_the_boxed_model_draws_the_colour_of_the_background_and_of_the_object():
     middle = lambda a: a[20:44, 20:44].reshape(-1, 3).mean(axis=0)
     assert middle(red).argmax() == 0
     assert middle(blue).argmax() == 2
+
+
+def test_the_boxed_inpainting_model_puts_back_what_was_erased_and_nothing_else():
+    glide = glide_jax.load("shapes-inpaint", cache=None)
+    outcomes = []
+    for case in list(inpainting.cases(4))[1:]:
+        picture, mask = Image.fromarray(case.image), case.mask
+        edit = editing.inpainting(glide, picture, mask, upsample=False)
+        [drawn] = glide(case.caption, edit=edit, preset="fast", upsample=False)
+        outcomes.append(inpainting.outcome(case, drawn.array))
+    assert all(outcome.kept for outcome in outcomes)
+    assert sum(outcome.object for outcome in outcomes) >= 2
 
 
 def test_the_boxed_clip_knows_which_caption_is_a_scenes_also_through_noise():
