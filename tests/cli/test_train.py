@@ -264,6 +264,7 @@ def test_an_inpainting_run_starts_from_a_base_with_zeros_for_its_new_planes(whol
     assert run.tokenizer.vocab_size == build.read(whole / "model").tokenizer.vocab_size
 
 
+@pytest.mark.slow
 def test_a_run_may_add_attention_to_the_network_that_it_starts_from(whole, tmp_path):
     model = build.read(whole / "model")
     stage = model.stages["base"][0]
@@ -295,6 +296,7 @@ def test_what_redraw_names_is_drawn_anew_and_the_rest_is_the_models(whole):
     jax.tree.map(np.testing.assert_array_equal, run.start["unet"], params["unet"])
 
 
+@pytest.mark.slow
 def test_redraw_goes_for_a_clip_too():
     changes = ["train.init_from=shapes", "train.redraw=text/token_embedding"]
     run = training.build(build.read_config("shapes_clip", changes))

@@ -20,7 +20,7 @@ CONFIG = dataclasses.replace(TWO_LEVELS, channel_mult=(1,), attention=(8,))
 SCHEDULE = schedules.from_alpha_bar(schedules.alpha_bar("squaredcos_cap_v2"))
 
 
-@pytest.mark.parametrize("dtype", [jnp.bfloat16, jnp.float16])
+@pytest.mark.parametrize("dtype", [jnp.bfloat16, pytest.param(jnp.float16, marks=pytest.mark.slow)])
 def test_a_step_in_half_precision_keeps_float32_parameters(dtype):
     model = zoo.glide_model(CONFIG, dtype)
     apply = lambda params, *a, **k: model.apply({"params": params}, *a, **k)
