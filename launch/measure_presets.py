@@ -114,7 +114,8 @@ def main() -> None:
     glide, sha256 = glide_jax.load(args.model), eval_.sha256_of_model(args.model)
     results = evaluate(glide, sha256, args)
     about = ABOUT.format(
-        model=f"{args.model}{' --upsample' if args.upsample else ''}",
+        model=f"{args.model} --presets {' '.join(args.presets)} --n {args.n}"
+        f"{' --upsample' if args.upsample else ''}",
         n=results[args.presets[-1]][0]["n"], seeds=", ".join(map(str, args.seeds)),
         side=glide.sizes["upsample" if args.upsample else "base"],
         scale=f"{args.guidance_scale:g}", sha256=sha256[:16],
