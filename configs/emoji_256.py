@@ -1,17 +1,24 @@
 r"""Emoji from 64 to 256 px: 6 M parameters, a quarter of an hour of one large GPU.
 
-glide-jax data build emoji_256
-glide-jax train --config configs/emoji_256.py --workdir runs/emoji_256
+    glide-jax data build emoji_256
+    glide-jax train --config configs/emoji_256.py --workdir runs/emoji_256
+    glide-jax train --config configs/emoji_256.py:tiny --workdir runs/emoji_256-tiny
+
+`tiny` goes on from the upsampler of `shapes`, on two CPU cores.
 """
 
 from ml_collections import ConfigDict
 
-from configs import presets
+from configs import emoji_64, presets, shapes_256
 
 
 def get_config(size: str = "full") -> ConfigDict:
-    """The run's config; `size` is full or smoke."""
-    presets.check(size)
+    """The run's config; `size` is full, tiny or smoke."""
+    presets.check(size, "full", "tiny", "smoke")
+    if size == "tiny":
+        config = emoji_64.anew(shapes_256.get_config(), "emoji_256-tiny")
+        config.train.num_steps = 600
+        return config
     unet = dict(channels=32, channel_mult=(1, 2, 4, 4), res_blocks=1, attention=())
     text = dict(text_width=128, text_layers=2, text_heads=2, text_context=32)
     config = presets.upsampler("emoji_256", **unet, **text)

@@ -1,17 +1,23 @@
-r"""Emoji at 64 px: 30 M parameters, half an hour of one large GPU.
+r"""Emoji at 64 px: 30 M parameters, half an hour of one large GPU; `tiny` for two CPU cores.
 
-glide-jax data build emoji_64
-glide-jax train --config configs/emoji_64.py --workdir runs/emoji_64
+    glide-jax data build emoji_64
+    glide-jax train --config configs/emoji_64.py --workdir runs/emoji_64
+    glide-jax train --config configs/emoji_64.py:tiny --workdir runs/emoji_64-tiny
+
+`tiny` is the network of `shapes`, which it goes on from: edges and flat colours are learned, and
+words are new. `more` goes on from the emoji model in the box.
 """
 
 from ml_collections import ConfigDict
 
-from configs import presets
+from configs import presets, shapes_64
 
 
 def get_config(size: str = "full") -> ConfigDict:
-    """The run's config; `size` is full or smoke."""
-    presets.check(size)
+    """The run's config; `size` is full, tiny, more or smoke."""
+    presets.check(size, "full", "tiny", "more", "smoke")
+    if size in ("tiny", "more"):
+        return _tiny(more=size == "more")
     text = dict(text_width=256, text_layers=6, text_heads=4, text_context=32)
     config = presets.text_to_image("emoji_64", channels=64, res_blocks=2, **text)
     presets.shapes_tokens(config, 4096)
@@ -23,3 +29,24 @@ def get_config(size: str = "full") -> ConfigDict:
     config.log.update(every_steps=50, sample_every_steps=1000, checkpoint_every_steps=500)
     config.log.prompts = presets.EMOJI_PROMPTS
     return presets.smoke(config) if size == "smoke" else config
+
+
+def anew(config: ConfigDict, name: str) -> ConfigDict:
+    """A run of shapes as one of emoji that goes on from the shapes model with words of its own."""
+    config.name = name
+    presets.shapes_tokens(config, 2048)
+    config.model.text_context = 32
+    config.data.update(source="emoji", kinds=(), workers=0)
+    config.train.update(init_from="shapes", redraw=("^text/.*embedding",))
+    config.log.prompts = presets.EMOJI_PROMPTS
+    return config
+
+
+def _tiny(*, more: bool) -> ConfigDict:
+    config = anew(shapes_64.get_config(), "emoji_64-tiny")
+    config.diffusion.update(noisy_share=0.3, noisy_from=0.5)
+    config.train.num_steps = 2600
+    if more:
+        config.name = "emoji_64-more"
+        config.train.update(init_from="emoji", redraw=())
+    return config

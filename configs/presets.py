@@ -26,12 +26,12 @@ SHAPES_PROMPTS = (
 EMOJI_PROMPTS = (
     "a noto emoji of red apple",
     "a twemoji emoji of red apple",
-    "a fluent emoji of grinning face",
+    "a flat emoji of grinning face",
     "a noto emoji of cat face",
     "a twemoji emoji of sailboat",
     "a noto emoji of birthday cake",
-    "a fluent emoji of rocket",
-    "a noto emoji of a blue cat",
+    "a 3d emoji of rocket",
+    "a blob emoji of ghost",
 )
 PHOTO_PROMPTS = (
     "a cat sleeping on a couch",

@@ -1,11 +1,15 @@
 """The model that a run starts from: found, compared with the run's config, grown."""
 
+import contextlib
 import dataclasses
+import functools
 import pathlib
+import re
 from collections.abc import Callable
 from typing import Any
 
 import jax
+import numpy as np
 from ml_collections import ConfigDict
 
 from glide_jax.build import models
@@ -21,6 +25,7 @@ from glide_jax.types import Params
 # All kinds of `data.masks` but the one that erases everything, which has a share of its own.
 INPAINTING = tuple(kind for kind in masks.KINDS if kind != "everything")
 _FREE = ("inpaint", "dropout", "attention")  # of the network, may be otherwise in the run
+_OF_WORDS = ("vocab_size", "text_context")  # and these where what they size is drawn anew
 
 
 def adopt(config: ConfigDict, directory: pathlib.Path, stage: str) -> ConfigDict:
@@ -53,7 +58,7 @@ def parameters(
     """The parameters of the model that the run starts from, grown where the config's is larger.
 
     It may have inpainting planes and attention that the other has not; the network is the same
-    until it is trained, but for what `train.redraw` names.
+    until it is trained, but for what `train.redraw` names, whose shape may be another.
 
     Args:
         config: of the run.
@@ -64,30 +69,54 @@ def parameters(
     Raises:
         InputError: the model is another than the config's, or it has nothing of that name.
     """
-    params = _grown(config, part, whole, fresh)
-    if not config.train.redraw:
-        return params
-    anew = optim.matching(params, config.train.redraw, "redraw")
-    drawn = jax.jit(fresh)(jax.random.key(config.seed))
-    return jax.tree.map(lambda new, b, a: b if new else a, anew, drawn, params)
+    draw = functools.cache(lambda: jax.jit(fresh)(jax.random.key(config.seed)))
+    want = jax.eval_shape(fresh, jax.random.key(config.seed))
+    params = _grown(config, part, whole, draw, want)
+    if config.train.redraw:
+        anew = optim.matching(params, config.train.redraw, "redraw")
+        params = jax.tree.map(lambda new, b, a: b if new else a, anew, draw(), params)
+    for (path, have), like in zip(
+        jax.tree_util.tree_leaves_with_path(params), jax.tree.leaves(want), strict=True
+    ):
+        if np.shape(have) != like.shape:
+            raise InputError(
+                f"{_where(config)} has {optim.path_of(path)} of shape {np.shape(have)}, and the "
+                f"config's network {like.shape}; train.redraw may name it, to draw it anew."
+            )
+    return params
+
+
+def has_new_words(config: ConfigDict) -> bool:
+    """Whether a run that starts from a model draws its embedding of tokens anew.
+
+    Then tokens need not mean what they meant, and the run makes a tokenizer of its own data.
+    """
+    with contextlib.suppress(re.error):  # which `parameters` tells of
+        return any(re.search(pattern, "text/token_embedding") for pattern in config.train.redraw)
+    return False
+
+
+def _where(config: ConfigDict) -> str:
+    return f"train.init_from {config.train.init_from!r}"
 
 
 def _grown(
-    config: ConfigDict, part: Any, whole: models.Model, fresh: Callable[[jax.Array], Params]
+    config: ConfigDict, part: Any, whole: models.Model, draw: Callable[[], Params], want: Any
 ) -> Params:
-    where = f"train.init_from {config.train.init_from!r}"
+    where = _where(config)
+    free = (*_FREE, *(_OF_WORDS if config.train.redraw else ()))
     if isinstance(part, zoo.ClipConfig):
         if whole.clip is None:
             raise InputError(f"{where} has no CLIP to start from.")
         check_same(where, dataclasses.asdict(whole.clip[0]), dataclasses.asdict(part), "model.",
-                    ("logit_scale",))  # fmt: skip
+                    ("logit_scale", *free))  # fmt: skip
         return clip_objective.with_logit_scale(whole.clip[2], whole.clip[0].logit_scale)
     name = "upsample" if part.model.upsampler else "base"
     if name not in whole.stages:
         raise InputError(f"{where} has no {name} to start from.")
     have, params = whole.stages[name]
     check_same(where, dataclasses.asdict(have.model), dataclasses.asdict(part.model), "model.",
-                _FREE)  # fmt: skip
+                free)  # fmt: skip
     diffusion = lambda p: dict(noise_schedule=p.noise_schedule, prediction=p.prediction)
     check_same(where, diffusion(have), diffusion(part), "diffusion.", ())
     if have.model.inpaint and not part.model.inpaint:
@@ -96,9 +125,9 @@ def _grown(
     if not old <= new:
         raise InputError(f"{where} has attention at {sorted(old - new)}; so must the config's.")
     if old != new:
-        params = add_attention(params, jax.jit(fresh)(jax.random.key(config.seed)))
+        params = add_attention(params, draw())
     if have.model.inpaint != part.model.inpaint:
-        params = widen_stem(params, jax.eval_shape(fresh, jax.random.key(0)))
+        params = widen_stem(params, want)
     return params
 
 

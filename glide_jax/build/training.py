@@ -30,7 +30,7 @@ class Run(Plan):
     tokenizer: Tokenizer
     source: Source
     start: Params | None  # in place of fresh ones, on the host
-    whole: models.Model | None  # the model that `start` is of, with its other stages
+    whole: models.Model | None  # the model that `start` is of, if its stages go into the result
 
     def loader(self, whole: bool = False, **changes: Any) -> Loader:
         """The data; step k's batch is a function of the seed and k.
@@ -135,13 +135,16 @@ def build(
     start = None
     if whole is not None:
         start = starting.parameters(config, part, whole, planned.fresh)
+        if config.objective != "clip" and starting.has_new_words(config):
+            whole = None  # its other stages read other tokens
     fields = {field.name: getattr(planned, field.name) for field in dataclasses.fields(planned)}
     return Run(**fields, tokenizer=tokenizer, source=source, start=start, whole=whole)
 
 
 def _tokenizer(config: ConfigDict, source: Source, whole: models.Model | None) -> Tokenizer:
     kind, size = config.tokenizer.kind, config.tokenizer.vocab_size
-    if whole is not None and config.objective != "clip":
+    keeps = config.objective != "clip" and not starting.has_new_words(config)
+    if whole is not None and keeps:
         return whole.tokenizer
     checks.one_of("tokenizer.kind", kind, ("glide", "clip", "sentencepiece"))
     if kind == "sentencepiece":

@@ -20,6 +20,7 @@ from glide_jax import build
 from glide_jax.build import training
 from glide_jax.build.initial import initialiser
 from glide_jax.data.sources import shapes
+from glide_jax.errors import InputError
 from glide_jax.training import hooks, writers
 from tests import tiny
 
@@ -294,6 +295,23 @@ def test_what_redraw_names_is_drawn_anew_and_the_rest_is_the_models(whole):
     assert not np.array_equal(text.pop("positional_embedding"), old.pop("positional_embedding"))
     jax.tree.map(np.testing.assert_array_equal, text, old)
     jax.tree.map(np.testing.assert_array_equal, run.start["unet"], params["unet"])
+
+
+def test_a_run_that_draws_words_anew_has_a_vocabulary_of_its_own(whole):
+    changes = [f"train.init_from={whole / 'model'}", "diffusion.prediction=v"]
+    changes += ["model.vocab_size=290", "tokenizer.vocab_size=290", "model.text_context=20"]
+    changes.append("train.redraw=^text/.*embedding")
+    run = training.build(build.read_config("base_64_cfg:smoke", changes))
+    assert run.start is not None
+    assert run.start["text"]["token_embedding"].shape == (290, 32)
+    assert run.start["text"]["positional_embedding"].shape == (20, 32)
+    assert run.tokenizer.vocab_size == 290
+    assert run.whole is None  # its upsampler reads the other tokens
+    old = build.read(whole / "model").stages["base"][1]
+    jax.tree.map(np.testing.assert_array_equal, run.start["unet"], old["unet"])
+    changes[-1] = "train.redraw=token_embedding"
+    with pytest.raises(InputError, match=r"padding_embedding of shape .*; train.redraw may"):
+        training.build(build.read_config("base_64_cfg:smoke", changes))
 
 
 @pytest.mark.slow
