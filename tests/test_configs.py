@@ -26,6 +26,11 @@ def test_the_configs_that_are_promised_are_there():
     assert set(NAMES) >= WANTED
 
 
+PARTS = (
+    "folder_64:tiny", "emoji_64:tiny", "emoji_64:more", "emoji_256:tiny", "shapes_64:counts",
+    "finetune:base", "finetune:upsample",
+)  # fmt: skip
+
 # One of each kind of program besides the plain base, which tests of the command line train.
 KINDS = ("upsample_256_inpaint", "clip_64")
 
@@ -65,7 +70,7 @@ def test_the_smoke_size_takes_two_steps(name, tokenizer, cache):
     assert compiled.flops > 1e6
 
 
-@pytest.mark.parametrize("name", [*NAMES, "folder_64:tiny", "finetune:base", "finetune:upsample"])
+@pytest.mark.parametrize("name", [*NAMES, *PARTS])
 def test_the_whole_size_is_possible(name):
     config = build.read_config(name)
     validity.check(config)
