@@ -22,8 +22,8 @@ install: .venv/.installed  ## Install glide_jax into .venv (JAX for the CPU).
 sample: .venv/.installed  ## Draw PROMPT="..." with the small model that ships.
 	@$(BIN)/glide-jax sample -- "$$PROMPT"
 
-train-boxed: .venv/.installed-dev  ## Train the small model that ships, from nothing.
-	launch/train_shapes.sh $(BIN)/glide-jax
+train-boxed: .venv/.installed-dev  ## Train the shapes model that ships, from nothing.
+	launch/train_boxed.sh shapes $(BIN)/glide-jax
 
 # Most of their time is compiling, which one process does on one core. A file stays in one process,
 # where its tests share models, and files go in their order, which has no long one at the end.

@@ -129,7 +129,8 @@ def smoke(config: ConfigDict) -> ConfigDict:
         model.resblock_updown = False
     model.text_context = 32
     shapes_tokens(config, 300)
-    config.train.update(batch_size=4, num_steps=4, dtype="float32", loss_scale="none", init_from="")
+    config.train.update(batch_size=4, num_steps=4, dtype="float32", loss_scale="none")
+    config.train.update(init_from="", redraw=())
     config.optim.update(warmup_steps=1)
     config.log.update(every_steps=2, checkpoint_every_steps=2, sample_steps="2")
     config.log.prompts = SHAPES_PROMPTS[:2]

@@ -93,16 +93,17 @@ def test_most_single_objects_are_what_the_caption_says():
 
 
 @pytest.mark.slow
-def test_training_packing_and_drawing_run_from_one_end_to_the_other(tmp_path):
-    for name in ("configs", "launch", "docs"):
-        shutil.copytree(ROOT / name, tmp_path / name)
+@pytest.mark.parametrize("name", ["shapes", "emoji"])
+def test_training_packing_and_drawing_run_from_one_end_to_the_other(name, tmp_path):
+    for folder in ("configs", "launch", "docs"):
+        shutil.copytree(ROOT / folder, tmp_path / folder)
     program = pathlib.Path(sys.executable).with_name("glide-jax")
     subprocess.run(
-        ["launch/train_shapes.sh", program],
+        ["launch/train_boxed.sh", name, program],
         cwd=tmp_path,
         env=os.environ | {"SIZE": ":smoke"},
         check=True,
     )
-    glide = glide_jax.load(tmp_path / "runs" / "shapes-smoke", cache=None)
+    glide = glide_jax.load(tmp_path / "runs" / f"{name}-smoke", cache=None)
     [picture] = glide("a red ring on a white background", steps=2, upsample_steps=2)
     assert picture.image.size == picture.small.size == (16, 16)
