@@ -31,7 +31,8 @@ def protocol_options(command: Callable) -> Callable:
         click.option("--protocol", default="shapes", show_default=True,
                      help="shapes, shapes_repeats, folder, emoji or coco30k."),
         click.option("--path", help="Pictures with captions (folder), or COCO's own folder."),
-        click.option("--n", help="Prompts; of shapes, of each kind and split [50]."),
+        click.option("--n", help="Prompts; of shapes, of each kind and split [50]; of emoji, of "
+                     "each split [200]."),
         click.option("--filtered", help="Of coco30k: people or people-words leave out pictures of "
                      "people, a file those that it names."),
         click.option("--features", default="none", show_default=True,

@@ -1,5 +1,6 @@
 """What is drawn and what it is compared with: prompts in a frozen order, and reference pictures."""
 
+import contextlib
 import dataclasses
 import functools
 import hashlib
@@ -23,6 +24,7 @@ from glide_jax.evaluation import coco_filter, shapes_judge
 
 NAMES = ("shapes", "folder", "emoji", "coco30k", "shapes_repeats")
 COCO_CAPTIONS = 30_000
+EMOJI_SPLITS = ("train", "pairs", "concepts")
 REPEATS = 4  # pictures of each caption of `shapes_repeats`
 _SHAPES_STREAM = 2**31  # of random numbers, apart from those that training draws from
 
@@ -74,8 +76,8 @@ def open_protocol(
 
     Args:
         name: one of NAMES.
-        n: of shapes and shapes_repeats, captions of each kind and split (50); of others, prompts
-            in all.
+        n: of shapes and shapes_repeats, captions of each kind and split (50); of emoji, of each
+            split (200); of others, prompts in all (1000).
         path: the folder of `folder`, or COCO's own.
         data_dir: where built sets lie.
         filtered: of coco30k, what is left out; see `coco_filter.apply`.
@@ -90,13 +92,9 @@ def open_protocol(
     if filtered is not None and name != "coco30k":
         raise InputError(f"filtered is of protocol 'coco30k' and of none else, such as {name!r}.")
     if name == "folder":
-        return of_source("folder/1", {"": Folder(path or "")}, count or 1000)
+        return of_source("folder/1", Folder(path or ""), count or 1000)
     if name == "emoji":
-        splits = {
-            split: catalogue.open_source("emoji", split=split, data_dir=data_dir)
-            for split in ("pairs", "concepts")
-        }
-        return of_source("emoji/1", splits, count or 1000)
+        return of_emoji(data_dir, count or 200)
     if name == "coco30k":
         source = Coco(path or "", "val", year=2014)
         kept = None if filtered is None else coco_filter.apply(filtered, source, path or "")
@@ -149,31 +147,52 @@ def _captions_there_are(split: str) -> Counter[str]:
     return Counter(spec.kind for spec in specs if spec is not None)
 
 
-def of_source(name: str, sources: dict[str, Source], n: int) -> Protocol:
+def of_source(name: str, source: Source, n: int) -> Protocol:
     """A caption of each of n pictures, chosen by the sum of their names; all are the reference.
 
     Raises:
         InputError: no picture can be used.
     """
-    chosen = []
-    for group, source in sources.items():
-        for i in range(len(source)):
-            try:
-                example = source[i]
-            except Rejected:
-                continue
+    chosen = _chosen(name, source, n)
+    prompts = tuple(caption for caption, _ in chosen)
+    return Protocol(name, prompts, ("",) * len(prompts), lambda side: _pictures([source], side))
+
+
+def of_emoji(data_dir: pathlib.Path | None, n: int) -> Protocol:
+    """A caption of each of n emoji of training, of withheld (concept, style) pairs and concepts.
+
+    Chosen as in `of_source`; the reference is those emoji themselves.
+
+    Raises:
+        InputError: the set is not built.
+    """
+    prompts, groups, sources, numbers = [], [], [], []
+    for split in EMOJI_SPLITS:
+        source = catalogue.open_source("emoji", split=split, data_dir=data_dir)
+        chosen = _chosen(f"emoji, {split}", source, n)
+        prompts += [caption for caption, _ in chosen]
+        groups += [split] * len(chosen)
+        sources.append(source)
+        numbers.append([i for _, i in chosen])
+
+    def reference(side: int) -> Iterator[UInt8[np.ndarray, "s s 3"]]:
+        for source, which in zip(sources, numbers, strict=True):
+            yield from _pictures([source], side, which)
+
+    return Protocol("emoji/2", tuple(prompts), tuple(groups), reference)
+
+
+def _chosen(name: str, source: Source, n: int) -> list[tuple[str, int]]:
+    """Captions and numbers of n usable pictures."""
+    usable = []
+    for i in range(len(source)):
+        with contextlib.suppress(Rejected):
+            example = source[i]
             order = hashlib.sha256(example.name.encode()).hexdigest()
-            caption = example.captions[int(order[:8], 16) % len(example.captions)]
-            chosen.append((order, group, caption))
-    if not chosen:
+            usable.append((order, example.captions[int(order[:8], 16) % len(example.captions)], i))
+    if not usable:
         raise InputError(f"none of the pictures of {name} can be used; there must be one or more.")
-    chosen = sorted(chosen)[:n]
-    return Protocol(
-        name,
-        tuple(caption for *_, caption in chosen),
-        tuple(group for _, group, _ in chosen),
-        lambda side: _pictures(list(sources.values()), side),
-    )
+    return [(caption, i) for _, caption, i in sorted(usable)[:n]]
 
 
 def coco(source: Coco, n: int = COCO_CAPTIONS, kept: coco_filter.Kept | None = None) -> Protocol:

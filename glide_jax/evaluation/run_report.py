@@ -83,8 +83,20 @@ def _numbers(part: str, runs: Runs) -> list[Block]:
         (name, *(f.get(key, "") for key in names)) for name, f in found.items()
     ]
     extractor = first["extractor"]
-    return [
+    blocks: list[Block] = [
         Heading(f"By {extractor['name']}"),
         Text(f"sha256 {extractor['sha256']}"),
         Table(("run", *(name.replace("_", " ") for name in names)), rows),
     ]
+    groups = first.get("by_group", {})
+    if len(groups) > 1:
+        against = first["r_precision_candidates"] - 1
+        rows = [
+            (name, *(percent(f["by_group"][group]["own_caption_first"]) for group in groups))
+            for name, f in found.items()
+        ]
+        blocks += [
+            Text(f"Pictures whose own caption is nearer than {against} others, in percent:"),
+            Table(("run", *groups), rows),
+        ]
+    return blocks

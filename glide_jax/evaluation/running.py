@@ -121,7 +121,7 @@ def evaluate(
         found = measuring.summarise(batches)
         result["features"] = measuring.compare(judges.features, found, summary)
     if judges.clip is not None:
-        result["clip"] = _clip(judges.clip, folder, protocol.prompts, judges.batch_size)
+        result["clip"] = _clip(judges.clip, folder, protocol, judges.batch_size)
     result["seconds"] = round(time.monotonic() - began)
     write_json(folder / "result.json", result)
     return result
@@ -174,9 +174,8 @@ def _told(
         yield picture
 
 
-def _clip(
-    clip: Clip, folder: pathlib.Path, prompts: Sequence[str], batch_size: int
-) -> dict[str, Any]:
+def _clip(clip: Clip, folder: pathlib.Path, protocol: Protocol, batch_size: int) -> dict[str, Any]:
+    prompts, groups = protocol.prompts, np.array(protocol.groups)
     pictures = drawing.read(folder, len(prompts))
     parts = extract(clip.images, pictures, batch_size=batch_size)
     found = np.concatenate([part.pool for part in parts])
@@ -188,6 +187,15 @@ def _clip(
         **metrics.retrieval(found, texts, prompts),
     }
     if candidates > 1:
-        precision = metrics.r_precision(found, texts, prompts, candidates=candidates)
-        result |= {"r_precision": precision, "r_precision_candidates": candidates}
+        first = metrics.own_caption_first(found, texts, prompts, candidates=candidates)
+        result |= {"r_precision": float(first.mean()), "r_precision_candidates": candidates}
+        result["by_group"] = {
+            name: {
+                "clip_score": metrics.clip_score(found[groups == name], texts[groups == name]),
+                "own_caption_first": shapes_report.share(
+                    int(first[groups == name].sum()), int((groups == name).sum())
+                ),
+            }
+            for name in dict.fromkeys(protocol.groups)
+        }
     return result

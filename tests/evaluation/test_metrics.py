@@ -192,14 +192,16 @@ def test_equal_captions_are_no_rivals_and_ties_are_lost():
     assert metrics.retrieval(x, x, captions, at=(1,)) == {"text_r@1": 1, "image_r@1": 1}
     constant = np.ones((3, 2))
     assert metrics.retrieval(x, constant, captions, at=(1,))["text_r@1"] == 0
-    assert metrics.r_precision(x, x, captions, candidates=2) == 1
-    assert metrics.r_precision(x, constant, captions, candidates=2) == 0
+    assert metrics.own_caption_first(x, x, captions, candidates=2).all()
+    assert not metrics.own_caption_first(x, constant, captions, candidates=2).any()
+    swapped = metrics.own_caption_first(x[[0, 1, 0]], x, captions, candidates=2)
+    assert swapped.tolist() == [True, True, False]
 
 
 def test_r_precision_of_chance_is_one_in_the_candidates(rng):
     x, y = rng.standard_normal((2, 2000, 8))
-    found = metrics.r_precision(x, y, [str(i) for i in range(2000)], candidates=10)
-    assert found == pytest.approx(0.1, abs=0.03)
+    found = metrics.own_caption_first(x, y, [str(i) for i in range(2000)], candidates=10)
+    assert found.mean() == pytest.approx(0.1, abs=0.03)
 
 
 @pytest.mark.parametrize(("right", "n"), [(0, 10), (3, 16), (16, 16), (50, 1000)])

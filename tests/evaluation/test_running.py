@@ -1,11 +1,13 @@
 """Runs of a protocol: resumed anywhere, computed from files, reported."""
 
+import dataclasses
 import json
 
 import numpy as np
 import pytest
 
 from glide_jax import images
+from glide_jax.data.example import Example
 from glide_jax.data.sources import shapes
 from glide_jax.data.sources.coco import Coco
 from glide_jax.errors import InputError
@@ -20,7 +22,9 @@ from glide_jax.evaluation import (
     shapes_report,
     sweeping,
 )
-from glide_jax.evaluation.features import extract
+from glide_jax.evaluation.features import clip, extract
+from glide_jax.tokenizers import ClipBPE
+from tests import tiny
 from tests.data import test_coco
 from tests.data.test_folder import put
 from tests.evaluation.oracle import Oracle, scene, statistics
@@ -46,6 +50,43 @@ def test_the_shapes_protocol_is_frozen():
 
 
 FROZEN = "0ff66c9b0b56ff93"
+
+
+def test_the_emoji_protocol_tells_seen_from_withheld(monkeypatch):
+    grey = {"train": range(9), "pairs": range(100, 104), "concepts": range(200, 201)}
+    picture = lambda k: np.full((8, 8, 3), k, np.uint8)
+    sets = {
+        split: [Example(picture(k), (f"{k}", f"a noto emoji of {k}"), f"noto/{k}") for k in values]
+        for split, values in grey.items()
+    }
+    monkeypatch.setattr(
+        protocols.catalogue, "open_source", lambda name, *, split, data_dir: sets[split]
+    )
+    found = protocols.open_protocol("emoji", n=3)
+    assert found.groups == ("train",) * 3 + ("pairs",) * 3 + ("concepts",)
+    shown = [int(reference[0, 0, 0]) for reference in found.reference(8)]
+    assert [int(prompt.split()[-1]) for prompt in found.prompts] == shown
+    assert len(set(shown)) == 7
+    assert found == dataclasses.replace(
+        protocols.open_protocol("emoji", n=3), reference=found.reference
+    )
+
+
+def test_a_clips_findings_are_told_by_group_too(protocol, tmp_path):
+    eyes = clip.noised_clip("tiny", tiny.CLIP, ClipBPE(), tiny.weights(tiny.CLIP))
+    reference = running.Reference(protocol, running.Judges(clip=eyes))
+    result = running.evaluate(Oracle(), protocol, tmp_path / "w", {}, reference, batch_size=5)
+    found, groups = result["clip"], result["clip"]["by_group"]
+    assert list(groups) == list(dict.fromkeys(protocol.groups))
+    first = [group["own_caption_first"] for group in groups.values()]
+    assert sum(share["n"] for share in first) == len(protocol.prompts)
+    right = sum(share["right"] for share in first)
+    assert right / len(protocol.prompts) == pytest.approx(found["r_precision"])
+    scores = [group["clip_score"] for group in groups.values()]
+    assert np.average(scores, weights=[s["n"] for s in first]) == pytest.approx(found["clip_score"])
+    running.write_sheet(tmp_path / "w", protocol.prompts)
+    text = run_report.write(tmp_path, "groups", {"w": result})[0].read_text("utf-8")
+    assert "whose own caption is nearer than 23 others" in text
 
 
 def test_ten_kills_change_nothing(protocol, tmp_path):

@@ -3,7 +3,7 @@
 What conventions are whose is said in docs/evaluation.md.
 """
 
-from glide_jax.evaluation.metrics.alignment import clip_score, r_precision, retrieval
+from glide_jax.evaluation.metrics.alignment import clip_score, own_caption_first, retrieval
 from glide_jax.evaluation.metrics.fidelity import inception_score, kernel_distance
 from glide_jax.evaluation.metrics.frechet import (
     Moments,
@@ -27,8 +27,8 @@ __all__ = [
     "merge",
     "moments",
     "nearest",
+    "own_caption_first",
     "precision_recall",
-    "r_precision",
     "read_moments",
     "retrieval",
     "write_moments",

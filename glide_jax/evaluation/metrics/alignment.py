@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 
 import numpy as np
-from jaxtyping import Float, Int, Shaped
+from jaxtyping import Bool, Float, Int, Shaped
 
 from glide_jax import checks
 from glide_jax.errors import InputError
@@ -29,17 +29,17 @@ def clip_score(
     return float(scale * (x * y).sum(axis=1).mean())
 
 
-def r_precision(
+def own_caption_first(
     images: Shaped[np.ndarray, "n e"],
     texts: Shaped[np.ndarray, "n e"],
     captions: Sequence[str],
     *,
     candidates: int = 100,
     seed: int = 0,
-) -> float:
-    """How often a picture's own caption beats 99 others drawn at random (Xu et al., 2018).
+) -> Bool[np.ndarray, " n"]:
+    """Whether a picture's own caption beats 99 others drawn at random (Xu et al., 2018).
 
-    Others are captions that read differently; a tie is lost.
+    The mean is R-precision. Others are captions that read differently; a tie is lost.
 
     Raises:
         InputError: there are fewer different captions than candidates, or the numbers differ.
@@ -51,12 +51,12 @@ def r_precision(
         raise InputError(
             f"candidates is {candidates}, but there are {len(rows)} different captions."
         )
-    rng, won = np.random.default_rng(seed), 0
+    rng, won = np.random.default_rng(seed), np.empty(len(x), bool)
     for i, mine in enumerate(own):
         others = rng.choice(len(rows) - 1, candidates - 1, replace=False)
         others += others >= mine  # every caption but one's own
-        won += bool((y[rows[others]] @ x[i]).max() < y[i] @ x[i])
-    return won / len(x)
+        won[i] = (y[rows[others]] @ x[i]).max() < y[i] @ x[i]
+    return won
 
 
 def retrieval(
