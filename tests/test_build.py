@@ -9,6 +9,7 @@ import pytest
 
 from glide_jax import InputError, build
 from glide_jax.checkpoints.torch_import import flatten
+from glide_jax.cli import eval_
 from glide_jax.models import zoo
 from tests import tiny
 
@@ -28,6 +29,35 @@ def test_what_is_saved_is_read_back(tmp_path):
         a, b = flatten(params), flatten(params_again)
         assert a.keys() == b.keys()
         assert all(np.array_equal(a[name], b[name]) for name in a)
+
+
+def test_a_model_may_have_the_rest_of_another(tmp_path):
+    whole = tiny.model("whole", clip=True)
+    for name in ("whole", "mine"):
+        build.save(tmp_path / name, whole, card=f"# {name}\n")
+    before = eval_.sha256_of_model(str(tmp_path / "mine"))
+    for name in ("upsample", "clip"):
+        (tmp_path / "mine" / f"{name}.safetensors").unlink()
+    with pytest.raises(InputError, match=r"upsample.safetensors' are missing"):
+        build.read(tmp_path / "mine")
+    config = json.loads((tmp_path / "mine" / "config.json").read_text())
+    write = lambda rest: (tmp_path / "mine" / "config.json").write_text(
+        json.dumps(config | {"rest_of": rest})
+    )
+    write("../whole")
+    again = build.read(tmp_path / "mine")
+    jax.tree.map(np.testing.assert_array_equal, again.stages["upsample"][1],
+                 whole.stages["upsample"][1])  # fmt: skip
+    assert again.clip is not None
+    # What a model is depends on the files that it has of another.
+    now = eval_.sha256_of_model(str(tmp_path / "mine"))
+    assert now != before
+    (tmp_path / "whole" / "clip.safetensors").write_bytes(b"other")
+    assert eval_.sha256_of_model(str(tmp_path / "mine")) != now
+    for rest, says in (("../none", "does not exist"), (3, "rest_of 3; it must be the path")):
+        write(rest)
+        with pytest.raises(InputError, match=says):
+            build.read(tmp_path / "mine")
 
 
 def test_a_directory_in_the_way_is_left_alone(tmp_path):

@@ -188,13 +188,15 @@ def read(directory: pathlib.Path, *, whole: bool = True) -> Model:
         InputError: the directory is not a model, or something in it is missing or broken.
     """
     config, where = model_dir.read_config(directory), str(directory / "config.json")
-    known = ("format", "version", "name", "tokenizer", "base", "upsample", "clip")
+    known = ("format", "version", "name", "tokenizer", "base", "upsample", "clip", "rest_of")
     _check_names(config, known, where)
     name = config.get("name", directory.resolve().name)
     if not isinstance(name, str) or not name.isprintable():
         raise InputError(f"{where}: name is {checks.shown(name)}; it must be printable text.")
     tokenizer = tokenizers.load(_section(config, "tokenizer", where), directory)
-    weights = lambda name, shapes: model_dir.read_weights(directory / f"{name}.safetensors", shapes)
+    weights = lambda name, shapes: model_dir.read_weights(
+        model_dir.weights_file(directory, config, name), shapes
+    )
     parts = _stage_configs(config, where)
     if whole and "base" not in parts:
         raise InputError(

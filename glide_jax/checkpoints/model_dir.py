@@ -56,6 +56,31 @@ def read_config(directory: str | os.PathLike) -> dict[str, Any]:
     return config
 
 
+def weights_file(directory: pathlib.Path, config: Mapping[str, Any], name: str) -> pathlib.Path:
+    """Where the weights of a part lie.
+
+    A model that shares parts with another may leave their files out and name the other, relative
+    to itself, as `rest_of`: an inpainting base needs no upsampler of its own.
+
+    Args:
+        directory: of the model.
+        config: what its config.json says.
+        name: base, upsample or clip.
+
+    Raises:
+        InputError: the file is not here, and the other model is none.
+    """
+    path = directory / f"{name}.safetensors"
+    if path.exists() or "rest_of" not in config:
+        return path
+    other = config["rest_of"]
+    if not isinstance(other, str):
+        raise InputError(f"{str(directory / 'config.json')!r} has rest_of {other!r}; it must be "
+                         "the path of a model directory.")  # fmt: skip
+    read_config(directory / other)
+    return directory / other / path.name
+
+
 def write_weights(path: pathlib.Path, params: Mapping[str, Any], dtype: str = "float32") -> None:
     """Parameters, by path, in one safetensors file.
 

@@ -224,15 +224,22 @@ def name_of(run: dict[str, Any]) -> str:
 
 
 def sha256_of_model(model: str) -> str:
-    """The sum of a model directory's files: names and contents."""
+    """The sum of a model directory's files: names and contents, and weights it has of another."""
     from glide_jax import build
+    from glide_jax.checkpoints import model_dir
 
     digest = hashlib.sha256()
     folder = build.find(model, common.cache_folder() / "models")
-    for path in sorted(
-        p for p in folder.rglob("*") if p.suffix in (".safetensors", ".json", ".model")
-    ):
-        digest.update(path.relative_to(folder).as_posix().encode())
+    files = {
+        path.relative_to(folder).as_posix(): path
+        for path in folder.rglob("*")
+        if path.suffix in (".safetensors", ".json", ".model")
+    }
+    config = model_dir.read_config(folder)
+    for part in {"base", "upsample", "clip"} & config.keys():
+        files[f"{part}.safetensors"] = model_dir.weights_file(folder, config, part)
+    for name, path in sorted(files.items()):
+        digest.update(name.encode())
         with open(path, "rb") as file:
             digest.update(hashlib.file_digest(file, "sha256").digest())
     return digest.hexdigest()
