@@ -31,14 +31,20 @@ def get_config(size: str = "full") -> ConfigDict:
     return presets.smoke(config) if size == "smoke" else config
 
 
-def anew(config: ConfigDict, name: str) -> ConfigDict:
-    """A run of shapes as one of emoji that goes on from the shapes model with words of its own."""
-    config.name = name
+def of_emoji(config: ConfigDict) -> ConfigDict:
+    """A run of shapes as one of emoji: other pictures, and more and longer words."""
     presets.shapes_tokens(config, 2048)
     config.model.text_context = 32
     config.data.update(source="emoji", kinds=(), workers=0)
-    config.train.update(init_from="shapes", redraw=("^text/.*embedding",))
     config.log.prompts = presets.EMOJI_PROMPTS
+    return config
+
+
+def anew(config: ConfigDict, name: str) -> ConfigDict:
+    """A run of shapes as one of emoji that goes on from the shapes model, but for its words."""
+    config = of_emoji(config)
+    config.name = name
+    config.train.update(init_from="shapes", redraw=("^text/.*embedding",))
     return config
 
 
