@@ -15,7 +15,7 @@ from jaxtyping import UInt8
 
 from glide_jax import checks
 from glide_jax.data.example import Rejected, Source
-from glide_jax.data.sources import catalogue, shapes
+from glide_jax.data.sources import catalogue, emoji, shapes
 from glide_jax.data.sources.coco import Coco
 from glide_jax.data.sources.folder import Folder
 from glide_jax.data.transforms import center_crop
@@ -24,7 +24,6 @@ from glide_jax.evaluation import coco_filter, shapes_judge
 
 NAMES = ("shapes", "folder", "emoji", "coco30k", "shapes_repeats")
 COCO_CAPTIONS = 30_000
-EMOJI_SPLITS = ("train", "pairs", "concepts")
 REPEATS = 4  # pictures of each caption of `shapes_repeats`
 _SHAPES_STREAM = 2**31  # of random numbers, apart from those that training draws from
 
@@ -167,7 +166,7 @@ def of_emoji(data_dir: pathlib.Path | None, n: int) -> Protocol:
         InputError: the set is not built.
     """
     prompts, groups, sources, numbers = [], [], [], []
-    for split in EMOJI_SPLITS:
+    for split in reversed(emoji.SPLITS):
         source = catalogue.open_source("emoji", split=split, data_dir=data_dir)
         chosen = _chosen(f"emoji, {split}", source, n)
         prompts += [caption for caption, _ in chosen]

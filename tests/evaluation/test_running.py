@@ -8,7 +8,7 @@ import pytest
 
 from glide_jax import images
 from glide_jax.data.example import Example
-from glide_jax.data.sources import shapes
+from glide_jax.data.sources import emoji, shapes
 from glide_jax.data.sources.coco import Coco
 from glide_jax.errors import InputError
 from glide_jax.evaluation import (
@@ -53,7 +53,7 @@ FROZEN = "0ff66c9b0b56ff93"
 
 
 def test_the_emoji_protocol_tells_seen_from_withheld(monkeypatch):
-    grey = {"train": range(9), "pairs": range(100, 104), "concepts": range(200, 201)}
+    grey = dict(zip(emoji.SPLITS, (range(200, 201), range(100, 104), range(9)), strict=True))
     picture = lambda k: np.full((8, 8, 3), k, np.uint8)
     sets = {
         split: [Example(picture(k), (f"{k}", f"a noto emoji of {k}"), f"noto/{k}") for k in values]
@@ -63,7 +63,7 @@ def test_the_emoji_protocol_tells_seen_from_withheld(monkeypatch):
         protocols.catalogue, "open_source", lambda name, *, split, data_dir: sets[split]
     )
     found = protocols.open_protocol("emoji", n=3)
-    assert found.groups == ("train",) * 3 + ("pairs",) * 3 + ("concepts",)
+    assert found.groups == ("train",) * 3 + ("held_out_pairs",) * 3 + ("held_out_concepts",)
     shown = [int(reference[0, 0, 0]) for reference in found.reference(8)]
     assert [int(prompt.split()[-1]) for prompt in found.prompts] == shown
     assert len(set(shown)) == 7
