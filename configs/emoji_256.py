@@ -17,7 +17,7 @@ def get_config(size: str = "full") -> ConfigDict:
     presets.check(size, "full", "tiny", "smoke")
     if size == "tiny":
         config = emoji_64.anew(shapes_256.get_config(), "emoji_256-tiny")
-        config.train.num_steps = 600
+        config.train.num_steps = 300
         return config
     unet = dict(channels=32, channel_mult=(1, 2, 4, 4), res_blocks=1, attention=())
     text = dict(text_width=128, text_layers=2, text_heads=2, text_context=32)

@@ -12,5 +12,5 @@ def get_config(size: str = "full") -> ConfigDict:
     """The run's config; `size` is full or smoke."""
     presets.check(size)
     config = emoji_64.anew(shapes_clip.get_config(), "emoji_clip")
-    config.train.num_steps = 400
+    config.train.num_steps = 250
     return presets.smoke(config) if size == "smoke" else config
