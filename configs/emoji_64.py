@@ -50,7 +50,7 @@ def anew(config: ConfigDict, name: str) -> ConfigDict:
 
 def _tiny(*, more: bool) -> ConfigDict:
     config = anew(shapes_64.get_config(), "emoji_64-tiny")
-    config.diffusion.update(noisy_share=0.5, noisy_from=0.5)
+    config.diffusion.update(noisy_share=0.6, noisy_from=0.75)  # where captions matter
     config.optim.token_scale = 10.0
     config.train.num_steps = 2600
     if more:
