@@ -35,6 +35,7 @@ def of_emoji(config: ConfigDict) -> ConfigDict:
     """A run of shapes as one of emoji: other pictures, and more and longer words."""
     presets.shapes_tokens(config, 2048)
     config.model.text_context = 32
+    config.optim.token_scale = 10.0  # of 1,500 words each is seen once in many steps
     config.data.update(source="emoji", kinds=(), workers=0)
     config.log.prompts = presets.EMOJI_PROMPTS
     return config
@@ -51,7 +52,6 @@ def anew(config: ConfigDict, name: str) -> ConfigDict:
 def _tiny(*, more: bool) -> ConfigDict:
     config = anew(shapes_64.get_config(), "emoji_64-tiny")
     config.diffusion.update(noisy_share=0.6, noisy_from=0.75)  # where captions matter
-    config.optim.token_scale = 10.0
     config.train.num_steps = 2600
     if more:
         config.name = "emoji_64-more"
