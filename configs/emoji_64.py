@@ -24,7 +24,7 @@ def get_config(size: str = "full") -> ConfigDict:
     config.data.update(source="emoji", workers=8)
     config.diffusion.update(null_fraction=0.1, max_snr=5.0)
     config.optim.update(lr=3e-4, warmup_steps=500, schedule="linear", decay_fraction=0.3)
-    config.optim.clip_norm = 1.0
+    config.optim.update(clip_norm=1.0, token_scale=10.0)
     config.train.update(num_steps=10_000, batch_size=256, ema=(0.999, 0.9999))
     config.log.update(every_steps=50, sample_every_steps=1000, checkpoint_every_steps=500)
     config.log.prompts = presets.EMOJI_PROMPTS
@@ -45,7 +45,7 @@ def anew(config: ConfigDict, name: str) -> ConfigDict:
     """A run of shapes as one of emoji that goes on from the shapes model, but for its words."""
     config = of_emoji(config)
     config.name = name
-    config.train.update(init_from="shapes", redraw=("^text/.*embedding",))
+    config.train.update(init_from="shapes", redraw=("(^|/)text/.*embedding",))
     return config
 
 

@@ -27,7 +27,7 @@ def test_a_boxed_model_is_small_and_has_a_card(name):
     assert sum(path.stat().st_size for path in folder.iterdir()) < 16e6
     card = (folder / "README.md").read_text()
     assert "Licence" in card
-    assert "configs/shapes_64" in card
+    assert "configs/" in card
     assert card == (ROOT / f"docs/cards/{name}.md").read_text()
 
 
@@ -43,6 +43,20 @@ def test_the_boxed_model_draws_the_colour_of_the_background_and_of_the_object():
     middle = lambda a: a[20:44, 20:44].reshape(-1, 3).mean(axis=0)
     assert middle(red).argmax() == 0
     assert middle(blue).argmax() == 2
+
+
+def test_the_boxed_emoji_are_of_the_colour_that_the_caption_says_on_white():
+    glide = glide_jax.load("emoji", cache=None)
+    prompts = ["a noto emoji of red apple", "a flat emoji of grinning face"]
+    drawn = glide(prompts, batch_size=2, preset="fast", upsample=False)
+    red, yellow = (p.array.astype(float) for p in drawn)
+    for picture in (red, yellow):
+        assert np.median(picture[[0, 0, -1, -1], [0, -1, 0, -1]]) > 230
+    middle = lambda a: np.median(a[16:48, 16:48].reshape(-1, 3), axis=0)
+    r, g, b = middle(red)
+    assert r > 1.5 * max(g, b)
+    r, g, b = middle(yellow)
+    assert min(r, g) > 1.5 * b
 
 
 def test_the_boxed_inpainting_model_puts_back_what_was_erased_and_nothing_else():
