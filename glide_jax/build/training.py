@@ -135,8 +135,8 @@ def build(
     start = None
     if whole is not None:
         start = starting.parameters(config, part, whole, planned.fresh)
-        if config.objective != "clip" and starting.has_new_words(config):
-            whole = None  # its other stages read other tokens
+        if starting.has_new_words(config):
+            whole = None  # its other parts know other words
     fields = {field.name: getattr(planned, field.name) for field in dataclasses.fields(planned)}
     return Run(**fields, tokenizer=tokenizer, source=source, start=start, whole=whole)
 
