@@ -165,18 +165,18 @@ def of_emoji(data_dir: pathlib.Path | None, n: int) -> Protocol:
     Raises:
         InputError: the set is not built.
     """
-    prompts, groups, sources, numbers = [], [], [], []
-    for split in reversed(emoji.SPLITS):
-        source = catalogue.open_source("emoji", split=split, data_dir=data_dir)
-        chosen = _chosen(f"emoji, {split}", source, n)
-        prompts += [caption for caption, _ in chosen]
-        groups += [split] * len(chosen)
-        sources.append(source)
-        numbers.append([i for _, i in chosen])
+    at = lambda split, side: catalogue.open_source(
+        "emoji", split=split, image_size=side, data_dir=data_dir
+    )
+    chosen = {
+        split: _chosen(f"emoji, {split}", at(split, 64), n) for split in reversed(emoji.SPLITS)
+    }
+    prompts = [caption for pairs in chosen.values() for caption, _ in pairs]
+    groups = [split for split, pairs in chosen.items() for _ in pairs]
 
     def reference(side: int) -> Iterator[UInt8[np.ndarray, "s s 3"]]:
-        for source, which in zip(sources, numbers, strict=True):
-            yield from _pictures([source], side, which)
+        for split, pairs in chosen.items():  # sets of other sizes have the same order
+            yield from _pictures([at(split, side)], side, [i for _, i in pairs])
 
     return Protocol("emoji/2", tuple(prompts), tuple(groups), reference)
 

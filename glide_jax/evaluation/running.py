@@ -2,6 +2,7 @@
 
 import dataclasses
 import hashlib
+import itertools
 import json
 import pathlib
 import time
@@ -65,7 +66,14 @@ class Reference:
                     progress("reference", i + 1, 0)
                     yield picture
 
-            batches = extract(self.judges.features, read(), batch_size=self.judges.batch_size)
+            pictures = read()
+            if (first := next(pictures, None)) is None:
+                raise InputError(
+                    f"no picture of the reference has {side} pixels a side, as those drawn have; "
+                    "give larger ones, or draw with --no-upsample."
+                )
+            pictures = itertools.chain([first], pictures)
+            batches = extract(self.judges.features, pictures, batch_size=self.judges.batch_size)
             self._known[side] = (measuring.summarise(batches), digest.hexdigest())
         return self._known[side]
 

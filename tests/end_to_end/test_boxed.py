@@ -47,7 +47,7 @@ def test_the_boxed_model_draws_the_colour_of_the_background_and_of_the_object():
 
 def test_the_boxed_emoji_are_of_the_colour_that_the_caption_says_on_white():
     glide = glide_jax.load("emoji", cache=None)
-    prompts = ["a noto emoji of red apple", "a flat emoji of grinning face"]
+    prompts = ["a noto emoji of red apple", "a blob emoji of crying face"]
     drawn = glide(prompts, batch_size=2, preset="fast", upsample=False)
     red, yellow = (p.array.astype(float) for p in drawn)
     for picture in (red, yellow):

@@ -54,17 +54,17 @@ FROZEN = "0ff66c9b0b56ff93"
 
 def test_the_emoji_protocol_tells_seen_from_withheld(monkeypatch):
     grey = dict(zip(emoji.SPLITS, (range(200, 201), range(100, 104), range(9)), strict=True))
-    picture = lambda k: np.full((8, 8, 3), k, np.uint8)
-    sets = {
-        split: [Example(picture(k), (f"{k}", f"a noto emoji of {k}"), f"noto/{k}") for k in values]
-        for split, values in grey.items()
-    }
-    monkeypatch.setattr(
-        protocols.catalogue, "open_source", lambda name, *, split, data_dir: sets[split]
-    )
+
+    def open_source(name, *, split, image_size, data_dir):
+        picture = lambda k: np.full((image_size, image_size, 3), k, np.uint8)
+        return [
+            Example(picture(k), (f"{k}", f"a noto emoji of {k}"), f"noto/{k}") for k in grey[split]
+        ]
+
+    monkeypatch.setattr(protocols.catalogue, "open_source", open_source)
     found = protocols.open_protocol("emoji", n=3)
     assert found.groups == ("train",) * 3 + ("held_out_pairs",) * 3 + ("held_out_concepts",)
-    shown = [int(reference[0, 0, 0]) for reference in found.reference(8)]
+    shown = [int(reference[-1, -1, 0]) for reference in found.reference(256)]
     assert [int(prompt.split()[-1]) for prompt in found.prompts] == shown
     assert len(set(shown)) == 7
     assert found == dataclasses.replace(
@@ -125,6 +125,12 @@ def test_machines_that_share_a_run_draw_what_one_would(protocol, tmp_path):
         drawing.read(tmp_path / "two", n), drawing.read(tmp_path / "one", n), strict=True
     ):
         np.testing.assert_array_equal(two, one)
+
+
+def test_a_reference_of_smaller_pictures_is_refused(protocol, tmp_path):
+    small = dataclasses.replace(protocol, reference=lambda side: iter(()))
+    with pytest.raises(InputError, match="no picture of the reference has 64 pixels a side"):
+        evaluate(Oracle(), small, tmp_path, statistics())
 
 
 def test_a_missing_picture_is_no_smaller_set(tmp_path):
