@@ -50,10 +50,12 @@ def anew(config: ConfigDict, name: str) -> ConfigDict:
 
 
 def _tiny(*, more: bool) -> ConfigDict:
-    config = anew(shapes_64.get_config(), "emoji_64-tiny")
+    config = shapes_64.get_config()
+    if more:
+        of_emoji(config).update(name="emoji_64-more")
+        config.train.init_from = "emoji"
+    else:
+        anew(config, "emoji_64-tiny")
     config.diffusion.update(noisy_share=0.6, noisy_from=0.75)  # where captions matter
     config.train.num_steps = 2600
-    if more:
-        config.name = "emoji_64-more"
-        config.train.update(init_from="emoji", redraw=())
     return config

@@ -38,6 +38,9 @@ def test_a_model_may_have_the_rest_of_another(tmp_path):
     before = eval_.sha256_of_model(str(tmp_path / "mine"))
     for name in ("upsample", "clip"):
         (tmp_path / "mine" / f"{name}.safetensors").unlink()
+    assert (
+        eval_.sha256_of_model(str(tmp_path / "mine")) != before
+    )  # the reader tells what is missing
     with pytest.raises(InputError, match=r"upsample.safetensors' are missing"):
         build.read(tmp_path / "mine")
     config = json.loads((tmp_path / "mine" / "config.json").read_text())
