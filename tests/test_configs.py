@@ -27,8 +27,8 @@ def test_the_configs_that_are_promised_are_there():
 
 
 PARTS = (
-    "folder_64:tiny", "emoji_64:tiny", "emoji_64:more", "emoji_256:tiny", "shapes_64:counts",
-    "finetune:base", "finetune:upsample",
+    "folder_64:tiny", "emoji_64:tiny", "emoji_64:more", "emoji_256:tiny", "emoji_clip:more",
+    "shapes_64:counts", "finetune:base", "finetune:upsample",
 )  # fmt: skip
 
 # One of each kind of program besides the plain base, which tests of the command line train.

@@ -1,6 +1,7 @@
 """A run of a protocol: draw, judge, measure, and say everything that the numbers depend on."""
 
 import dataclasses
+import functools
 import hashlib
 import itertools
 import json
@@ -99,9 +100,16 @@ def evaluate(
     began, options = time.monotonic(), {**protocol.sampling, **options}
     tell = lambda what: lambda done, total: progress(what, done, total)
     n, judges = len(protocol.prompts), reference.judges
-    drawing.draw(
-        drawer, protocol.prompts, folder, options, batch_size=batch_size, progress=tell("draw")
-    )
+    draw = functools.partial(
+        drawing.draw, drawer, protocol.prompts, folder, options,
+        batch_size=batch_size, progress=tell("draw"),
+    )  # fmt: skip
+    if judges.features is not None:
+        # A reference that is missing is told of after one batch and not after all.
+        draw(part=(0, -(-n // batch_size)))
+        side = next(drawing.read(folder, 1)).shape[0]
+        summary, reference_sha256 = reference.at(side, progress)
+    draw()
     [how] = drawer.parameters(protocol.prompts[:1], **options, batch_size=batch_size)
     result: dict[str, Any] = {
         "protocol": protocol.name,
@@ -122,8 +130,7 @@ def evaluate(
         if len(set(protocol.prompts)) < n:
             result["diversity"] = diversity.measure(drawing.read(folder, n), protocol.prompts)
     if judges.features is not None:
-        side = next(drawing.read(folder, n)).shape[0]
-        summary, result["reference_sha256"] = reference.at(side, progress)
+        result["reference_sha256"] = reference_sha256
         pictures = _told(drawing.read(folder, n), n, tell("features"))
         batches = extract(judges.features, pictures, batch_size=judges.batch_size)
         found = measuring.summarise(batches)

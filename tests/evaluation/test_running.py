@@ -127,10 +127,11 @@ def test_machines_that_share_a_run_draw_what_one_would(protocol, tmp_path):
         np.testing.assert_array_equal(two, one)
 
 
-def test_a_reference_of_smaller_pictures_is_refused(protocol, tmp_path):
-    small = dataclasses.replace(protocol, reference=lambda side: iter(()))
+def test_a_reference_of_smaller_pictures_is_refused_after_one_batch(protocol, tmp_path):
+    small, drawer = dataclasses.replace(protocol, reference=lambda side: iter(())), Oracle()
     with pytest.raises(InputError, match="no picture of the reference has 64 pixels a side"):
-        evaluate(Oracle(), small, tmp_path, statistics())
+        evaluate(drawer, small, tmp_path, statistics())
+    assert drawing.count(tmp_path, len(protocol.prompts)) == 5
 
 
 def test_a_missing_picture_is_no_smaller_set(tmp_path):
