@@ -3,28 +3,33 @@ r"""Emoji at 64 px: 30 M parameters, half an hour of one large GPU; `tiny` for t
     glide-jax data build emoji_64
     glide-jax train --config configs/emoji_64.py --workdir runs/emoji_64
     glide-jax train --config configs/emoji_64.py:tiny --workdir runs/emoji_64-tiny
+    glide-jax train --config configs/emoji_64.py:more --workdir runs/emoji_64-more
+    glide-jax train --config configs/emoji_64.py:polish --workdir runs/emoji_64-polish
 
 `tiny` is the network of `shapes`, which it goes on from: edges and flat colours are learned, and
-words are new. `more` goes on from the emoji model in the box.
+words are new. `more` and `polish` each go on from the one before, the last with all timesteps
+alike, for edges. From the emoji model in the box instead: `--config.train.init_from=emoji`.
 """
 
 from ml_collections import ConfigDict
 
 from configs import presets, shapes_64
 
+TINY = ("tiny", "more", "polish")
+
 
 def get_config(size: str = "full") -> ConfigDict:
-    """The run's config; `size` is full, tiny, more or smoke."""
-    presets.check(size, "full", "tiny", "more", "smoke")
-    if size in ("tiny", "more"):
-        return _tiny(more=size == "more")
+    """The run's config; `size` is full, tiny, more, polish or smoke."""
+    presets.check(size, "full", *TINY, "smoke")
+    if size in TINY:
+        return _tiny(size)
     text = dict(text_width=256, text_layers=6, text_heads=4, text_context=32)
     config = presets.text_to_image("emoji_64", channels=64, res_blocks=2, **text)
     presets.shapes_tokens(config, 4096)
     config.data.update(source="emoji", workers=8)
     config.diffusion.update(null_fraction=0.1, max_snr=5.0)
     config.optim.update(lr=3e-4, warmup_steps=500, schedule="linear", decay_fraction=0.3)
-    config.optim.update(clip_norm=1.0, token_scale=10.0)
+    config.optim.clip_norm = 1.0
     config.train.update(num_steps=10_000, batch_size=256, ema=(0.999, 0.9999))
     config.log.update(every_steps=50, sample_every_steps=1000, checkpoint_every_steps=500)
     config.log.prompts = presets.EMOJI_PROMPTS
@@ -35,7 +40,6 @@ def of_emoji(config: ConfigDict) -> ConfigDict:
     """A run of shapes as one of emoji: other pictures, and more and longer words."""
     presets.shapes_tokens(config, 2048)
     config.model.text_context = 32
-    config.optim.token_scale = 10.0  # of 1,500 words each is seen once in many steps
     config.data.update(source="emoji", kinds=(), workers=0)
     config.log.prompts = presets.EMOJI_PROMPTS
     return config
@@ -49,13 +53,19 @@ def anew(config: ConfigDict, name: str) -> ConfigDict:
     return config
 
 
-def _tiny(*, more: bool) -> ConfigDict:
+def _tiny(size: str) -> ConfigDict:
     config = shapes_64.get_config()
-    if more:
-        of_emoji(config).update(name="emoji_64-more")
-        config.train.init_from = "emoji"
-    else:
+    if size == "tiny":
         anew(config, "emoji_64-tiny")
+        config.train.num_steps = 2600
+    else:
+        of_emoji(config).name = f"emoji_64-{size}"
     config.diffusion.update(noisy_share=0.6, noisy_from=0.75)  # where captions matter
-    config.train.num_steps = 2600
+    if size == "more":
+        config.optim.schedule = "constant"
+        config.train.update(num_steps=900, init_from="runs/emoji_64-tiny/model", ema=(0.99,))
+    if size == "polish":
+        config.diffusion.noisy_share = 0.0
+        config.optim.update(lr=5e-4, warmup_steps=20, decay_fraction=0.7)
+        config.train.update(num_steps=200, init_from="runs/emoji_64-more/model", ema=(0.98,))
     return config

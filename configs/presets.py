@@ -182,7 +182,6 @@ def _shared(name: str) -> ConfigDict:
                 eps=1e-8,
                 weight_decay=0.0,  # of kernels
                 clip_norm=0.0,  # 0 for none
-                token_scale=1.0,  # of lr, for embeddings of tokens; more where words are many
                 accumulate=1,  # parts that a batch is cut into
             ),
             train=dict(

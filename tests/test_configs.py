@@ -27,7 +27,7 @@ def test_the_configs_that_are_promised_are_there():
 
 
 PARTS = (
-    "folder_64:tiny", "emoji_64:tiny", "emoji_64:more", "emoji_256:tiny", "emoji_clip:more",
+    "folder_64:tiny", "emoji_64:tiny", "emoji_64:more", "emoji_64:polish", "emoji_256:tiny",
     "shapes_64:counts", "finetune:base", "finetune:upsample",
 )  # fmt: skip
 

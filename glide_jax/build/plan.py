@@ -245,6 +245,6 @@ def _optimizer(config: ConfigDict, frozen: Any) -> tuple[Callable[[Any], Any], A
         warmup_steps=checks.whole("optim.warmup_steps", o.warmup_steps, 0, 10**9),
         decay_fraction=o.decay_fraction,
     )
-    names = ("b1", "b2", "eps", "weight_decay", "clip_norm", "token_scale")
+    names = ("b1", "b2", "eps", "weight_decay", "clip_norm")
     numbers = {name: checks.real(f"optim.{name}", o[name], 0.0, 1e9) for name in names}
     return lr, optim.optimizer(o.name, lr, **numbers, frozen=frozen)

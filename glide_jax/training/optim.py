@@ -153,7 +153,6 @@ def optimizer(
     eps: float = 1e-8,
     weight_decay: float = 0.0,
     clip_norm: float = 0.0,
-    token_scale: float = 1.0,
     frozen: PyTree[bool] | None = None,
 ) -> optax.GradientTransformation:
     """The optimizer of a name, after clipping, on what is not frozen.
@@ -172,9 +171,6 @@ def optimizer(
         eps: beside the root of the second moment.
         weight_decay: of kernels.
         clip_norm: largest global norm of the gradient of what is trained; 0 is no limit.
-        token_scale: of the learning rate of embeddings of tokens. They begin at a spread of 1, and
-            a word's row has a gradient only where the word is in the batch, so of many words each
-            hardly moves at the rate that is right for kernels.
         frozen: True for parameters that get no update and no state.
 
     Raises:
@@ -203,22 +199,12 @@ def optimizer(
         *([optax.clip_by_global_norm(clip_norm)] if clip_norm else []),
         make[name](),
         *([optax.add_decayed_weights(weight_decay, is_kernel)] if weight_decay else []),
-        *([_scaled_tokens(token_scale)] if token_scale != 1.0 else []),
         optax.scale_by_learning_rate(learning_rate),
     )
     if frozen is None or not any(jax.tree.leaves(frozen)):
         return tx
     labels = jax.tree.map(lambda is_frozen: "frozen" if is_frozen else "trained", frozen)
     return optax.multi_transform({"trained": tx, "frozen": optax.set_to_zero()}, labels)
-
-
-def _scaled_tokens(scale: float) -> optax.GradientTransformation:
-    return optax.stateless(
-        lambda updates, _: jax.tree_util.tree_map_with_path(
-            lambda path, u: scale * u if path_of(path).endswith("text/token_embedding") else u,
-            updates,
-        )
-    )
 
 
 def _muon_axes(params: Params) -> PyTree:

@@ -92,19 +92,6 @@ def test_clipping_bounds_the_norm_of_a_step():
     assert float(optax.tree.norm(moved)) == pytest.approx(0.25, rel=1e-5)
 
 
-def test_embeddings_of_tokens_may_have_a_rate_of_their_own():
-    gradient = jax.tree.map(lambda p, q: p - q, PARAMS, TARGET)
-    frozen = optim.frozen_mask(PARAMS, ["bias$"])
-    found = []
-    for scale in (1.0, 10.0):
-        tx = optim.optimizer("adamw", lambda count: 0.01, token_scale=scale, frozen=frozen)
-        found.append(tx.update(gradient, tx.init(PARAMS), PARAMS)[0])
-    once, more = found
-    tokens = [updates["text"].pop("token_embedding") for updates in found]
-    np.testing.assert_allclose(tokens[1], 10 * tokens[0], rtol=1e-6)
-    jax.tree.map(np.testing.assert_array_equal, once, more)
-
-
 def test_muon_makes_a_convolution_orthogonal_and_leaves_the_ends_to_adam():
     tx = optim.optimizer("muon", lambda count: 0.01)
     gradient = jax.tree.map(lambda p, q: p - q, PARAMS, TARGET)
