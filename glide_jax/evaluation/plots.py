@@ -78,9 +78,7 @@ def lines(
     curves: Mapping[str, Sequence[tuple[float, float, str]]],
 ) -> None:
     """Curves through points (x, y, label) in the order given."""
-    figure = extra("matplotlib.figure").Figure(figsize=(5, 4), layout="constrained")
-    _draw(figure.subplots(), Panel(x.replace("_", " "), y.replace("_", " "), curves), title)
-    _save(figure, path)
+    panels(path, [Panel(x.replace("_", " "), y.replace("_", " "), curves)], title)
 
 
 class Panel(NamedTuple):
@@ -91,23 +89,25 @@ class Panel(NamedTuple):
     curves: Mapping[str, Sequence[tuple[float, float, str]]]  # as of `lines`
 
 
-def panels(path: pathlib.Path, plots: Sequence[Panel]) -> None:
-    """Plots side by side, each as of `lines`."""
-    size = (4.5 * len(plots), 4)
+def panels(path: pathlib.Path, plots: Sequence[Panel], title: str = "") -> None:
+    """Plots side by side, each as of `lines`; the first names the curves of all."""
+    size = (4.5 * len(plots), 4.5)
     figure = extra("matplotlib.figure").Figure(figsize=size, layout="constrained")
     for axes, panel in zip(figure.subplots(1, len(plots), squeeze=False)[0], plots, strict=True):
         _draw(axes, panel)
+    figure.suptitle(title)
+    if len(plots[0].curves) > 1:  # below, where it hides no point
+        labels = figure.axes[0].get_legend_handles_labels()
+        figure.legend(*labels, loc="outside lower center", ncols=min(3, len(plots)), fontsize=8)
     _save(figure, path)
 
 
-def _draw(axes: Any, panel: Panel, title: str = "") -> None:
+def _draw(axes: Any, panel: Panel) -> None:
     for name, points in panel.curves.items():
         axes.plot([p[0] for p in points], [p[1] for p in points], marker="o", label=name)
         for px, py, label in points:
             axes.annotate(label, (px, py), textcoords="offset points", xytext=(4, 4), fontsize=8)
-    axes.set(xlabel=panel.x, ylabel=panel.y, title=title)
-    if len(panel.curves) > 1:
-        axes.legend()
+    axes.set(xlabel=panel.x, ylabel=panel.y)
 
 
 def trade_offs(folder: pathlib.Path, runs: Sequence[Mapping[str, Any]]) -> list[pathlib.Path]:
