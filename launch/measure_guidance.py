@@ -36,6 +36,7 @@ class Data:
         words: of the command line, for `glide-jax sweep`.
         about: the page's first words, a template.
         right: parts of the alignment, the first of which ranks scales: shares by name.
+        plotted: how many of those parts the plot has.
         costs: what grows or falls with guidance; the plot has two of them.
         columns: further numbers of the table, by their heads.
     """
@@ -43,6 +44,7 @@ class Data:
     words: tuple[str, ...]
     about: str
     right: Callable[[Result], dict[str, Any]]
+    plotted: int
     costs: tuple[Cost, Cost]
     columns: Callable[[Result], dict[str, str]]
 
@@ -105,12 +107,12 @@ def spreads(result: Result) -> dict[str, str]:
 feature = lambda name: lambda result: result["features"][name]
 DATA = {
     "shapes": Data(
-        ("--protocol", "shapes_repeats", "--features", "pixels"), ABOUT_SHAPES, of_shapes,
+        ("--protocol", "shapes_repeats", "--features", "pixels"), ABOUT_SHAPES, of_shapes, 2,
         (("spread of positions",
           lambda r: r["diversity"]["spread"].get("position", {}).get("ratio", 0.0)),
          ("Fréchet distance", feature("frechet_distance"))), spreads),
     "emoji": Data(
-        ("--protocol", "emoji", "--features", "efficientnet-lite0"), ABOUT_EMOJI, of_emoji,
+        ("--protocol", "emoji", "--features", "efficientnet-lite0"), ABOUT_EMOJI, of_emoji, 1,
         (("recall", feature("recall")), ("kernel distance", feature("kernel_distance"))),
         distances),
 }  # fmt: skip
@@ -163,7 +165,7 @@ def write(out: pathlib.Path, work: pathlib.Path, args: argparse.Namespace) -> No
             (x(scale, r), 100 * data.right(r)[name]["share"], f"{scale:g}") for scale, r in runs
         ]
         for guide, runs in curves.items()
-        for name in data.right(first)
+        for name in list(data.right(first))[: data.plotted]
     }
     panels = [plots.Panel("scale", "right, %", of(lambda s, r: s))]
     for cost, number in data.costs:
