@@ -34,6 +34,7 @@ class Data:
 
     Attributes:
         words: of the command line, for `glide-jax sweep`.
+        repeats: pictures of each caption.
         about: the page's first words, a template.
         right: parts of the alignment, the first of which ranks scales: shares by name.
         plotted: how many of those parts the plot has.
@@ -42,6 +43,7 @@ class Data:
     """
 
     words: tuple[str, ...]
+    repeats: int
     about: str
     right: Callable[[Result], dict[str, Any]]
     plotted: int
@@ -107,12 +109,14 @@ def spreads(result: Result) -> dict[str, str]:
 feature = lambda name: lambda result: result["features"][name]
 DATA = {
     "shapes": Data(
-        ("--protocol", "shapes_repeats", "--features", "pixels"), ABOUT_SHAPES, of_shapes, 2,
+        ("--protocol", "shapes_repeats", "--features", "pixels"), protocols.REPEATS, ABOUT_SHAPES,
+        of_shapes, 2,
         (("spread of positions",
           lambda r: r["diversity"]["spread"].get("position", {}).get("ratio", 0.0)),
          ("Fréchet distance", feature("frechet_distance"))), spreads),
     "emoji": Data(
-        ("--protocol", "emoji", "--features", "efficientnet-lite0"), ABOUT_EMOJI, of_emoji, 1,
+        ("--protocol", "emoji", "--features", "efficientnet-lite0"), 1, ABOUT_EMOJI,
+        of_emoji, 1,
         (("recall", feature("recall")), ("kernel distance", feature("kernel_distance"))),
         distances),
 }  # fmt: skip
@@ -171,12 +175,12 @@ def write(out: pathlib.Path, work: pathlib.Path, args: argparse.Namespace) -> No
     for cost, number in data.costs:
         panels.append(plots.Panel(cost, "right, %", of(lambda s, r, number=number: number(r))))
     plots.panels(out.with_suffix(".png"), panels)
-    base, repeats = first["sampling"]["base"], protocols.REPEATS
-    each = f"{repeats} pictures of each" if args.data == "shapes" else "a picture of each"
+    base = first["sampling"]["base"]
+    each = f"{data.repeats} pictures of each" if data.repeats > 1 else "a picture of each"
     about = (MADE + data.about).format(
         model=args.model, clip=f" --clip {pathlib.Path(args.clip).name}" if args.clip else "",
         more="" if args.data == "shapes" else f" --data {args.data} --n {args.n}",
-        n=first["n"], captions=first["n"] // (repeats if args.data == "shapes" else 1), each=each,
+        n=first["n"], captions=first["n"] // data.repeats, each=each,
         seed=args.seed, preset=args.preset, sampler=base["sampler"], steps=base["steps"],
         sha256=first["model_sha256"][:16],
     )  # fmt: skip

@@ -103,7 +103,7 @@ def main() -> None:
     for model in args.model:
         loaded = random_model(args.stages) if model == "random" else glide_jax.load(model).loaded
         low_res = None
-        for name in args.stages:
+        for name in (name for name in loaded.stages if name in args.stages):
             section, converged = stage_table(loaded, name, low_res, args)
             sections.append(section)
             low_res = samplers.quantize(jnp.asarray(converged))

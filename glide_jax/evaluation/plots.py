@@ -72,13 +72,12 @@ def ratios(
 
 def lines(
     path: pathlib.Path,
-    title: str,
     x: str,
     y: str,
     curves: Mapping[str, Sequence[tuple[float, float, str]]],
 ) -> None:
     """Curves through points (x, y, label) in the order given."""
-    panels(path, [Panel(x.replace("_", " "), y.replace("_", " "), curves)], title)
+    panels(path, [Panel(x.replace("_", " "), y.replace("_", " "), curves)])
 
 
 class Panel(NamedTuple):
@@ -89,13 +88,12 @@ class Panel(NamedTuple):
     curves: Mapping[str, Sequence[tuple[float, float, str]]]  # as of `lines`
 
 
-def panels(path: pathlib.Path, plots: Sequence[Panel], title: str = "") -> None:
+def panels(path: pathlib.Path, plots: Sequence[Panel]) -> None:
     """Plots side by side, each as of `lines`; the first names the curves of all."""
     size = (4.5 * len(plots), 4.5)
     figure = extra("matplotlib.figure").Figure(figsize=size, layout="constrained")
     for axes, panel in zip(figure.subplots(1, len(plots), squeeze=False)[0], plots, strict=True):
         _draw(axes, panel)
-    figure.suptitle(title)
     if len(plots[0].curves) > 1:  # below, where it hides no point
         labels = figure.axes[0].get_legend_handles_labels()
         figure.legend(*labels, loc="outside lower center", ncols=min(3, len(plots)), fontsize=8)
@@ -124,16 +122,14 @@ def trade_offs(folder: pathlib.Path, runs: Sequence[Mapping[str, Any]]) -> list[
         if x is None or y is None:
             continue
         path = folder / f"{x}-{y}.png"
-        lines(path, "", x, y, _curves(runs, lambda run, x=x: run["numbers"][x], y))
+        lines(path, x, y, _curves(runs, lambda run, x=x: run["numbers"][x], y))
         paths.append(path)
     return paths
 
 
 def over_scale(path: pathlib.Path, metric: str, runs: Sequence[Mapping[str, Any]]) -> None:
     """One metric over the guidance scale, a curve for every other choice."""
-    lines(
-        path, "", "guidance scale", metric, _curves(runs, lambda run: run["guidance_scale"], metric)
-    )
+    lines(path, "guidance scale", metric, _curves(runs, lambda run: run["guidance_scale"], metric))
 
 
 def _curves(
