@@ -14,6 +14,7 @@ from jaxtyping import Array, Float
 
 from glide_jax.models import direct, winograd
 from glide_jax.models.norms import EPSILON, GroupNorm
+from glide_jax.models.sums import add_bias
 from glide_jax.types import Image, Timestep
 
 LayerNorm = partial(nn.LayerNorm, epsilon=EPSILON, use_fast_variance=False, dtype=jnp.float32)
@@ -129,8 +130,8 @@ class Conv3x3(nn.Module):
         kernel = self._kernel(x.shape[-1])
         x, kernel, bias = (a.astype(self.dtype) for a in (x, kernel, bias))
         if kernel.shape[0] != 3:
-            return winograd.convolve(x, kernel) + bias
-        return direct.convolve(x, kernel, self.stride) + bias
+            return add_bias(winograd.convolve(x, kernel), bias)
+        return add_bias(direct.convolve(x, kernel, self.stride), bias)
 
     def _kernel(self, channels_in: int) -> Float[Array, "n n i o"]:
         if self.has_variable("params", "kernel"):
@@ -166,7 +167,7 @@ class PatchConv(nn.Module):
         if not self.use_bias:
             return y
         bias = self.param("bias", nn.initializers.zeros, (self.channels,))
-        return y + bias.astype(self.dtype)
+        return add_bias(y, bias.astype(self.dtype))
 
 
 def conv3x3_sides(init: Callable[[Array], Any]) -> dict[tuple[str, ...], int]:

@@ -17,8 +17,9 @@ from jaxtyping import Array, Float
 from glide_jax.models import winograd
 from glide_jax.types import Image
 
-# Transforming a kernel costs what this many positions save.
+# Transforming a kernel costs what fewer positions save, and tiles of few channels what products do.
 _MIN_POSITIONS = 1024
+_MIN_CHANNELS = 64
 
 _NHWC = ("NHWC", "HWIO", "NHWC")
 Kernel = Float[Array, "3 3 i o"]
@@ -44,14 +45,17 @@ def _general(x: Array, kernel: Array, padding, *, window_strides=(1, 1), **optio
 
 
 def _forward(x: Image, kernel: Kernel, stride: int) -> tuple[Image, tuple[Image, Kernel]]:
-    return _convolve(x, kernel, stride), (x, kernel)
+    """What is differentiated, and so a step of training: see `_large`."""
+    usual = functools.partial(_convolve, stride=stride)
+    by_tiles = lambda x, kernel: winograd.convolve(x, winograd.transform(kernel, 4))
+    on_cpu = by_tiles if _large(x, kernel, stride) else usual
+    return jax.lax.platform_dependent(x, kernel, cpu=on_cpu, default=usual), (x, kernel)
 
 
 def _large(x: Image, kernel: Kernel, stride: int) -> bool:
     """Whether fewer multiplications make up for transforming the kernel."""
-    positions = math.prod(x.shape[:3])
-    wide = min(kernel.shape[2:]) >= winograd.MIN_CHANNELS
-    return stride == 1 and wide and positions >= _MIN_POSITIONS and x.dtype == jnp.float32
+    wide = min(kernel.shape[2:]) >= _MIN_CHANNELS and math.prod(x.shape[:3]) >= _MIN_POSITIONS
+    return stride == 1 and wide and x.dtype == jnp.float32
 
 
 def _backward(stride: int, kept: tuple[Image, Kernel], dy: Image) -> tuple[Image, Kernel]:

@@ -1,11 +1,6 @@
-"""GroupNorm whose sums a CPU takes row by row.
-
-XLA's CPU backend sums over positions in windows, several times slower than rows are added to one
-another in a loop, forward and in the gradient. Elsewhere it is Flax's.
-"""
+"""GroupNorm whose sums a CPU takes row by row, forward and in the gradient; elsewhere Flax's."""
 
 import functools
-from collections.abc import Callable
 from typing import Any
 
 import flax.linen as nn
@@ -13,12 +8,11 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float
 
+from glide_jax.models.sums import Channels, Rows, over_positions
 from glide_jax.types import Image
 
 # PyTorch's epsilon, not Flax's 1e-6: the released weights were trained with it.
 EPSILON = 1e-5
-Channels = Float[Array, "c"]
-Rows = Float[Array, "b c"]
 
 
 class GroupNorm(nn.Module):
@@ -57,9 +51,9 @@ def _by_rows(x: Image, scale: Channels, bias: Channels, groups: int) -> Image:
 
 
 def _forward(x: Image, scale: Channels, bias: Channels, groups: int) -> tuple[Image, tuple]:
-    [total] = _sums(lambda x: [x], x)
+    [total] = over_positions(lambda x: [x], x)
     mean = _to_channels(_of_groups(total, x, groups), total.shape[-1])
-    [squares] = _sums(lambda x: [jnp.square(x - mean[:, None])], x)
+    [squares] = over_positions(lambda x: [jnp.square(x - mean[:, None])], x)
     inverse = jax.lax.rsqrt(_of_groups(squares, x, groups) + EPSILON)
     inverse = _to_channels(inverse, total.shape[-1])
     y = (x - _pixels(mean)) * _pixels(inverse) * scale + bias
@@ -68,7 +62,7 @@ def _forward(x: Image, scale: Channels, bias: Channels, groups: int) -> tuple[Im
 
 def _backward(groups: int, kept: tuple, dy: Image) -> tuple[Image, Channels, Channels]:
     x, scale, mean, inverse = kept
-    straight, along = _sums(lambda x, dy: [dy, dy * (x - mean[:, None])], x, dy)
+    straight, along = over_positions(lambda x, dy: [dy, dy * (x - mean[:, None])], x, dy)
     spread = lambda sums: _to_channels(_of_groups(sums * scale, x, groups), x.shape[-1])
     pull = spread(along) * jnp.square(inverse)
     dx = dy * scale - _pixels(spread(straight)) - (x - _pixels(mean)) * _pixels(pull)
@@ -76,19 +70,6 @@ def _backward(groups: int, kept: tuple, dy: Image) -> tuple[Image, Channels, Cha
 
 
 _by_rows.defvjp(_forward, _backward)
-
-
-def _sums(terms: Callable[..., list[Array]], *images: Image) -> list[Rows]:
-    """Sums over all positions of what `terms` makes of the images' rows, each (b, w, c)."""
-
-    def add(i: Array, totals: list[Array]) -> list[Array]:
-        rows = (jax.lax.dynamic_index_in_dim(x, i, axis=1, keepdims=False) for x in images)
-        return [total + term for total, term in zip(totals, terms(*rows), strict=True)]
-
-    like = jax.eval_shape(terms, *(x[:, 0] for x in images))
-    zeros = [jnp.zeros(x.shape, x.dtype) for x in like]
-    totals: Any = jax.lax.fori_loop(0, images[0].shape[1], add, zeros)
-    return [total.sum(1) for total in totals]
 
 
 def _of_groups(sums: Rows, x: Image, groups: int) -> Float[Array, "b g"]:

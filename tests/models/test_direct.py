@@ -56,6 +56,18 @@ def test_large_gradients_take_fewer_multiplications_and_are_the_same(size):
         np.testing.assert_allclose(found, want, atol=1e-5 * float(abs(want).max()), rtol=0)
 
 
+def test_only_where_it_is_differentiated_a_large_convolution_takes_fewer_multiplications():
+    draw = np.random.default_rng(0).standard_normal
+    x, kernel = jnp.float32(draw((4, 16, 16, 64))), jnp.float32(draw((3, 3, 64, 96)))
+    forward = lambda x, kernel: jax.vjp(direct.convolve, x, kernel)[0]
+    text = lambda f, x: jax.jit(f).lower(x, kernel).as_text()
+    assert "stablehlo.convolution" not in text(forward, x)
+    assert "stablehlo.convolution" in text(direct.convolve, x), "for drawing, kernels are prepared"
+    assert "stablehlo.convolution" in text(forward, x[:3]), "few positions"
+    y = plain(x, kernel, 1)
+    np.testing.assert_allclose(forward(x, kernel), y, atol=1e-5 * float(abs(y).max()), rtol=0)
+
+
 @pytest.mark.parametrize("patch", [1, 4])
 def test_windows_that_do_not_overlap_are_a_convolution(patch):
     x = jax.random.normal(jax.random.key(0), (2, 8, 12, 3))
