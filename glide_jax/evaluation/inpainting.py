@@ -1,6 +1,9 @@
-"""Cases of inpainting whose answer can be checked: an object of a scene erased and asked for."""
+"""Cases of inpainting: a part of a picture erased, and painted anew from the picture's caption.
 
-from collections.abc import Iterator
+Of scenes of shapes the erased part is an object, so that the answer can be checked.
+"""
+
+from collections.abc import Iterable, Iterator
 from typing import NamedTuple
 
 import numpy as np
@@ -20,9 +23,9 @@ class Case(NamedTuple):
     """One picture with a part to paint."""
 
     image: UInt8[np.ndarray, "h w 3"]
-    painted: Bool[np.ndarray, "h w"]  # a box around one object, and nothing of another
-    caption: str  # of the whole scene
-    asked: tuple[str, str]  # colour and shape of what was there
+    painted: Bool[np.ndarray, "h w"]  # a box; of a scene around one object, and nothing of another
+    caption: str  # of the whole picture
+    asked: tuple[str, str] = ("", "")  # of a scene, colour and shape of what was there
 
     @property
     def mask(self) -> Image.Image:
@@ -72,6 +75,30 @@ def cases(n: int, *, size: int = SIDE, seed: int = 0) -> Iterator[Case]:
         found += 1
 
 
+def boxes(
+    pictures: Iterable[UInt8[np.ndarray, "h w 3"]], captions: Iterable[str], *, seed: int = 0
+) -> Iterator[Case]:
+    """Any pictures with a box of half their side erased, its centre anywhere in the middle half."""
+    for i, (image, caption) in enumerate(zip(pictures, captions, strict=True)):
+        rng = np.random.default_rng((_STREAM, seed, i))
+        painted = np.zeros(image.shape[:2], bool)
+        corner = [int(rng.integers(side // 2 + 1)) for side in painted.shape]
+        y, x = (slice(low, low + n // 2) for low, n in zip(corner, painted.shape, strict=True))
+        painted[y, x] = True
+        yield Case(image, painted, caption)
+
+
+def error(case: Case, result: UInt8[np.ndarray, "h w 3"]) -> float:
+    """Root mean square distance from what was there, of 255, where it was painted."""
+    difference = np.float64(result) - case.image
+    return float(np.sqrt(np.square(difference[case.painted]).mean()))
+
+
+def kept(case: Case, result: UInt8[np.ndarray, "h w 3"]) -> bool:
+    """Whether every pixel outside is the picture's own."""
+    return not (result != case.image).any(-1)[~case.painted].any()
+
+
 def outcome(case: Case, result: UInt8[np.ndarray, "h w 3"]) -> Outcome:
     """Judges a result by its pixels."""
     spec = shapes_judge.spec_of(case.caption)
@@ -84,13 +111,12 @@ def outcome(case: Case, result: UInt8[np.ndarray, "h w 3"]) -> Outcome:
     ]
     one = inside[0] if len(inside) == 1 else None
     colour, shape = (UNKNOWN, UNKNOWN) if one is None else (one.colour, one.shape)
-    differs = (result != case.image).any(-1)
     return Outcome(
         object=(colour, shape) == case.asked,
         colour=colour == case.asked[0],
         shape=shape == case.asked[1],
         whole=shapes_judge.compare(judged, spec).all,
-        kept=not differs[~case.painted].any(),
+        kept=kept(case, result),
         seam=seams.seam(result, case.painted),
     )
 

@@ -52,3 +52,21 @@ def test_a_pasted_rectangle_shows_a_seam(cases):
     case = cases[0]
     rectangle = np.where(case.painted[..., None], 255 - case.image[0, 0], case.image)
     assert inpainting.outcome(case, rectangle).seam > 1.1
+
+
+def test_boxes_of_any_pictures_are_the_same_every_time_and_measured_inside():
+    rng = np.random.default_rng(0)
+    pictures = [rng.integers(0, 255, (32, 32, 3), np.uint8) for _ in range(20)]
+    cases = list(inpainting.boxes(pictures, [f"number {i}" for i in range(20)]))
+    again = list(inpainting.boxes(pictures[:3], ["number 0", "number 1", "number 2"]))
+    assert [c.painted.tolist() for c in cases[:3]] == [c.painted.tolist() for c in again]
+    assert {case.painted.sum() for case in cases} == {16 * 16}
+    corners = {tuple(np.argwhere(case.painted)[0]) for case in cases}
+    assert len(corners) > 10
+    case = cases[0]
+    result = np.where(case.painted[..., None], case.image ^ 1, case.image)
+    assert inpainting.error(case, result) == 1.0
+    assert inpainting.kept(case, result)
+    outside = np.where(case.painted[..., None], case.image, case.image ^ 1)
+    assert inpainting.error(case, outside) == 0.0
+    assert not inpainting.kept(case, outside)
