@@ -34,10 +34,11 @@ def cache(tmp_path_factory):
     Compiling takes nearly all of the time of tiny models, so it takes no trouble here.
     """
     from glide_jax import cascade, compiling
+    from tests import quick
 
     cascade._programs.cache_clear()
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(compiling, "options", lambda: {"xla_backend_optimization_level": 0})
+        patch.setattr(compiling, "options", lambda: quick.OPTIONS)
         yield tmp_path_factory.mktemp("cache")
     cascade._programs.cache_clear()
 

@@ -12,6 +12,7 @@ import time
 from PIL import Image
 
 from glide_jax.data.sources import shapes
+from tests import quick
 
 # No sheets, which take a program of their own.
 TINY = ("--config=folder_64:smoke", "--config.data.source=folder",
@@ -63,7 +64,7 @@ class Processes:
         port = free_port()
         flags = f"--xla_force_host_platform_device_count={devices}"
         environment = os.environ | {
-            "XLA_FLAGS": f"{flags} --xla_backend_optimization_level=0",
+            "XLA_FLAGS": f"{flags} {quick.FLAGS}",
             "JAX_PLATFORMS": "cpu",
             "GLIDE_JAX_CACHE": str(cache),
             "GLIDE_JAX_HEARTBEAT_SECONDS": str(heartbeat),

@@ -16,7 +16,7 @@ from glide_jax import build, sharding
 from glide_jax.build import placement, topology
 from glide_jax.errors import InputError
 from glide_jax.models import interception, zoo
-from tests.training.quick import jit
+from tests.quick import jit
 
 ROOT = pathlib.Path(__file__).parents[1]
 RES, BLOCK = "params/unet/output_3_res", "opt_state/0/mu/text/block_2"

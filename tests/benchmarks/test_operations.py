@@ -7,7 +7,7 @@ import jax.numpy as jnp
 
 from glide_jax.benchmarks import operations
 from glide_jax.models import direct, winograd
-from tests.training.quick import jit
+from tests.quick import jit
 
 
 def test_every_kind_of_a_convolution_is_told():

@@ -9,7 +9,7 @@ import pytest
 
 from glide_jax.diffusion import grids, samplers, schedules, solvers
 from glide_jax.types import Prediction
-from tests.training.quick import jit
+from tests.quick import jit
 
 MEAN, STD = 0.3, 0.2
 ALPHA_BAR = schedules.alpha_bar("squaredcos_cap_v2")

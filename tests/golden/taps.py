@@ -8,7 +8,7 @@ from glide_jax.types import Cond, Prediction
 from tests.golden.compare import Entry, Tolerance, entry
 from tests.golden.files import Arrays
 from tests.golden.weights import Glide, image_input, nchw, nhwc
-from tests.training.quick import jit
+from tests.quick import jit
 
 UNET = Tolerance(max=1e-4, rms=1e-5)
 TEXT = Tolerance(max=2e-5, rms=3e-6)

@@ -13,7 +13,7 @@ from tests.golden import weights
 from tests.golden.compare import Entry, Tolerance, check, entry
 from tests.golden.files import Arrays, read_json, read_npz
 from tests.golden.weights import image_input, nhwc
-from tests.training.quick import jit
+from tests.quick import jit
 
 EMBEDDING = Tolerance(max=2e-5, rms=3e-6)
 GRADIENT = Tolerance(max=1e-4, rms=1e-5)

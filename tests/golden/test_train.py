@@ -15,7 +15,7 @@ from tests.golden import weights
 from tests.golden.compare import Entry, Tolerance, check, entry, once
 from tests.golden.files import Arrays, read_json, read_npz
 from tests.golden.weights import nhwc, normal
-from tests.training.quick import jit
+from tests.quick import jit
 
 LOSS = Tolerance(max=5e-5, per="element")
 GRADIENT, PARAMETER = 1e-4, 1e-5

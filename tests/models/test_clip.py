@@ -5,7 +5,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from glide_jax.models import zoo
-from tests.training.quick import jit
+from tests.quick import jit
 
 CONFIG = zoo.ClipConfig(
     image_size=8, image_width=16, image_layers=2, image_heads=2, text_width=16, text_layers=2,

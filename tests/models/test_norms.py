@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from glide_jax.models import blocks, norms
-from tests.training.quick import jit
+from tests.quick import jit
 
 WAYS = {"by rows": norms._by_rows, "usual": norms._usual, "by device": norms.normalise}
 SIZES = [((2, 9, 7, 32), 8), ((3, 4, 4, 64), 32), ((1, 1, 1, 16), 4), ((2, 1, 5, 8), 8)]

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from glide_jax.models import sums
-from tests.training.quick import jit
+from tests.quick import jit
 
 
 def gradients(function, x, bias, dy):

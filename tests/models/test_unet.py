@@ -6,7 +6,8 @@ import numpy as np
 
 from glide_jax.models import zoo
 from glide_jax.types import Cond
-from tests.training.quick import jit
+from tests import tiny
+from tests.quick import jit
 
 CONFIG = zoo.ModelConfig(
     image_size=8,
@@ -26,14 +27,6 @@ TOKENS = jnp.arange(12).reshape(2, 6)
 INPUTS = (jax.random.normal(jax.random.key(0), (2, 8, 8, 3)), jnp.array([3, 700]))
 
 
-def parameters(model):
-    init = jit(
-        lambda key: model.init(key, TOKENS, TOKENS > 3, *INPUTS, Cond(), method="initialise")
-    )
-    params = init(jax.random.key(1))["params"]
-    return jax.tree.map(lambda p: p + 0.1 * np.cos(np.arange(p.size)).reshape(p.shape), params)
-
-
 def test_recomputing_blocks_changes_neither_names_nor_gradients():
     plain = zoo.glide_model(CONFIG)
     remat = plain.clone(unet=plain.unet.clone(remat=True), text=plain.text.clone(remat=True))
@@ -47,7 +40,7 @@ def test_recomputing_blocks_changes_neither_names_nor_gradients():
 
         return jit(jax.grad(loss))(params)
 
-    params = parameters(plain)
+    params = tiny.weights(CONFIG)
     shapes = lambda model: jax.tree.map(
         jnp.shape,
         jax.eval_shape(

@@ -12,7 +12,7 @@ from glide_jax.models import winograd, zoo
 from glide_jax.models.blocks import Conv3x3
 from glide_jax.types import Cond
 from tests import tiny
-from tests.training.quick import jit
+from tests.quick import jit
 
 
 def direct64(x, kernel):

@@ -9,7 +9,7 @@ import pytest
 from glide_jax.diffusion import schedules
 from glide_jax.training import clip_objective
 from glide_jax.training.objectives import Batch
-from tests.training.quick import jit
+from tests.quick import jit
 
 SCHEDULE = schedules.from_alpha_bar(schedules.alpha_bar("squaredcos_cap_v2"))
 KEY = jax.random.key(0)

@@ -14,7 +14,7 @@ from glide_jax.training import objectives
 from glide_jax.training.step import TrainState, train_step
 from tests.models.test_unet import CONFIG as TWO_LEVELS
 from tests.models.test_unet import TOKENS, parameters
-from tests.training.quick import jit
+from tests.quick import jit
 
 CONFIG = dataclasses.replace(TWO_LEVELS, channel_mult=(1,), attention=(8,))
 SCHEDULE = schedules.from_alpha_bar(schedules.alpha_bar("squaredcos_cap_v2"))

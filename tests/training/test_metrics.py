@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from glide_jax.training import metrics
-from tests.training.quick import jit
+from tests.quick import jit
 
 by_quartile = jit(partial(metrics.by_quartile, "mse", num_steps=1000))
 average = jit(metrics.average)

@@ -9,7 +9,7 @@ from glide_jax.diffusion import parameterization, samplers, schedules
 from glide_jax.errors import InputError
 from glide_jax.training import objectives
 from glide_jax.types import Prediction, TextCond
-from tests.training.quick import jit
+from tests.quick import jit
 
 SCHEDULE = schedules.from_alpha_bar(schedules.alpha_bar("squaredcos_cap_v2"))
 NULL = jnp.zeros(4, jnp.int32)

@@ -9,7 +9,7 @@ import pytest
 from glide_jax.errors import InputError
 from glide_jax.training import optim
 from glide_jax.training.step import TrainState, train_step
-from tests.training.quick import jit
+from tests.quick import jit
 
 KEY = jax.random.key(0)
 PARAMS = {

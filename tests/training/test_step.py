@@ -11,7 +11,7 @@ import pytest
 from glide_jax.errors import InputError
 from glide_jax.training import step as steps
 from glide_jax.training.step import TrainState, train_step
-from tests.training.quick import jit
+from tests.quick import jit
 
 PARAMS = {"w": jnp.arange(1.0, 4.0), "b": jnp.float32(0.5)}
 

@@ -9,7 +9,7 @@ import pytest
 from glide_jax.models import zoo
 from glide_jax.training.text_loss import any_order_loss
 from tests import tiny
-from tests.training.quick import jit
+from tests.quick import jit
 
 TOKENS = jnp.array([[3, 4, 5, 6], [7, 8, 0, 0], [0, 0, 0, 0]])
 MASK = jnp.array([[1, 1, 1, 1], [1, 1, 0, 0], [0, 0, 0, 0]], bool)
