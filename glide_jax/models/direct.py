@@ -25,6 +25,7 @@ _NHWC = ("NHWC", "HWIO", "NHWC")
 Kernel = Float[Array, "3 3 i o"]
 
 
+@functools.partial(jax.jit, static_argnames="stride")  # as `norms.normalise`
 def convolve(x: Image, kernel: Kernel, stride: int = 1) -> Image:
     """The convolution, padded by one pixel on every side.
 

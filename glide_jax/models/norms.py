@@ -27,6 +27,8 @@ class GroupNorm(nn.Module):
         return normalise(x, scale, bias, self.groups)
 
 
+# Traced once for each shape: a network has a hundred, and tracing them was most of a network's.
+@functools.partial(jax.jit, static_argnames="groups")
 def normalise(x: Image, scale: Channels, bias: Channels, groups: int) -> Image:
     """The norm as a function, (b, h, w, c) float32 to the same.
 

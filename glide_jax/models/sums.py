@@ -30,9 +30,15 @@ def over_positions(terms: Callable[..., list[Array]], *images: Image) -> list[Ro
     return [total.sum(1) for total in totals]
 
 
-@jax.custom_vjp
+@jax.jit  # as `norms.normalise`
 def add_bias(x: Image, bias: Channels) -> Image:
     """`x + bias`, (b, h, w, c) and (c,) of one dtype, whose gradient in `bias` is such a sum."""
+    y: Any = _added(x, bias)
+    return y
+
+
+@jax.custom_vjp
+def _added(x: Image, bias: Channels) -> Image:
     return x + bias
 
 
@@ -44,4 +50,4 @@ def _backward(_: None, dy: Image) -> tuple[Image, Channels]:
     return dy, jax.lax.platform_dependent(dy, cpu=by_rows, default=usual)
 
 
-add_bias.defvjp(lambda x, bias: (x + bias, None), _backward)
+_added.defvjp(lambda x, bias: (x + bias, None), _backward)

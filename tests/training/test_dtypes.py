@@ -12,8 +12,9 @@ from glide_jax.diffusion import schedules
 from glide_jax.models import zoo
 from glide_jax.training import objectives
 from glide_jax.training.step import TrainState, train_step
+from tests import tiny
 from tests.models.test_unet import CONFIG as TWO_LEVELS
-from tests.models.test_unet import TOKENS, parameters
+from tests.models.test_unet import TOKENS
 from tests.quick import jit
 
 CONFIG = dataclasses.replace(TWO_LEVELS, channel_mult=(1,), attention=(8,))
@@ -27,7 +28,7 @@ def test_a_step_in_half_precision_keeps_float32_parameters(dtype):
     encode = lambda params, *a: apply(params, *a, method="encode")
     loss = objectives.text_to_image(apply, encode, SCHEDULE, jnp.zeros(6, jnp.int32))
     tx = optax.adam(1e-3)
-    params = parameters(zoo.glide_model(CONFIG))
+    params = tiny.weights(CONFIG)
     state = TrainState.create(params, tx, scale_loss=dtype == jnp.float16)
     image = jax.random.uniform(jax.random.key(0), (2, 8, 8, 3), minval=-1)
     batch = objectives.Batch(image, TOKENS, TOKENS > 3)
