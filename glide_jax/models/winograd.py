@@ -3,7 +3,7 @@
 F(m, 3) makes m x m outputs of (m + 2) x (m + 2) inputs with (m + 2)^2 multiplications a channel
 instead of 9 m^2: 2.25 times fewer for m = 2, 4 times fewer for m = 4. For drawing, kernels are
 transformed once, by `prepare`, to the shape (m + 2, m + 2, i, o), which is how a convolution knows
-them; training is on plain kernels, and takes gradients this way where `direct` sees a gain.
+them; training is on plain kernels, which `direct` transforms at every step where it sees a gain.
 """
 
 import functools
