@@ -9,10 +9,16 @@ import platform
 
 import pytest
 
+# Of this process and those it starts. Most programs run once or twice, and optimising them would
+# take most of the time; the older emitters of fusions halve what is left (jax 0.10.2).
+FLAGS = ["--xla_backend_optimization_level=0", "--xla_cpu_use_fusion_emitters=false"]
 # Rounding depends on how wide the CPU's vectors are. One golden number is 2e4 times an error of eps
 # (x_0 where the chain starts) and would be in or out of its tolerance by the machine's luck.
 if platform.machine() in ("x86_64", "AMD64"):
-    os.environ["XLA_FLAGS"] = f"{os.environ.get('XLA_FLAGS', '')} --xla_cpu_max_isa=AVX2".strip()
+    FLAGS.append("--xla_cpu_max_isa=AVX2")
+os.environ["XLA_FLAGS"] = " ".join([*FLAGS, os.environ.get("XLA_FLAGS", "")]).strip()
+# Compiler options of what a test wants as users run it.
+OPTIMISED = {"xla_backend_optimization_level": 3, "xla_cpu_use_fusion_emitters": True}
 
 VENDORED = pathlib.Path(__file__).parent / "golden" / "data"
 
@@ -29,18 +35,8 @@ def pytest_addoption(parser):
 
 @pytest.fixture(scope="session")
 def cache(tmp_path_factory):
-    """Where this run's compiled programs lie, for this process and those it starts.
-
-    Compiling takes nearly all of the time of tiny models, so it takes no trouble here.
-    """
-    from glide_jax import cascade, compiling
-    from tests import quick
-
-    cascade._programs.cache_clear()
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(compiling, "options", lambda: quick.OPTIONS)
-        yield tmp_path_factory.mktemp("cache")
-    cascade._programs.cache_clear()
+    """Where this run's compiled programs lie, for this process and those it starts."""
+    return tmp_path_factory.mktemp("cache")
 
 
 @pytest.fixture(scope="session")

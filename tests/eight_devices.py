@@ -14,7 +14,6 @@ from jax.sharding import PartitionSpec as P
 from glide_jax import build, sharding
 from glide_jax.build import placement, topology
 from glide_jax.build import plan as planning
-from tests.quick import OPTIONS
 
 MESHES = ((8, 1, 1), (1, 8, 1), (2, 2, 2), (2, 4, 1), (4, 1, 2), (1, 2, 4))
 STEPS, BATCH = 3, 16
@@ -75,7 +74,7 @@ def training() -> dict:
     losses, report = {}, {}
     for name, mesh in {"one": alone(), "2x4x1": sharding.make_mesh(2, 4)}.items():
         plan = planning.plan(small, jnp.zeros(6, jnp.int32), mesh, placement.SMALL)
-        step = plan.lower(OPTIONS).compile()
+        step = plan.lower().compile()
         places = jax.tree.map(lambda x: x.sharding, plan.state_like)
         state = jax.jit(lambda p: plan.create(p), out_shardings=places)(  # noqa: B023
             placement.noise(plan.state_like.params)

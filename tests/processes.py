@@ -12,7 +12,6 @@ import time
 from PIL import Image
 
 from glide_jax.data.sources import shapes
-from tests import quick
 
 # No sheets, which take a program of their own.
 TINY = ("--config=folder_64:smoke", "--config.data.source=folder",
@@ -64,7 +63,7 @@ class Processes:
         port = free_port()
         flags = f"--xla_force_host_platform_device_count={devices}"
         environment = os.environ | {
-            "XLA_FLAGS": f"{flags} {quick.FLAGS}",
+            "XLA_FLAGS": f"{os.environ['XLA_FLAGS']} {flags}",
             "JAX_PLATFORMS": "cpu",
             "GLIDE_JAX_CACHE": str(cache),
             "GLIDE_JAX_HEARTBEAT_SECONDS": str(heartbeat),

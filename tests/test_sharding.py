@@ -16,7 +16,6 @@ from glide_jax import build, sharding
 from glide_jax.build import placement, topology
 from glide_jax.errors import InputError
 from glide_jax.models import interception, zoo
-from tests.quick import jit
 
 ROOT = pathlib.Path(__file__).parents[1]
 RES, BLOCK = "params/unet/output_3_res", "opt_state/0/mu/text/block_2"
@@ -116,7 +115,7 @@ def test_functions_around_layers_see_every_parameter_and_output_and_change_nothi
     apply = interception.intercepted(model.apply, at_use, at_output)
     tokens, mask = jnp.zeros((2, 6), jnp.int32), jnp.ones((2, 6), bool)
     logits = lambda f, params: f({"params": params}, tokens, mask, method="token_logits")
-    found, wanted = jit(lambda p: (logits(apply, p), logits(model.apply, p)))(params)
+    found, wanted = jax.jit(lambda p: (logits(apply, p), logits(model.apply, p)))(params)
     np.testing.assert_array_equal(found, wanted)
     leaves = jax.tree_util.tree_leaves_with_path({"text": params["text"]})
     names = {jax.tree_util.keystr(path, simple=True, separator="/") for path, _ in leaves}

@@ -22,7 +22,7 @@ from glide_jax.build.initial import initialiser
 from glide_jax.data.sources import shapes
 from glide_jax.errors import InputError
 from glide_jax.training import hooks, writers
-from tests import quick, tiny
+from tests import tiny
 
 STEPS = ("--config.train.num_steps=8", "--config.log.checkpoint_every_steps=3")
 
@@ -362,10 +362,12 @@ MORE = ("--config.log.every_steps=2", "--config.log.checkpoint_every_steps=3",
 def process(home, workdir, num_steps, cache):
     command = [sys.executable, "-m", "glide_jax", *words(home, workdir, *MORE)]
     command.append(f"--config.train.num_steps={num_steps}")
-    flags = {"XLA_FLAGS": quick.FLAGS, "GLIDE_JAX_CACHE": str(cache)}
     with open(workdir.with_name(f"{workdir.name}.log"), "ab") as log:
         return subprocess.Popen(
-            [*map(str, command)], stdout=log, stderr=log, env=os.environ | flags
+            [*map(str, command)],
+            stdout=log,
+            stderr=log,
+            env=os.environ | {"GLIDE_JAX_CACHE": str(cache)},
         )
 
 

@@ -9,7 +9,6 @@ import pytest
 
 from glide_jax.diffusion import grids, samplers, schedules, solvers
 from glide_jax.types import Prediction
-from tests.quick import jit
 
 MEAN, STD = 0.3, 0.2
 ALPHA_BAR = schedules.alpha_bar("squaredcos_cap_v2")
@@ -38,7 +37,7 @@ def program(name: str):
         solver = solvers.SAMPLERS[name].make(gaussian, schedule, x0_fn=identity)
         return samplers.solve(solver, keys, x_t, history, schedule.num_steps, start, stop)
 
-    return jit(run)
+    return jax.jit(run)
 
 
 def schedule_of(t) -> schedules.Schedule:
@@ -124,7 +123,7 @@ def test_a_straight_flow_is_followed_exactly(name):
     solver = solvers.SAMPLERS[name].make(straight, schedule, x0_fn=identity)
     start = samplers.q_sample(schedule.at(n - 1), x_0, eps)
     keys, fresh = jax.random.split(jax.random.key(0), 1), solvers.fresh(name, start)
-    run = jit(lambda stop: samplers.solve(solver, keys, start, fresh, n, 0, stop)[0])
+    run = jax.jit(lambda stop: samplers.solve(solver, keys, start, fresh, n, 0, stop)[0])
     for stop in range(1, n):
         expected = samplers.q_sample(schedule.at(n - 1 - stop), x_0, eps)
         np.testing.assert_allclose(run(stop), expected, atol=1e-3)

@@ -15,7 +15,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from tests import processes, quick
+from tests import processes
 from tests.processes import Processes, until
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(3600)]
@@ -249,7 +249,7 @@ def test_a_cut_wire_ends_both_hosts_and_once_mended_they_go_on(wire, train, tmp_
 
 def restored(what, folder, devices, fsdp, port=None):
     """`tests.restored` in one process, or with a port in two."""
-    flags = f"--xla_force_host_platform_device_count={devices} {quick.FLAGS}"
+    flags = f"{os.environ['XLA_FLAGS']} --xla_force_host_platform_device_count={devices}"
     environment = os.environ | {"XLA_FLAGS": flags, "JAX_PLATFORMS": "cpu"}
     started = [
         subprocess.Popen(

@@ -18,7 +18,6 @@ from glide_jax.models.efficientnet import BLOCKS, EfficientNetLite0
 from glide_jax.models.inception import InceptionV3
 from glide_jax.tokenizers import ClipBPE
 from tests import tiny
-from tests.quick import jit
 
 
 def state_of(network, side, names) -> dict[str, np.ndarray]:
@@ -193,7 +192,7 @@ def test_efficientnet_is_the_packaged_network(cache):
     state = state_of(network, side, efficientnet_names)
     params = convert.checked(efficientnet.to_params(state), network, side, "the test's")
     x = np.random.default_rng(2).uniform(-1, 1, (side, side, 3))
-    program = jit(network.apply)
+    program = jax.jit(network.apply)
     pool, _, logits = program({"params": params}, jnp.asarray(x[None], jnp.float32))
     expected = efficientnet_reference(Reference(state), x.transpose(2, 0, 1))
     np.testing.assert_allclose(pool[0], expected[0], rtol=1e-3, atol=1e-4)

@@ -8,7 +8,6 @@ from glide_jax.types import Cond, Prediction
 from tests.golden.compare import Entry, Tolerance, entry
 from tests.golden.files import Arrays
 from tests.golden.weights import Glide, image_input, nchw, nhwc
-from tests.quick import jit
 
 UNET = Tolerance(max=1e-4, rms=1e-5)
 TEXT = Tolerance(max=2e-5, rms=3e-6)
@@ -86,7 +85,7 @@ def run(network: Glide, stored: Arrays, case: str, size=(0, 0)) -> tuple[np.ndar
     named = set(places.values()) | {("text",)}
     kept = [key.removeprefix("tap/") for key in stored if key.startswith("tap/")]
 
-    @jit
+    @jax.jit
     def forward(params):
         out, state = network.model.apply(
             {"params": params},
@@ -114,7 +113,7 @@ def text_tower(network: Glide, stored: Arrays) -> tuple[np.ndarray, np.ndarray]:
     """The pooled vector and the sequence that the text encoder makes of the file's prompts."""
     tokens, mask = jnp.asarray(stored["in_tokens"]), jnp.asarray(stored["in_mask"])
 
-    @jit
+    @jax.jit
     def forward(params):
         return network.model.apply({"params": params}, tokens, mask, method=_text)
 

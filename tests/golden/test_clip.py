@@ -13,7 +13,6 @@ from tests.golden import weights
 from tests.golden.compare import Entry, Tolerance, check, entry
 from tests.golden.files import Arrays, read_json, read_npz
 from tests.golden.weights import image_input, nhwc
-from tests.quick import jit
 
 EMBEDDING = Tolerance(max=2e-5, rms=3e-6)
 GRADIENT = Tolerance(max=1e-4, rms=1e-5)
@@ -46,7 +45,7 @@ def entries(lists: dict, stored: Arrays) -> list[Entry]:
     mask = jnp.arange(tokens.shape[1]) < stored["in_lens"][:, None]
     x_t = nhwc(image_input(stored, "image", "clip"))
 
-    @jit
+    @jax.jit
     def forward(params):
         variables = {"params": params}
         (text, image), seen = model.apply(

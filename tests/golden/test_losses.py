@@ -16,6 +16,7 @@ from glide_jax.diffusion import constraints, losses, samplers
 from glide_jax.types import Prediction
 from tests.golden.compare import Entry, Tolerance, check, entry
 from tests.golden.files import Arrays, read_json, read_npz
+from tests.golden.perturbing import Family, assert_seen
 from tests.golden.test_steps import schedule_of
 from tests.golden.weights import nchw, nhwc
 
@@ -155,3 +156,15 @@ def test_losses_and_gradients_agree(goldens, losses_case):
 def test_likelihoods_and_divergences_agree(goldens):
     stored = read_functions(goldens)
     check(stored, function_entries(stored), "losses")
+
+
+def test_ten_tolerances_are_seen_in_every_array(tmp_path):
+    case = "linear/none/RESCALED_MSE/LEARNED_RANGE/EPSILON"
+    family = Family(
+        "diffusion/losses",
+        case,
+        lambda *args: read(*args)[::-1],
+        lambda own_error, stored, case: entries(stored, own_error, case),
+        f"{case}/",
+    )
+    assert_seen(family, tmp_path)

@@ -15,6 +15,7 @@ from glide_jax.models.clip import ClipBlock, ClipImageEncoder
 from glide_jax.models.text import TransformerBlock
 from tests.golden.compare import Entry, Tolerance, check, entry
 from tests.golden.files import Arrays, read_json, read_npz
+from tests.golden.perturbing import Family, assert_seen
 from tests.golden.weights import nchw, nhwc, weight
 
 OPS = Tolerance(max=2e-5)
@@ -212,3 +213,8 @@ def entries(case: dict, stored: Arrays, name: str) -> list[Entry]:
 def test_an_operator_agrees(goldens, op_case):
     case, stored = read(goldens, op_case)
     check(stored, entries(case, stored, op_case), "ops")
+
+
+def test_ten_tolerances_are_seen_in_every_array(tmp_path):
+    family = Family("ops/ops", "resblock_up_ss", read, entries, prefix="resblock_up_ss/")
+    assert_seen(family, tmp_path)

@@ -9,6 +9,7 @@ from glide_jax.diffusion import schedules
 from glide_jax.errors import InputError
 from tests.golden.compare import EXACT, Entry, Tolerance, check, entry
 from tests.golden.files import Arrays, read_json, read_npz
+from tests.golden.perturbing import Family, assert_seen
 
 DOUBLE = Tolerance(max=1e-13, per="element")
 TABLES = {  # the reference's name of each table, and ours
@@ -76,3 +77,10 @@ def test_a_doubtful_respacing_is_taken_or_refused_as_by_the_reference(
     else:
         with pytest.raises(InputError):
             schedules.respace(spec, int(num_steps))
+
+
+def test_ten_tolerances_are_seen_in_every_array(tmp_path):
+    family = Family(
+        "diffusion/schedules", "linear", lambda *args: (read(*args),), entries, prefix="linear/"
+    )
+    assert_seen(family, tmp_path)

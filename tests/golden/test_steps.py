@@ -8,6 +8,7 @@ from glide_jax.diffusion import constraints, samplers, schedules
 from glide_jax.types import Prediction
 from tests.golden.compare import EXACT, Entry, Tolerance, check, entry
 from tests.golden.files import Arrays, read_npz
+from tests.golden.perturbing import Family, assert_seen
 from tests.golden.weights import nchw, nhwc
 
 STEP = Tolerance(max=1e-5, per="item")
@@ -123,3 +124,9 @@ def entries(stored: Arrays, case: str) -> list[Entry]:
 def test_steps_agree(goldens, steps_case):
     stored = read(goldens, steps_case)
     check(stored, entries(stored, steps_case), "steps")
+
+
+def test_ten_tolerances_are_seen_in_every_array(tmp_path):
+    case = "linear/fast27/clip1_dfn0"
+    family = Family("diffusion/steps", case, lambda *args: (read(*args),), entries, f"{case}/")
+    assert_seen(family, tmp_path)

@@ -6,6 +6,7 @@ import numpy as np
 from tests.golden import taps, weights
 from tests.golden.compare import EXACT, Entry, check, entry, once
 from tests.golden.files import Arrays, read_json, read_npz
+from tests.golden.perturbing import Family, assert_seen
 
 
 def read(goldens, case) -> tuple[dict, Arrays]:
@@ -35,3 +36,8 @@ def test_a_tiny_network_agrees_in_its_output_and_its_blocks(goldens, tiny_case):
     config, stored = read(goldens, tiny_case)
     ours = once((goldens, "tiny", tiny_case), lambda: entries(config, stored, tiny_case))
     check(stored, ours, "tiny")
+
+
+def test_ten_tolerances_are_seen_in_every_array(tmp_path):
+    case = "t12_three_channels_per_group_48ch_heads"
+    assert_seen(Family(f"tiny/{case}", case, read, entries), tmp_path)

@@ -14,8 +14,8 @@ from glide_jax.training import objectives
 from tests.golden import weights
 from tests.golden.compare import Entry, Tolerance, check, entry, once
 from tests.golden.files import Arrays, read_json, read_npz
+from tests.golden.perturbing import Family, assert_seen
 from tests.golden.weights import nhwc, normal
-from tests.quick import jit
 
 LOSS = Tolerance(max=5e-5, per="element")
 GRADIENT, PARAMETER = 1e-4, 1e-5
@@ -109,9 +109,9 @@ def entries(described: dict, stored: Arrays, case: str) -> list[Entry]:
     )
     schedule = schedules.from_alpha_bar(schedules.alpha_bar(described["schedule"]))
     tx, names = optimizer_of(described), [str(name) for name in stored["param_names"]]
-    gradient = jit(jax.grad(loss_function(network, schedule, stored), has_aux=True))
+    gradient = jax.jit(jax.grad(loss_function(network, schedule, stored), has_aux=True))
 
-    @jit
+    @jax.jit
     def update(params, ema, state, grads):
         updates, state = tx.update(grads, state, params)
         params = optax.apply_updates(params, updates)
@@ -152,3 +152,7 @@ def test_three_training_steps_agree(goldens, train_case):
     described, stored = read(goldens, train_case)
     ours = once((goldens, "train", train_case), lambda: entries(described, stored, train_case))
     check(stored, ours, "training")
+
+
+def test_ten_tolerances_are_seen_in_every_array(tmp_path):
+    assert_seen(Family("train/base", "base", read, entries), tmp_path)

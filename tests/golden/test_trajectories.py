@@ -6,23 +6,28 @@ compared, too.
 """
 
 import dataclasses
+from functools import partial
 from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
 import numpy as np
+import pytest
 
 from glide_jax.diffusion import constraints, guidance, samplers, schedules
 from glide_jax.types import Cond, Image, Prediction
+from tests.conftest import OPTIMISED
 from tests.golden import weights
 from tests.golden.compare import EXACT, PIXELS, Entry, Tolerance, check, entry, once
 from tests.golden.files import Arrays, read_json, read_npz
+from tests.golden.perturbing import Family, assert_seen
 from tests.golden.weights import nchw, nhwc, normal
 
 RUN = Tolerance(max=1e-3, rms=3e-5)
 CLIP_RUN = Tolerance(max=3e-2, rms=1e-3)
 EMBEDDING = Tolerance(max=2e-5, rms=3e-6)
 GRADIENT = Tolerance(max=1e-4, rms=1e-5)
+compiled = partial(jax.jit, compiler_options=OPTIMISED)
 
 
 class Run(NamedTuple):
@@ -110,12 +115,12 @@ def compiled_step(network: weights.Glide, stored: Arrays, described: dict, guide
     if images.known is not None:
         functions.insert(0, constraints.known_pixels(images.known, images.mask_known))
 
-    @jax.jit
+    @compiled
     def encode(params):
         tokens, mask = jnp.asarray(stored["in_tokens"]), jnp.asarray(stored["in_mask"])
         return network.model.apply({"params": params}, tokens, mask, method="encode")
 
-    @jax.jit
+    @compiled
     def step(params, text, x_t: Image, i: jax.Array, noise: Image):
         unet = lambda x_t, t, cond: network.model.apply({"params": params}, x_t, t, cond)
         predicted, scores = [], []
@@ -216,3 +221,8 @@ def test_the_same_noise_gives_the_same_picture(goldens, trajectory_case):
     family = "runs, CLIP-guided" if "clip_text_embedding" in stored else "runs"
     key = (goldens, "traj", trajectory_case)
     check(stored, once(key, lambda: entries(meta, stored, trajectory_case)), family)
+
+
+@pytest.mark.parametrize("case", ["cfg_ddim10_eta0", "clip_guided_ddpm10"])
+def test_ten_tolerances_are_seen_in_every_array(case, tmp_path):
+    assert_seen(Family(f"traj/{case}", case, read, entries), tmp_path)

@@ -5,7 +5,6 @@ import jax.numpy as jnp
 import numpy as np
 
 from glide_jax.models import zoo
-from tests.quick import jit
 
 CONFIG = zoo.ClipConfig(
     image_size=8, image_width=16, image_layers=2, image_heads=2, text_width=16, text_layers=2,
@@ -22,11 +21,11 @@ def test_recomputing_blocks_changes_neither_names_nor_gradients():
     plain = zoo.clip_model(CONFIG)
     remat = plain.clone(image=plain.image.clone(remat=True), text=plain.text.clone(remat=True))
     init = lambda model: model.init(jax.random.key(0), *INPUTS, *TEXT, method="initialise")
-    params = jit(lambda: init(plain))()
+    params = jax.jit(lambda: init(plain))()
     assert jax.tree.map(jnp.shape, params) == jax.tree.map(
         lambda leaf: leaf.shape, jax.eval_shape(lambda: init(remat))
     )
-    gradient = lambda model: jit(
+    gradient = lambda model: jax.jit(
         jax.grad(lambda p: model.apply(p, *INPUTS, *TEXT, method="initialise").sum())
     )(params)
     jax.tree.map(

@@ -13,7 +13,6 @@ from glide_jax.models import direct, zoo
 from glide_jax.models.blocks import PatchConv
 from glide_jax.types import Cond
 from tests import tiny
-from tests.quick import jit
 
 
 def plain(x, kernel, stride):
@@ -31,7 +30,7 @@ def test_gradients_are_those_of_the_definition(stride, size, dtype):
     rows, columns = (-(-side // stride) for side in size)
     dy = jnp.asarray(draw((3, rows, columns, 7)), dtype)
 
-    @jit
+    @jax.jit
     def both(x, kernel, dy):
         runs = (jax.vjp(lambda *a, f=f: f(*a, stride), x, kernel) for f in (direct.convolve, plain))
         return [(y, *back(dy)) for y, back in runs]

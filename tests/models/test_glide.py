@@ -13,7 +13,6 @@ from glide_jax.errors import InputError
 from glide_jax.models import zoo
 from glide_jax.types import Cond
 from tests import tiny
-from tests.quick import jit
 
 TINY = zoo.ModelConfig(
     image_size=16,
@@ -60,7 +59,7 @@ def make(config):
 
 @functools.cache
 def program(model, method=None):
-    return jit(partial(model.apply, method=method))
+    return jax.jit(partial(model.apply, method=method))
 
 
 def predict(model, params, x_t, t, tokens, mask, cond):
@@ -144,7 +143,7 @@ def test_words_stay_different_through_a_fresh_text_encoder():
     model = zoo.glide_model(config)
     tokens = jnp.array([[5, 6, 7, 8, 0, 0, 0, 0], [5, 9, 7, 8, 0, 0, 0, 0]])
     inputs = (tokens, tokens > 0)
-    text, _ = jit(partial(model.init_with_output, method="encode"))(jax.random.key(0), *inputs)
+    text, _ = jax.jit(partial(model.init_with_output, method="encode"))(jax.random.key(0), *inputs)
     for name, both in text.keys_values.items():
         first, second = both[0, 1], both[1, 1]  # of the one word that differs
         assert jnp.linalg.norm(first - second) > 0.5 * jnp.linalg.norm(first), name

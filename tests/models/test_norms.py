@@ -10,7 +10,6 @@ import numpy as np
 import pytest
 
 from glide_jax.models import blocks, norms
-from tests.quick import jit
 
 WAYS = {"by rows": norms._by_rows, "usual": norms._usual, "by device": norms.normalise}
 SIZES = [((2, 9, 7, 32), 8), ((3, 4, 4, 64), 32), ((1, 1, 1, 16), 4), ((2, 1, 5, 8), 8)]
@@ -30,7 +29,7 @@ def both(function, groups):
         y, back = jax.vjp(partial(function, groups=groups), *args)
         return y, *back(dy)
 
-    return jit(run)
+    return jax.jit(run)
 
 
 def inputs(shape, mean=0.0, dtype=jnp.float32):
@@ -66,7 +65,7 @@ def test_gradients_are_right_to_the_last_digit(way):
 @pytest.mark.parametrize(("platform", "looped"), [("cpu", True), ("cuda", False), ("tpu", False)])
 def test_only_a_cpu_sums_in_a_loop(platform, looped):
     *args, _ = inputs((1, 8, 8, 32))
-    norm = jit(partial(norms.normalise, groups=8))
+    norm = jax.jit(partial(norms.normalise, groups=8))
     text = norm.trace(*args).lower(lowering_platforms=(platform,)).as_text()
     assert ("while" in text) == looped
 

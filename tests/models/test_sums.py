@@ -8,7 +8,6 @@ import numpy as np
 import pytest
 
 from glide_jax.models import sums
-from tests.quick import jit
 
 
 def gradients(function, x, bias, dy):
@@ -22,7 +21,7 @@ def gradients(function, x, bias, dy):
 def test_the_gradient_of_a_bias_is_the_exact_sum_rounded_once(shape, dtype):
     draw = lambda key, *size: 3 + jax.random.normal(jax.random.key(key), size, dtype)
     x, bias, dy = draw(0, *shape), draw(1, shape[-1]), draw(2, *shape) / np.prod(shape[:3])
-    y, dx, found = jit(partial(gradients, sums.add_bias))(x, bias, dy)
+    y, dx, found = jax.jit(partial(gradients, sums.add_bias))(x, bias, dy)
     np.testing.assert_array_equal(y, x + bias)
     np.testing.assert_array_equal(dx, dy)
     assert found.dtype == dtype
@@ -34,6 +33,6 @@ def test_the_gradient_of_a_bias_is_the_exact_sum_rounded_once(shape, dtype):
 @pytest.mark.parametrize(("platform", "looped"), [("cpu", True), ("cuda", False), ("tpu", False)])
 def test_only_a_cpu_sums_in_a_loop(platform, looped):
     x, bias = jnp.ones((1, 8, 8, 32)), jnp.ones(32)
-    step = jit(partial(gradients, sums.add_bias))
+    step = jax.jit(partial(gradients, sums.add_bias))
     text = step.trace(x, bias, x).lower(lowering_platforms=(platform,)).as_text()
     assert ("while" in text) == looped

@@ -7,7 +7,6 @@ import numpy as np
 from glide_jax.models import zoo
 from glide_jax.types import Cond
 from tests import tiny
-from tests.quick import jit
 
 CONFIG = zoo.ModelConfig(
     image_size=8,
@@ -38,7 +37,7 @@ def test_recomputing_blocks_changes_neither_names_nor_gradients():
             out = model.apply({"params": params}, *INPUTS, Cond(text), train=True, rngs=rngs)
             return (out.eps**2).mean() + out.var_frac.mean()
 
-        return jit(jax.grad(loss))(params)
+        return jax.jit(jax.grad(loss))(params)
 
     params = tiny.weights(CONFIG)
     shapes = lambda model: jax.tree.map(
@@ -56,7 +55,9 @@ def test_recomputing_blocks_changes_neither_names_nor_gradients():
         found,
         expected,
     )
-    text = jit(lambda p: remat.apply({"params": p}, TOKENS, TOKENS > 3, method="encode"))(params)
+    text = jax.jit(lambda p: remat.apply({"params": p}, TOKENS, TOKENS > 3, method="encode"))(
+        params
+    )
     jaxpr = jax.make_jaxpr(lambda p: remat.apply({"params": p}, *INPUTS, Cond(text)))(params)
     names = [equation.primitive.name for equation in jaxpr.eqns]
     assert sum(name.startswith("remat") for name in names) == 10 + 4  # residual and attention

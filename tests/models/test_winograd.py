@@ -12,7 +12,6 @@ from glide_jax.models import winograd, zoo
 from glide_jax.models.blocks import Conv3x3
 from glide_jax.types import Cond
 from tests import tiny
-from tests.quick import jit
 
 
 def direct64(x, kernel):
@@ -44,7 +43,7 @@ def test_a_prepared_convolution_is_the_convolution_at_any_size(m, times, size):
     prepared = winograd.prepare(params, {(): m})
     assert prepared["kernel"].shape == (m + 2, m + 2, 64, 48)
     expected = direct64(x, params["kernel"])
-    run = jit(lambda p: layer.apply({"params": p}, x))
+    run = jax.jit(lambda p: layer.apply({"params": p}, x))
     error = lambda p: np.square(np.float64(run(p)) - expected).mean() ** 0.5
     assert error(params) < 1e-6
     assert error(prepared) < times * error(params)
@@ -67,7 +66,7 @@ def test_a_network_with_prepared_kernels_is_the_same_network(narrow):
     x, t = rng.standard_normal((2, 16, 16, 3)), jnp.array([10, 900])
     tokens, mask = jnp.zeros((2, 12), jnp.int32), jnp.ones((2, 12), bool)
 
-    @jit
+    @jax.jit
     def run(params):
         apply = lambda *a, **k: model.apply({"params": params}, *a, **k)
         text = apply(tokens, mask, method="encode")

@@ -9,7 +9,6 @@ import pytest
 from glide_jax.diffusion import schedules
 from glide_jax.training import clip_objective
 from glide_jax.training.objectives import Batch
-from tests.quick import jit
 
 SCHEDULE = schedules.from_alpha_bar(schedules.alpha_bar("squaredcos_cap_v2"))
 KEY = jax.random.key(0)
@@ -45,7 +44,7 @@ LOSS = clip_objective.contrastive(encode_image, encode_text, SCHEDULE)
 
 def test_it_is_the_symmetric_cross_entropy_of_the_batch():
     params = fresh(scale=10.0)
-    value, metrics = jit(LOSS)(params, batch(), KEY)
+    value, metrics = jax.jit(LOSS)(params, batch(), KEY)
     i_key, eps_key = jax.random.split(KEY)
     i = jax.random.randint(i_key, (8,), 0, 1000)
     s, eps = SCHEDULE.at(i), jax.random.normal(eps_key, (8, 2, 2, 3))
@@ -70,7 +69,7 @@ def test_training_finds_the_captions_of_pictures():
     tx, params = optax.adam(3e-2), fresh()
     state = tx.init(params)
 
-    @jit
+    @jax.jit
     def step(params, state, key):
         (_, metrics), gradient = jax.value_and_grad(LOSS, has_aux=True)(params, batch(), key)
         updates, state = tx.update(gradient, state)
@@ -89,7 +88,7 @@ def test_a_caption_that_occurs_twice_is_right_for_both_pictures():
     text = jnp.eye(6)[jnp.array([0, 0, 1, 2, 3, 4, 5, 0])]
     image = lambda model, x_t, t: text
     loss = clip_objective.contrastive(image, lambda *_: text, SCHEDULE)
-    assert float(jit(loss)(fresh(), batch(), KEY)[1]["accuracy"]) == 1.0
+    assert float(jax.jit(loss)(fresh(), batch(), KEY)[1]["accuracy"]) == 1.0
 
 
 @pytest.mark.parametrize(("scale", "right", "moves"), [(200.0, True, False), (200.0, False, True)])
@@ -98,7 +97,7 @@ def test_beyond_a_hundred_the_scale_only_comes_down(scale, right, moves):
     image = unit(text if right else text[::-1])
     loss = clip_objective.contrastive(lambda *_: image, lambda *_: unit(text), SCHEDULE)
     params = clip_objective.with_logit_scale({}, scale)
-    (_, metrics), gradient = jit(jax.value_and_grad(loss, has_aux=True))(params, batch(), KEY)
+    (_, metrics), gradient = jax.jit(jax.value_and_grad(loss, has_aux=True))(params, batch(), KEY)
     assert float(metrics["logit_scale"]) == pytest.approx(100.0, rel=1e-5)
     assert (float(gradient["log_logit_scale"]) > 0) is moves
     assert float(gradient["log_logit_scale"]) >= 0

@@ -15,7 +15,6 @@ from glide_jax.training.step import TrainState, train_step
 from tests import tiny
 from tests.models.test_unet import CONFIG as TWO_LEVELS
 from tests.models.test_unet import TOKENS
-from tests.quick import jit
 
 CONFIG = dataclasses.replace(TWO_LEVELS, channel_mult=(1,), attention=(8,))
 SCHEDULE = schedules.from_alpha_bar(schedules.alpha_bar("squaredcos_cap_v2"))
@@ -35,7 +34,7 @@ def test_a_step_in_half_precision_keeps_float32_parameters(dtype):
     step = lambda state: train_step(
         state, batch, jax.random.key(0), loss_fn=loss, tx=tx, ema_decays=(0.9,)
     )
-    after, metrics = jit(step)(state)
+    after, metrics = jax.jit(step)(state)
     assert all(leaf.dtype == jnp.float32 for leaf in jax.tree.leaves(after.params))
     assert jax.tree.map(jnp.result_type, after) == jax.tree.map(jnp.result_type, state)
     assert np.isfinite(metrics["loss"])

@@ -14,7 +14,6 @@ from glide_jax.models import zoo
 from glide_jax.training.growing import add_attention, widen_stem
 from glide_jax.types import Cond
 from tests import tiny
-from tests.quick import jit
 
 KINDS = {
     "base": tiny.BASE,
@@ -28,7 +27,7 @@ def predict(config, params, cond):
     model, side = zoo.glide_model(config), config.image_size
     x_t = jax.random.normal(jax.random.key(0), (2, side, side, 3))
 
-    @jit
+    @jax.jit
     def run(params, cond):
         tokens = jnp.arange(24).reshape(2, 12)
         text = model.apply({"params": params}, tokens, tokens > 3, method="encode")
@@ -72,7 +71,7 @@ def test_networks_that_differ_in_more_are_refused(other):
 def test_new_attention_changes_nothing_until_it_is_trained():
     larger = dataclasses.replace(tiny.BASE, attention=(16, 8))
     params = tiny.weights(tiny.BASE)
-    grown = add_attention(params, jit(initialiser(larger))(jax.random.key(1)))
+    grown = add_attention(params, jax.jit(initialiser(larger))(jax.random.key(1)))
     assert jax.tree.map(np.shape, grown) == jax.tree.map(np.shape, build.shapes(larger))
     expected, found = predict(tiny.BASE, params, Cond()), predict(larger, grown, Cond())
     np.testing.assert_allclose(found.eps, expected.eps, rtol=1e-5, atol=1e-5)

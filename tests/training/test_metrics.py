@@ -2,15 +2,15 @@
 
 from functools import partial
 
+import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
 
 from glide_jax.training import metrics
-from tests.quick import jit
 
-by_quartile = jit(partial(metrics.by_quartile, "mse", num_steps=1000))
-average = jit(metrics.average)
+by_quartile = jax.jit(partial(metrics.by_quartile, "mse", num_steps=1000))
+average = jax.jit(metrics.average)
 
 
 def test_the_average_of_steps_is_the_mean_over_all_their_images():

@@ -9,7 +9,6 @@ from glide_jax.diffusion import parameterization, samplers, schedules
 from glide_jax.errors import InputError
 from glide_jax.training import objectives
 from glide_jax.types import Prediction, TextCond
-from tests.quick import jit
 
 SCHEDULE = schedules.from_alpha_bar(schedules.alpha_bar("squaredcos_cap_v2"))
 NULL = jnp.zeros(4, jnp.int32)
@@ -40,7 +39,7 @@ def make(**options):
 
 
 def test_the_variance_term_leaves_eps_alone():
-    gradient = jit(lambda w: jax.grad(make(vb_weight=w), has_aux=True)(PARAMS, batch(), KEY)[0])
+    gradient = jax.jit(lambda w: jax.grad(make(vb_weight=w), has_aux=True)(PARAMS, batch(), KEY)[0])
     without, with_vb = gradient(0.0), gradient(1e-3)
     assert float(without["scale"]) == pytest.approx(float(with_vb["scale"]), rel=1e-6)
     assert without["var"] == 0
@@ -50,7 +49,7 @@ def test_the_variance_term_leaves_eps_alone():
 @pytest.mark.parametrize(("fraction", "moves"), [(0.0, True), (1.0, False)])
 def test_dropped_captions_are_empty(fraction, moves):
     loss = make(null_fraction=fraction)
-    gradient, _ = jit(jax.grad(loss, has_aux=True))(PARAMS, batch(), KEY)
+    gradient, _ = jax.jit(jax.grad(loss, has_aux=True))(PARAMS, batch(), KEY)
     assert (abs(float(gradient["text"])) > 1e-6) is moves
 
 
@@ -63,13 +62,13 @@ def test_a_network_that_predicts_v_exactly_has_no_error():
         return Prediction(parameterization.v_target(s, x_0, eps), jnp.zeros_like(x_t))
 
     loss = objectives.text_to_image(oracle, encode, SCHEDULE, NULL, prediction="v", vb_weight=0.0)
-    value, metrics = jit(loss)(PARAMS, batch(), KEY)
+    value, metrics = jax.jit(loss)(PARAMS, batch(), KEY)
     assert float(value) < 1e-5
     assert float(metrics["mse"]) < 1e-5
 
 
 def test_the_cap_on_signal_to_noise_only_lowers_clean_timesteps():
-    value = lambda **o: float(jit(make(vb_weight=0.0, **o))(PARAMS, batch(), KEY)[0])
+    value = lambda **o: float(jax.jit(make(vb_weight=0.0, **o))(PARAMS, batch(), KEY)[0])
     assert value(max_snr=5.0) < value()
     assert value(max_snr=1e12) == pytest.approx(value(), rel=1e-5)
 
@@ -97,7 +96,7 @@ def test_the_batch_decides_what_the_network_is_told():
 
 def test_the_whole_is_the_mean_of_the_deterministic_part_at_the_steps_it_drew():
     options = {"vb_weight": 1e-2, "max_snr": 3.0}
-    value, metrics = jit(make(**options, null_fraction=0.0))(PARAMS, batch(), jax.random.key(7))
+    value, metrics = jax.jit(make(**options, null_fraction=0.0))(PARAMS, batch(), jax.random.key(7))
     i_key, eps_key = jax.random.split(jax.random.key(7), 6)[:2]
     i = jax.random.randint(i_key, (8,), 0, 1000)
     eps = jax.random.normal(eps_key, (8, 4, 4, 3))
@@ -114,9 +113,9 @@ def test_the_whole_is_the_mean_of_the_deterministic_part_at_the_steps_it_drew():
 
 
 def test_the_noisiest_timesteps_can_have_a_share_of_their_own():
-    _, metrics = jit(make(noisy_share=1.0))(PARAMS, batch(), KEY)
+    _, metrics = jax.jit(make(noisy_share=1.0))(PARAMS, batch(), KEY)
     assert [float(metrics[f"count_q{k}"]) for k in range(4)] == [0, 0, 0, 8]
-    _, wider = jit(make(noisy_share=1.0, noisy_from=0.5))(PARAMS, batch(), KEY)
+    _, wider = jax.jit(make(noisy_share=1.0, noisy_from=0.5))(PARAMS, batch(), KEY)
     assert float(wider["count_q2"] + wider["count_q3"]) == 8
     assert float(wider["count_q2"]) > 0
     assert all(np.isfinite(value) for value in metrics.values())
@@ -132,7 +131,7 @@ def test_the_network_drops_out_by_the_key_of_the_step_only():
         kept = jax.random.bernoulli(rngs["dropout"], 0.5, x_t.shape)
         return Prediction(params["scale"] + x_t * kept, x_t)
 
-    loss = jit(objectives.text_to_image(dropping, encode, SCHEDULE, NULL))
+    loss = jax.jit(objectives.text_to_image(dropping, encode, SCHEDULE, NULL))
     value = lambda seed: float(loss(PARAMS, batch(), jax.random.key(seed))[0])
     assert value(0) == value(0)
     assert value(0) != value(1)
@@ -140,7 +139,7 @@ def test_the_network_drops_out_by_the_key_of_the_step_only():
 
 def test_the_text_loss_is_added_with_its_weight_and_only_then_computed():
     logits = lambda params, tokens, mask: jnp.zeros((*tokens.shape, 50))
-    run = lambda **o: jit(make(**o))(PARAMS, batch(), KEY)
+    run = lambda **o: jax.jit(make(**o))(PARAMS, batch(), KEY)
     plain, metrics = run()
     assert "text" not in metrics
     value, metrics = run(token_logits=logits, text_loss_weight=0.5)

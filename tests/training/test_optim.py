@@ -9,7 +9,6 @@ import pytest
 from glide_jax.errors import InputError
 from glide_jax.training import optim
 from glide_jax.training.step import TrainState, train_step
-from tests.quick import jit
 
 KEY = jax.random.key(0)
 PARAMS = {
@@ -29,7 +28,7 @@ def distance(params, batch=None, key=None):
 
 def run(tx, steps, loss_fn=distance):
     state = TrainState.create(jax.tree.map(jnp.copy, PARAMS), tx)
-    step = jit(lambda s: train_step(s, {}, KEY, loss_fn=loss_fn, tx=tx, ema_decays=(0.9,)))
+    step = jax.jit(lambda s: train_step(s, {}, KEY, loss_fn=loss_fn, tx=tx, ema_decays=(0.9,)))
     for _ in range(steps):
         state, metrics = step(state)
     return state, metrics

@@ -11,7 +11,6 @@ import pytest
 from glide_jax.errors import InputError
 from glide_jax.training import step as steps
 from glide_jax.training.step import TrainState, train_step
-from tests.quick import jit
 
 PARAMS = {"w": jnp.arange(1.0, 4.0), "b": jnp.float32(0.5)}
 
@@ -30,7 +29,7 @@ def batch(seed=0, n=8):
 
 def program(tx, loss_fn=quadratic, decays=(0.9,), **options):
     step = partial(train_step, loss_fn=loss_fn, tx=tx, ema_decays=decays, **options)
-    return jit(step, donate_argnums=0)
+    return jax.jit(step, donate_argnums=0)
 
 
 def fresh(tx, **options):

@@ -9,7 +9,6 @@ import pytest
 from glide_jax.models import zoo
 from glide_jax.training.text_loss import any_order_loss
 from tests import tiny
-from tests.quick import jit
 
 TOKENS = jnp.array([[3, 4, 5, 6], [7, 8, 0, 0], [0, 0, 0, 0]])
 MASK = jnp.array([[1, 1, 1, 1], [1, 1, 0, 0], [0, 0, 0, 0]], bool)
@@ -47,7 +46,7 @@ def test_a_text_encoder_learns_captions_by_it():
     logits = lambda params, *text: model.apply({"params": params}, *text, method="token_logits")
     tx = optax.adam(1e-2)
 
-    @jit
+    @jax.jit
     def step(text, state, key):
         loss = lambda text: any_order_loss(
             lambda *a: logits({**params, "text": text}, *a), tokens, mask, key
