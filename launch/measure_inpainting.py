@@ -30,13 +30,13 @@ from glide_jax.evaluation.shapes_report import percent, share
 
 SEAM = ("seam, mean", "seam, largest", "seam <= 1.1", "outside identical", "s a picture")
 MADE = """\
-Made by `launch/measure_inpainting.py{data} --model {model}{inpaint}`: {n} {pictures}
+Made by `launch/measure_inpainting.py{data} --model {model}{inpaint}{size}`: {n} {pictures}
 
 {judged} The seam is the mean jump between neighbouring pixels across the box's
 border by that of neighbours inside (1 shows no more than the rest, the bar is 1.1). Every pixel
-outside is compared with the input. Preset {preset}, guidance scale {scale}, seed {seed}, a picture
-at a time (seconds are of those drawn in the last sitting). RePaint walks each stretch of {jump}
-steps {repeats} times."""
+outside is compared with the input. Pictures of {px} px, preset {preset}, guidance scale {scale},
+seed {seed}, a picture at a time (seconds are of those drawn in the last sitting). RePaint walks
+each stretch of {jump} steps {repeats} times."""
 
 
 class Data(NamedTuple):
@@ -120,12 +120,13 @@ def draw(
     """Results of all cases, drawn if they are not there, and the median seconds of the drawn."""
     results, seconds = [], []
     options = dict(
-        preset=args.preset, guidance_scale=args.guidance_scale, seed=args.seed, upsample=False
-    )
+        preset=args.preset, guidance_scale=args.guidance_scale, seed=args.seed,
+        upsample=args.upsample,
+    )  # fmt: skip
     for i, case in enumerate(tqdm(cases, desc=name, unit=" pictures")):
         path = work / name / f"{i:04d}.png"
         edit = editing.inpainting(
-            glide, Image.fromarray(case.image), case.mask, upsample=False, **how
+            glide, Image.fromarray(case.image), case.mask, upsample=args.upsample, **how
         )
         options["first_index"] = i
         [expected] = glide.parameters(case.caption, edit=edit, **options)
@@ -174,7 +175,10 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
     parser.add_argument("--data", choices=DATA, default="shapes")
     parser.add_argument("--model", default="shapes", help="a base without inpainting planes")
-    parser.add_argument("--inpaint", help="directory of its fine-tuned inpainting version")
+    parser.add_argument(
+        "--inpaint", nargs="*", default=[], help="directories of its fine-tuned inpainting versions"
+    )
+    parser.add_argument("--upsample", action="store_true", help="at the upsampler's size")
     parser.add_argument("--n", type=int, default=200)
     parser.add_argument("--shown", type=int, default=8, help="cases on the sheet")
     parser.add_argument("--preset", default="fast")
@@ -187,11 +191,11 @@ def main() -> None:
     args = parser.parse_args()
     base = glide_jax.load(args.model)
     data = DATA[args.data]
-    cases = data.cases(args.n, base.sizes["base"])
+    cases = data.cases(args.n, base.sizes["upsample" if args.upsample else "base"])
     drawn = {}
-    if args.inpaint:
-        tuned = glide_jax.load(args.inpaint)
-        drawn["inpainting model"] = draw("model", tuned, cases, args.work, args)
+    for name in args.inpaint:
+        folder = name.strip("/").replace("/", "_")
+        drawn[name] = draw(folder, glide_jax.load(name), cases, args.work, args)
     drawn["known pixels"] = draw("known", base, cases, args.work, args)
     repaint = dict(repeats=args.repeats, jump=args.jump)
     drawn["RePaint"] = draw("repaint", base, cases, args.work, args, **repaint)
@@ -205,7 +209,8 @@ def main() -> None:
     about = MADE.format(
         data="" if args.data == "shapes" else f" --data {args.data} --n {args.n}",
         pictures=data.pictures, judged=data.judged,
-        model=args.model, inpaint=f" --inpaint {args.inpaint}" if args.inpaint else "", n=args.n,
+        model=args.model, inpaint=" ".join(["", "--inpaint", *args.inpaint] * bool(args.inpaint)),
+        n=args.n, size=" --upsample" * args.upsample, px=len(cases[0].image),
         preset=args.preset, scale=f"{args.guidance_scale:g}",
         seed=args.seed, jump=args.jump, repeats=args.repeats,
     )  # fmt: skip

@@ -115,7 +115,7 @@ def test_training_packing_and_drawing_run_from_one_end_to_the_other(name, tmp_pa
     subprocess.run(
         ["launch/train_boxed.sh", name, program],
         cwd=tmp_path,
-        env=os.environ | {"SIZE": ":smoke"},
+        env=os.environ | {"SIZE": ":smoke", "XLA_FLAGS": ""},  # the script's own
         check=True,
     )
     glide = glide_jax.load(tmp_path / "runs" / f"{name}-smoke", cache=None)
