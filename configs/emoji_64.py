@@ -63,9 +63,9 @@ def _tiny(size: str) -> ConfigDict:
     config.diffusion.update(noisy_share=0.6, noisy_from=0.75)  # where captions matter
     if size == "more":
         config.optim.schedule = "constant"
-        config.train.update(num_steps=600, init_from="runs/emoji_64-tiny/model", ema=(0.99,))
+        config.train.update(num_steps=1000, init_from="runs/emoji_64-tiny/model", ema=(0.99,))
     if size == "polish":
         config.diffusion.noisy_share = 0.0
-        config.optim.update(lr=5e-4, warmup_steps=20, decay_fraction=0.7)
-        config.train.update(num_steps=150, init_from="runs/emoji_64-more/model", ema=(0.98,))
+        config.optim.update(lr=7e-4, warmup_steps=20, decay_fraction=0.9)
+        config.train.update(num_steps=300, init_from="runs/emoji_64-more/model", ema=(0.98,))
     return config
