@@ -7,8 +7,8 @@ r"""Emoji at 64 px: 30 M parameters, half an hour of one large GPU; `tiny` for t
     glide-jax train --config configs/emoji_64.py:polish --workdir runs/emoji_64-polish
 
 `tiny` is the network of `shapes`, which it goes on from: edges and flat colours are learned, and
-words are new. `more` and `polish` each go on from the one before, the last with all timesteps
-alike, for edges. From the emoji model in the box instead: `--config.train.init_from=emoji`.
+words are new. `more` and `polish` each go on from the one before, the last with more of the clear
+timesteps, for edges. From the emoji model in the box instead: `--config.train.init_from=emoji`.
 """
 
 from ml_collections import ConfigDict
@@ -65,7 +65,7 @@ def _tiny(size: str) -> ConfigDict:
         config.optim.schedule = "constant"
         config.train.update(num_steps=1000, init_from="runs/emoji_64-tiny/model", ema=(0.99,))
     if size == "polish":
-        config.diffusion.noisy_share = 0.0
+        config.diffusion.noisy_share = 0.3
         config.optim.update(lr=7e-4, warmup_steps=20, decay_fraction=0.9)
         config.train.update(num_steps=300, init_from="runs/emoji_64-more/model", ema=(0.98,))
     return config
