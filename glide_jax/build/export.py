@@ -2,9 +2,10 @@
 
 import contextlib
 import dataclasses
+import os
 import pathlib
 import shutil
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from typing import Any
 
 from glide_jax import checks
@@ -12,6 +13,12 @@ from glide_jax.build.models import Model, read
 from glide_jax.checkpoints import model_dir
 from glide_jax.errors import InputError
 from glide_jax.files import replacing_dir
+from glide_jax.types import Params
+
+_TOKENIZERS = (
+    "{0!r} and {1!r} have different tokenizers, so they do not go into one model; train them with "
+    "the same."
+)
 
 CARD = """# {name}
 
@@ -33,7 +40,15 @@ data showed, reproduces its biases, and has not been tested for any use.
 """
 
 
-def save(directory: pathlib.Path, model: Model, *, card: str, dtype: str = "float32") -> None:
+def save(
+    directory: pathlib.Path,
+    model: Model,
+    *,
+    card: str,
+    dtype: str = "float32",
+    rest_of: pathlib.Path | None = None,
+    shared: Collection[str] = (),
+) -> None:
     """Writes a model directory that `read` reads; whole or not at all.
 
     Args:
@@ -41,15 +56,21 @@ def save(directory: pathlib.Path, model: Model, *, card: str, dtype: str = "floa
         model: what to write.
         card: README.md of the directory.
         dtype: of the stored weights, "float32" or "float16".
+        rest_of: a model directory that has the weights of `shared`; it is named relative to this.
+        shared: parts whose weights are not written again: upsample, clip.
 
     Raises:
         FileExistsError: something is in the way.
     """
+
+    def write(name: str, params: Params) -> None:
+        if name not in shared:
+            model_dir.write_weights(folder / f"{name}.safetensors", params, dtype)
+
     with replacing_dir(directory) as folder:
         config: dict[str, Any] = {"name": model.name, "tokenizer": model.tokenizer.save(folder)}
-        write = lambda name, params: model_dir.write_weights(
-            folder / f"{name}.safetensors", params, dtype
-        )
+        if rest_of is not None:
+            config["rest_of"] = os.path.relpath(rest_of.resolve(), directory.resolve())
         for name, (part, params) in model.stages.items():
             config[name] = dataclasses.asdict(part)
             write(name, params)
@@ -91,6 +112,7 @@ def pack(
     name: str,
     dtype: str = "float32",
     card: str | None = None,
+    rest_of: pathlib.Path | None = None,
 ) -> Model:
     """Writes one model directory of several: a base, perhaps an upsampler and a CLIP.
 
@@ -101,6 +123,7 @@ def pack(
         name: of the new model.
         dtype: of the stored weights; float16 is half the size and rounds them to 11 bits.
         card: README.md of the directory; by default those of the parts, one after the other.
+        rest_of: a model directory that has what is not among the parts; the new one refers to it.
 
     Raises:
         InputError: there is no base among them, two have different tokenizers, or the dtype is
@@ -113,10 +136,7 @@ def pack(
         model = read(path, whole=False)
         if model.stages:
             if tokenizer is not None and _ids(model) != _ids(tokenizer):
-                raise InputError(
-                    f"{str(path)!r} and {str(first)!r} have different tokenizers, so they do not "
-                    "go into one model; train them with the same."
-                )
+                raise InputError(_TOKENIZERS.format(str(path), str(first)))
             tokenizer, first = tokenizer or model, first or path
         stages |= model.stages
         clip = model.clip or clip
@@ -124,10 +144,20 @@ def pack(
         cards.append(text or f"# {model.name}\n")
     if tokenizer is None or "base" not in stages:
         raise InputError(f"there is no base among {', '.join(map(str, parts))}; a model needs one.")
+    shared: list[str] = []
+    if rest_of is not None:
+        rest = read(rest_of)
+        if _ids(rest) != _ids(tokenizer):
+            raise InputError(_TOKENIZERS.format(str(rest_of), str(first)))
+        shared += [stage for stage in rest.stages if stage not in stages]
+        stages = rest.stages | stages
+        if clip is None and rest.clip is not None:
+            clip, shared = rest.clip, [*shared, "clip"]
     packed = Model(name, tokenizer.tokenizer, stages, clip)
     joined = "\n".join(c.replace("# ", "## ", 1) for c in cards)
     try:
-        save(out, packed, card=card or f"# {name}\n\nMade of:\n\n{joined}", dtype=dtype)
+        text = card or f"# {name}\n\nMade of:\n\n{joined}"
+        save(out, packed, card=text, dtype=dtype, rest_of=rest_of, shared=shared)
     except FileExistsError as error:
         raise InputError(str(error)) from None
     return packed

@@ -20,12 +20,18 @@ from glide_jax.errors import InputError
 @click.option(
     "--card", type=click.Path(path_type=pathlib.Path), help="README.md of the new directory."
 )
+@click.option(
+    "--rest-of",
+    type=click.Path(path_type=pathlib.Path),
+    help="A model directory that has the parts not given; they are referred to, not copied.",
+)
 def command(
     parts: tuple[pathlib.Path, ...],
     out: pathlib.Path,
     name: str | None,
     dtype: str,
     card: pathlib.Path | None,
+    rest_of: pathlib.Path | None,
 ) -> None:
     """Join PARTS, as training writes them: a base, perhaps an upsampler and a CLIP."""
     if not parts:
@@ -39,7 +45,8 @@ def command(
             text = card.read_text(encoding="utf-8")
         except (OSError, UnicodeDecodeError) as error:
             raise InputError(f"--card {str(card)!r} cannot be read as text: {error}.") from None
-    model = build.pack(parts, out, name=name or out.resolve().name, dtype=dtype, card=text)
+    name = name or out.resolve().name
+    model = build.pack(parts, out, name=name, dtype=dtype, card=text, rest_of=rest_of)
     clip = ["clip"] if model.clip else []
     common.say(f"{model.name}: {', '.join([*model.stages, *clip])}")
     common.result(out)

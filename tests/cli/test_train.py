@@ -21,6 +21,7 @@ from glide_jax.build import training
 from glide_jax.build.initial import initialiser
 from glide_jax.data.sources import shapes
 from glide_jax.errors import InputError
+from glide_jax.tokenizers import SentencePiece
 from glide_jax.training import hooks, writers
 from tests import tiny
 
@@ -351,6 +352,31 @@ def test_parts_are_packed_into_a_model(cli, tmp_path):
     assert size("half") < 0.6 * size("m")
     result = cli("sample", "red", "--model", tmp_path / "u", "--out", tmp_path / "o")
     assert "`glide-jax pack`" in result.complaint
+
+
+def test_a_model_is_packed_that_refers_to_the_rest_of_another(cli, tmp_path):
+    whole = tiny.model("whole", clip=True)
+    build.save(tmp_path / "whole", whole, card="# whole\n")
+    base = tiny.model("base", inpaint=True, upsample=False)
+    build.save(tmp_path / "base", base, card="# base\n")
+    words = ("pack", tmp_path / "base", "--rest-of", tmp_path / "whole", "--out")
+    result = cli(*words, tmp_path / "new" / "m")
+    assert result.code == 0, result.err
+    assert [p.name for p in (tmp_path / "new" / "m").glob("*.safetensors")] == ["base.safetensors"]
+    config = json.loads((tmp_path / "new" / "m" / "config.json").read_text())
+    assert config["rest_of"] == "../../whole"
+    model = build.read(tmp_path / "new" / "m")
+    assert model.stages["base"][0].model.inpaint
+    jax.tree.map(
+        np.testing.assert_array_equal, model.stages["upsample"][1], whole.stages["upsample"][1]
+    )
+    assert model.clip is not None
+    other = dataclasses.replace(base, tokenizer=SentencePiece.train(["other words"], 290))
+    build.save(tmp_path / "other", other, card="# other\n")
+    result = cli("pack", tmp_path / "other", *words[2:], tmp_path / "never")
+    assert result.code == 2
+    assert "have different tokenizers" in result.complaint
+    assert not (tmp_path / "never").exists()
 
 
 # Kill -9. The process is a real one; when it dies depends on what it is doing and on chance.
