@@ -150,7 +150,7 @@ def pack(
         if _ids(rest) != _ids(tokenizer):
             raise InputError(_TOKENIZERS.format(str(rest_of), str(first)))
         shared += [stage for stage in rest.stages if stage not in stages]
-        stages = rest.stages | stages
+        stages = {**rest.stages, **stages}
         if clip is None and rest.clip is not None:
             clip, shared = rest.clip, [*shared, "clip"]
     packed = Model(name, tokenizer.tokenizer, stages, clip)
