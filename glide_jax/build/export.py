@@ -8,9 +8,12 @@ import shutil
 from collections.abc import Collection, Sequence
 from typing import Any
 
+import numpy as np
+
 from glide_jax import checks
 from glide_jax.build.models import Model, read
 from glide_jax.checkpoints import model_dir
+from glide_jax.checkpoints.torch_import import flatten
 from glide_jax.errors import InputError
 from glide_jax.files import replacing_dir
 from glide_jax.types import Params
@@ -123,7 +126,8 @@ def pack(
         name: of the new model.
         dtype: of the stored weights; float16 is half the size and rounds them to 11 bits.
         card: README.md of the directory; by default those of the parts, one after the other.
-        rest_of: a model directory that has what is not among the parts; the new one refers to it.
+        rest_of: a model directory that has what is not among the parts; it is referred to for
+            that, and for weights that are the same as the parts'.
 
     Raises:
         InputError: there is no base among them, two have different tokenizers, or the dtype is
@@ -149,10 +153,10 @@ def pack(
         rest = read(rest_of)
         if _ids(rest) != _ids(tokenizer):
             raise InputError(_TOKENIZERS.format(str(rest_of), str(first)))
-        shared += [stage for stage in rest.stages if stage not in stages]
-        stages = {**rest.stages, **stages}
-        if clip is None and rest.clip is not None:
-            clip, shared = rest.clip, [*shared, "clip"]
+        stages, clip = {**rest.stages, **stages}, clip or rest.clip
+        shared += [stage for stage in rest.stages if _same(stages[stage][1], rest.stages[stage][1])]
+        if clip is not None and rest.clip is not None and _same(clip[2], rest.clip[2]):
+            shared.append("clip")
     packed = Model(name, tokenizer.tokenizer, stages, clip)
     joined = "\n".join(c.replace("# ", "## ", 1) for c in cards)
     try:
@@ -161,6 +165,12 @@ def pack(
     except FileExistsError as error:
         raise InputError(str(error)) from None
     return packed
+
+
+def _same(a: Params, b: Params) -> bool:
+    """Whether parameters are equal in names, shapes and every bit."""
+    a, b = flatten(a), flatten(b)
+    return a.keys() == b.keys() and all(np.array_equal(a[name], b[name]) for name in a)
 
 
 def _ids(model: Model) -> tuple[Any, ...]:

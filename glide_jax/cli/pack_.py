@@ -23,7 +23,7 @@ from glide_jax.errors import InputError
 @click.option(
     "--rest-of",
     type=click.Path(path_type=pathlib.Path),
-    help="A model directory that has the parts not given; they are referred to, not copied.",
+    help="A model directory that has what is not given, or the same: then not copied.",
 )
 def command(
     parts: tuple[pathlib.Path, ...],

@@ -371,6 +371,10 @@ def test_a_model_is_packed_that_refers_to_the_rest_of_another(cli, tmp_path):
         np.testing.assert_array_equal, model.stages["upsample"][1], whole.stages["upsample"][1]
     )
     assert model.clip is not None
+    # A run that starts from a model gives all of it back: what it did not train is the same.
+    result = cli("pack", tmp_path / "whole", tmp_path / "base", *words[2:], tmp_path / "again")
+    assert result.code == 0, result.err
+    assert [p.name for p in (tmp_path / "again").glob("*.safetensors")] == ["base.safetensors"]
     other = dataclasses.replace(base, tokenizer=SentencePiece.train(["other words"], 290))
     build.save(tmp_path / "other", other, card="# other\n")
     result = cli("pack", tmp_path / "other", *words[2:], tmp_path / "never")
