@@ -31,6 +31,10 @@ def test_a_boxed_model_is_small_and_has_a_card(name):
     assert card == (ROOT / f"docs/cards/{name}.md").read_text()
 
 
+def test_the_box_stays_small():
+    assert sum(path.stat().st_size for path in build.BOXED.rglob("*.*")) < 48e6
+
+
 def test_the_boxed_model_draws_the_colour_of_the_background_and_of_the_object():
     glide = glide_jax.load("shapes", cache=None)
     prompts = [
