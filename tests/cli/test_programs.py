@@ -37,9 +37,7 @@ def with_program(tiny_full, program, cache):
     return pipeline.load(tiny_full, program=program, cache=cache)
 
 
-@pytest.mark.parametrize(
-    ("n", "sampler"), [pytest.param(1, "ddpm", marks=pytest.mark.slow), (3, "unipc")]
-)
+@pytest.mark.parametrize(("n", "sampler"), [(1, "ddpm"), (3, "unipc")])
 def test_a_program_draws_what_its_network_draws_at_any_batch(n, sampler, with_program, glide_full):
     options = dict(n=n, sampler=sampler, **FEW)
     np.testing.assert_array_equal(

@@ -182,9 +182,9 @@ def test_another_config_is_refused_by_the_first_field_that_differs(whole, home, 
 
 def test_what_may_change_is_told(whole, home, cli, tmp_path):
     shutil.copytree(whole, tmp_path / "w")
-    result = cli(*words(home, tmp_path / "w", "--config.log.every_steps=4", "--dry-run"))
+    result = cli(*words(home, tmp_path / "w", "--config.optim.lr=1e-5", "--dry-run"))
     assert result.code == 0, result.err
-    assert "log.every_steps was 2 and is now 4" in result.err
+    assert "optim.lr was 0.001 and is now 1e-05" in result.err
 
 
 def test_a_dry_run_tells_what_a_run_costs_and_writes_nothing(home, cli, tmp_path):
