@@ -6,13 +6,15 @@ r"""Captioned shapes at 64 px: sized for two CPU cores and an hour or two, minut
     glide-jax train --config configs/shapes_64.py:scenes --workdir runs/shapes_64-scenes
     glide-jax train --config configs/shapes_64.py:relations --workdir runs/shapes_64-relations
     glide-jax train --config configs/shapes_64.py:counts --workdir runs/shapes_64-counts
+    glide-jax train --config configs/shapes_64.py:polish --workdir runs/shapes_64-polish
 
 Each goes on from the one before: the second with more scenes of two objects, which are learned
 last; the third with scenes whose first object is always on the left or above, from which it is
 learned that the order of words matters; the fourth with all scenes again, from which it is learned
 whose colour is whose; the fifth with more where the first object is on the left or above than where
 it is not, so that what the third taught is kept while the other relations are learned; the sixth
-with more of several of a kind, which by then are the worst.
+with more of several of a kind, which by then are the worst; the seventh with a rate that falls from
+start to end (from the shapes model in the box instead: `--config.train.init_from=shapes`).
 2 x 2 pixels are one position of the UNet, captions are 24 SentencePiece tokens of 400.
 """
 
@@ -21,7 +23,7 @@ from ml_collections import ConfigDict
 from configs import presets
 from glide_jax.data.sources import shapes
 
-LATER = ("pairs", "order", "scenes", "relations", "counts")
+LATER = ("pairs", "order", "scenes", "relations", "counts", "polish")
 
 
 def get_config(size: str = "full") -> ConfigDict:
@@ -54,7 +56,7 @@ def get_config(size: str = "full") -> ConfigDict:
         config.optim.decay_fraction = 0.2
         config.train.update(num_steps=500, init_from="runs/shapes_64-pairs/model")
         config.train.redraw = ("positional_embedding",)
-    if size in ("scenes", "relations", "counts"):
+    if size in ("scenes", "relations", "counts", "polish"):
         config.diffusion.update(noisy_share=0.7, noisy_from=0.75)
     if size == "scenes":
         config.data.kinds = mixed
@@ -70,4 +72,9 @@ def get_config(size: str = "full") -> ConfigDict:
         config.data.kinds = ("single", *("count",) * 4, *two)
         config.optim.decay_fraction = 0.6
         config.train.update(num_steps=1200, init_from="runs/shapes_64-relations/model")
+    if size == "polish":
+        two = (*("pair",) * 3, "relation", "relation", "to the left of", "above")
+        config.data.kinds = ("single", *("count",) * 4, *two)
+        config.optim.update(lr=6e-4, decay_fraction=0.9)
+        config.train.update(num_steps=1100, init_from="runs/shapes_64-counts/model")
     return presets.smoke(config) if size == "smoke" else config

@@ -8,7 +8,7 @@ set -euo pipefail
 model=${1:-} glide_jax=${2:-glide-jax} size=${SIZE:-}
 case $model in
 shapes) # each base goes on from the one before
-    names=(shapes_64 shapes_64:{pairs,order,scenes,relations,counts} shapes_256 shapes_clip) ;;
+    names=(shapes_64 shapes_64:{pairs,order,scenes,relations,counts,polish} shapes_256 shapes_clip) ;;
 emoji) names=(emoji_64:{tiny,more,polish} emoji_256:tiny emoji_clip) ;;
 *) echo "usage: $0 shapes|emoji [GLIDE_JAX [OPTION ...]]" >&2; exit 2 ;;
 esac

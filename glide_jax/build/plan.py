@@ -32,7 +32,7 @@ class Plan:
     mesh: Mesh
     min_size: int  # of the parameters that are split
     loss_fn: Loss
-    lr: Callable[[Any], Any]  # of the number of updates
+    lr: optim.LearningRate
     tx: Any
     fresh: Callable[[jax.Array], Params]  # parameters of a key
     create: Callable[[Params], TrainState]
@@ -236,7 +236,7 @@ def _clip(config: ConfigDict, part: zoo.ClipConfig, around: Callable[[Callable],
     return clip_objective.contrastive(call("encode_image"), call("encode_text"), table)
 
 
-def _optimizer(config: ConfigDict, frozen: Any) -> tuple[Callable[[Any], Any], Any]:
+def _optimizer(config: ConfigDict, frozen: Any) -> tuple[optim.LearningRate, Any]:
     o = config.optim
     lr = optim.lr_schedule(
         o.schedule,

@@ -102,6 +102,7 @@ def _go(
     state, meta = restored or (run.begin(), {})
     first, last = int(state.step), run.config.train.num_steps
     if restored:
+        state = run.resumed(state)
         say(f"resumed from the checkpoint of step {first}")
     with contextlib.ExitStack() as stack:
         outputs = _writers(workdir, first, say) if hosts.leads else []

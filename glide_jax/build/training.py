@@ -18,7 +18,7 @@ from glide_jax.data.pipeline import Loader
 from glide_jax.data.sources import catalogue
 from glide_jax.errors import InputError
 from glide_jax.tokenizers import Tokenizer
-from glide_jax.training import objectives
+from glide_jax.training import objectives, optim
 from glide_jax.training.step import TrainState
 from glide_jax.types import Params
 
@@ -66,6 +66,11 @@ class Run(Plan):
             compiler_options=compiling.options(),
         )
         return fresh(jax.random.key(self.config.seed))
+
+    def resumed(self, state: TrainState) -> TrainState:
+        """A restored state under the config's learning rate, which may be another by now."""
+        rate = sharding.shard_state(self.lr, self.mesh)
+        return state._replace(opt_state=optim.with_rate(state.opt_state, rate))
 
     @functools.cached_property
     def key(self) -> jax.Array:

@@ -1,14 +1,16 @@
 """Optimizers and learning rates by name, weight decay on kernels only, parts of a model frozen."""
 
+import dataclasses
 import difflib
 import re
 from collections.abc import Callable, Sequence
-from typing import Any
+from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 import optax
-from jaxtyping import Array, PyTree
+from jaxtyping import Array, Float, Int, PyTree
 
 from glide_jax import checks
 from glide_jax.errors import InputError
@@ -26,6 +28,34 @@ def path_of(path: Any) -> str:
     return jax.tree_util.keystr(path, simple=True, separator="/")
 
 
+@jax.tree_util.register_dataclass
+@dataclasses.dataclass(frozen=True)
+class LearningRate:
+    """A learning rate over a run: a function of the number of updates.
+
+    Its numbers are arrays that a compiled step reads, so a run that goes on with others compiles
+    nothing anew.
+    """
+
+    kind: str = dataclasses.field(metadata={"static": True})  # of SCHEDULES
+    peak: Any  # float32, as the rest is int32
+    warmup_steps: Any
+    begin: Any  # update that the way down begins at
+    end: Any  # and that it ends at
+
+    @jax.jit
+    def __call__(self, count: Int[Array, ""] | int) -> Float[Array, ""]:
+        """The rate of the update after `count` others."""
+        past = (count - self.begin) / jnp.maximum(self.end - self.begin, 1)
+        part = jnp.clip(past, 0.0, 1.0)  # of the way down
+        if self.kind == "cosine":
+            down = 0.5 * (1.0 + jnp.cos(jnp.pi * part))
+        else:
+            down = 1.0 - part if self.kind == "linear" else 1.0
+        up = count / jnp.maximum(self.warmup_steps, 1)
+        return self.peak * jnp.where(count < self.warmup_steps, up, down)
+
+
 def lr_schedule(
     kind: str,
     peak: float,
@@ -33,8 +63,8 @@ def lr_schedule(
     *,
     warmup_steps: int = 0,
     decay_fraction: float = 1.0,
-) -> optax.Schedule:
-    """A straight line up to `peak`, then what `kind` says: a function of the number of updates.
+) -> LearningRate:
+    """A straight line up to `peak`, then what `kind` says.
 
     Args:
         kind: "constant"; "cosine", half a wave from the end of the warm-up down to 0; "linear",
@@ -49,21 +79,44 @@ def lr_schedule(
     """
     checks.one_of("schedule", kind, SCHEDULES)
     checks.real("decay_fraction", decay_fraction, 0.0, 1.0)
-    up = optax.linear_schedule(0.0, peak, warmup_steps)
-    if kind == "constant":
-        return optax.join_schedules([up, optax.constant_schedule(peak)], [warmup_steps])
-    if warmup_steps >= num_steps:
+    if kind != "constant" and warmup_steps >= num_steps:
         raise InputError(
             f"warmup_steps is {warmup_steps}; with schedule {kind!r} it must be less than "
             f"num_steps, which is {num_steps}."
         )
-    if kind == "cosine":
-        down = optax.cosine_decay_schedule(peak, num_steps - warmup_steps)
-        return optax.join_schedules([up, down], [warmup_steps])
-    begin = max(warmup_steps, num_steps - int(num_steps * decay_fraction))
-    down = optax.linear_schedule(peak, 0.0, num_steps - begin)
-    flat = optax.constant_schedule(peak)
-    return optax.join_schedules([up, flat, down], [warmup_steps, begin])
+    begin = warmup_steps
+    if kind == "linear":
+        begin = max(begin, num_steps - int(num_steps * decay_fraction))
+    return LearningRate(
+        kind, np.float32(peak), np.int32(warmup_steps), np.int32(begin), np.int32(num_steps)
+    )
+
+
+class RateState(NamedTuple):
+    """What an optimizer's state says of its learning rate."""
+
+    count: Int[Array, ""]  # of updates
+    rate: LearningRate
+
+
+def with_rate(opt_state: optax.OptState, rate: LearningRate) -> optax.OptState:
+    """A state that goes on with another learning rate of the same kind."""
+    of_rate = lambda part: isinstance(part, RateState)
+    put = lambda part: part._replace(rate=rate) if of_rate(part) else part
+    return jax.tree.map(put, opt_state, is_leaf=of_rate)
+
+
+def _scale_by_rate(rate: LearningRate) -> optax.GradientTransformation:
+    """As optax's `scale_by_learning_rate`, but what it scales by is in the state."""
+
+    def update(updates: Params, state: RateState, params: Any = None):
+        by = -state.rate(state.count)
+        updates = jax.tree.map(lambda u: by.astype(u.dtype) * u, updates)
+        return updates, RateState(optax.safe_increment(state.count), state.rate)
+
+    return optax.GradientTransformation(
+        lambda params: RateState(jnp.zeros((), jnp.int32), rate), update
+    )
 
 
 def is_kernel(params: Params) -> PyTree[bool]:
@@ -146,7 +199,7 @@ def without_frozen(loss_fn: Loss, mask: PyTree[bool]) -> Loss:
 
 def optimizer(
     name: str,
-    learning_rate: optax.Schedule,
+    learning_rate: LearningRate,
     *,
     b1: float = 0.9,
     b2: float = 0.999,
@@ -165,7 +218,7 @@ def optimizer(
             al., 2023), which wants a tenth of Adam's learning rate; "muon" (Jordan et al., 2024)
             with momentum b1 on kernels, a convolution's being one matrix from window and
             channels to channels, at Adam's size of step, and Adam on the rest.
-        learning_rate: of the number of updates.
+        learning_rate: that the state begins with, see `with_rate`.
         b1: decay of the first moment.
         b2: decay of the second moment.
         eps: beside the root of the second moment.
@@ -199,7 +252,7 @@ def optimizer(
         *([optax.clip_by_global_norm(clip_norm)] if clip_norm else []),
         make[name](),
         *([optax.add_decayed_weights(weight_decay, is_kernel)] if weight_decay else []),
-        optax.scale_by_learning_rate(learning_rate),
+        _scale_by_rate(learning_rate),
     )
     if frozen is None or not any(jax.tree.leaves(frozen)):
         return tx

@@ -19,6 +19,7 @@ from PIL import Image
 from glide_jax import build
 from glide_jax.build import training
 from glide_jax.build.initial import initialiser
+from glide_jax.checkpoints.store import Store
 from glide_jax.data.sources import shapes
 from glide_jax.errors import InputError
 from glide_jax.tokenizers import SentencePiece
@@ -40,9 +41,13 @@ def home(tmp_path_factory):
     return folder
 
 
+def data(home):
+    return [f"data.path={home / 'pictures'}", "data.source=folder"]
+
+
 def words(home, workdir, *more, config="folder_64:smoke"):
-    data = ("--config.data.source=folder", f"--config.data.path={home / 'pictures'}")
-    return ("train", "--config", config, "--workdir", workdir, *data, *STEPS, *more)
+    changes = [f"--config.{change}" for change in data(home)]
+    return ("train", "--config", config, "--workdir", workdir, *changes, *STEPS, *more)
 
 
 @pytest.fixture
@@ -185,6 +190,23 @@ def test_what_may_change_is_told(whole, home, cli, tmp_path):
     result = cli(*words(home, tmp_path / "w", "--config.optim.lr=1e-5", "--dry-run"))
     assert result.code == 0, result.err
     assert "optim.lr was 0.001 and is now 1e-05" in result.err
+
+
+def test_another_rate_is_trained_at_and_compiles_nothing(whole, home, cli, cache, tmp_path):
+    shutil.copytree(whole, tmp_path / "w")
+    steps = lambda: sorted(cache.glob("xla/*train_step*-cache"))
+    compiled = steps()
+    result = cli(*words(home, tmp_path / "w", "--config.optim.lr=0", "--config.train.num_steps=9"))
+    assert result.code == 0, result.err
+    assert compiled
+    assert steps() == compiled
+    run = training.build(build.read_config("folder_64:smoke", data(home)))
+    states = []
+    for folder in (whole, tmp_path / "w"):
+        with Store(folder / "checkpoints") as store:
+            states.append(store.restore(run.state_like)[0])
+    assert [int(state.step) for state in states] == [8, 9]
+    jax.tree.map(np.testing.assert_array_equal, states[0].params, states[1].params)
 
 
 def test_a_dry_run_tells_what_a_run_costs_and_writes_nothing(home, cli, tmp_path):

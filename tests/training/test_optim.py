@@ -21,6 +21,10 @@ PARAMS = {
 TARGET = jax.tree.map(lambda p: p + jax.random.normal(KEY, p.shape), PARAMS)
 
 
+def constant(rate):
+    return optim.lr_schedule("constant", rate, 1)
+
+
 def distance(params, batch=None, key=None):
     gaps = jax.tree.map(lambda p, q: ((p - q) ** 2).sum(), params, TARGET)
     return sum(jax.tree.leaves(gaps)), {}
@@ -47,7 +51,7 @@ def test_every_optimizer_trains_with_everything_switched_on(name):
 @pytest.mark.parametrize("name", optim.OPTIMIZERS)
 def test_what_is_frozen_stays_and_has_no_state(name):
     mask = optim.frozen_mask(PARAMS, ["^text/", "bias$"])
-    tx = optim.optimizer(name, lambda count: 0.1, weight_decay=0.1, frozen=mask)
+    tx = optim.optimizer(name, constant(0.1), weight_decay=0.1, frozen=mask)
     loss_fn = optim.without_frozen(distance, mask)
     state, metrics = run(tx, 7, loss_fn)
     pairs = zip(*map(jax.tree.leaves, (mask, PARAMS, state.params, state.ema[0])), strict=True)
@@ -70,7 +74,7 @@ def test_without_frozen_has_no_gradient_there():
 
 def test_only_kernels_decay():
     zero = lambda params, batch, key: (0.0 * distance(params)[0], {})
-    tx = optim.optimizer("adamw", lambda count: 0.1, weight_decay=0.5)
+    tx = optim.optimizer("adamw", constant(0.1), weight_decay=0.5)
     state, _ = run(tx, 1, zero)
     for path, new in jax.tree_util.tree_leaves_with_path(state.params):
         old = dict(jax.tree_util.tree_leaves_with_path(PARAMS))[path]
@@ -79,20 +83,20 @@ def test_only_kernels_decay():
 
 
 def test_adamw_is_the_optimizer_of_that_name():
-    ours = optim.optimizer("adamw", lambda count: 0.01, b2=0.99, weight_decay=0.1)
+    ours = optim.optimizer("adamw", constant(0.01), b2=0.99, weight_decay=0.1)
     theirs = optax.adamw(0.01, b2=0.99, weight_decay=0.1, mask=optim.is_kernel)
     jax.tree.map(np.testing.assert_array_equal, run(ours, 3)[0].params, run(theirs, 3)[0].params)
 
 
 def test_clipping_bounds_the_norm_of_a_step():
-    tx = optim.optimizer("sgd", lambda count: 1.0, b1=0.0, clip_norm=0.25)
+    tx = optim.optimizer("sgd", constant(1.0), b1=0.0, clip_norm=0.25)
     state, _ = run(tx, 1)
     moved = jax.tree.map(jnp.subtract, state.params, PARAMS)
     assert float(optax.tree.norm(moved)) == pytest.approx(0.25, rel=1e-5)
 
 
 def test_muon_makes_a_convolution_orthogonal_and_leaves_the_ends_to_adam():
-    tx = optim.optimizer("muon", lambda count: 0.01)
+    tx = optim.optimizer("muon", constant(0.01))
     gradient = jax.tree.map(lambda p, q: p - q, PARAMS, TARGET)
     updates, _ = tx.update(gradient, tx.init(PARAMS), PARAMS)
     conv = np.asarray(updates["unet"]["middle"]["kernel"]).reshape(36, 4)
@@ -140,4 +144,4 @@ def test_patterns_that_freeze_nothing_or_everything_are_refused(patterns, messag
 
 def test_an_unknown_optimizer_names_the_known_ones():
     with pytest.raises(InputError, match="adamw, sgd"):
-        optim.optimizer("adam", lambda count: 0.1)
+        optim.optimizer("adam", constant(0.1))
