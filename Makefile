@@ -9,7 +9,7 @@ export PROMPT
 
 BIN := .venv/bin
 INSTALL = if command -v uv >/dev/null 2>&1; then uv pip install --quiet --python $(BIN)/python $(1); \
-	else $(BIN)/python -m pip install --quiet $(1); fi
+	else $(BIN)/python -m pip install --quiet --no-compile $(1); fi
 
 .DEFAULT_GOAL := help
 .PHONY: help install sample train-boxed test test-slow test-types check format clean

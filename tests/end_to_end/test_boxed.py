@@ -82,14 +82,15 @@ def test_the_boxed_clip_knows_which_caption_is_a_scenes_also_through_noise():
     assert tokenizer is not None
     scenes = [shapes.sample_scene(np.random.default_rng(i), kinds=("single",)) for i in range(16)]
     x_0 = images.from_uint8(np.stack([shapes.render(scene) for scene in scenes]))
-    texts = clip.encode(params, *tokenizer([*map(shapes.caption, scenes)], clip.context))
+    encode, log_prob = jax.jit(clip.encode), jax.jit(clip.log_prob)
+    texts = encode(params, *tokenizer([*map(shapes.caption, scenes)], clip.context))
     eps = jax.random.normal(jax.random.key(0), x_0.shape)
     schedule = schedules.from_alpha_bar(found.stages["base"].alpha_bar)
     for t in (0, 500):
         timesteps = jnp.full(16, t)
         x_t = samplers.q_sample(schedule.at(timesteps), x_0, eps)
         by_text = [
-            clip.log_prob(params, x_t, timesteps, jnp.repeat(texts[k : k + 1], 16, axis=0))
+            log_prob(params, x_t, timesteps, jnp.repeat(texts[k : k + 1], 16, axis=0))
             for k in range(16)
         ]
         assert (np.argmax(by_text, axis=0) == np.arange(16)).sum() >= 12

@@ -8,9 +8,15 @@ import pytest
 from glide_jax.models import blocks
 
 
+def fresh(block, *inputs):
+    """What a block with fresh parameters gives, and the parameters."""
+    variables = block.init(jax.random.key(0), *inputs)
+    return block.apply(variables, *inputs), variables
+
+
 def test_a_fresh_residual_block_is_the_identity():
     x, emb = jnp.ones((1, 4, 4, 32)), jnp.ones((1, 16))
-    y, _ = blocks.ResBlock(32).init_with_output(jax.random.key(0), x, emb)
+    y, _ = fresh(blocks.ResBlock(32), x, emb)
     np.testing.assert_array_equal(y, x)
 
 
@@ -27,14 +33,14 @@ def test_a_group_of_several_channels_keeps_their_levels_and_a_group_of_one_does_
 
 def test_a_fresh_attention_block_is_the_identity():
     x = jax.random.normal(jax.random.key(0), (1, 4, 4, 32))
-    y, _ = blocks.AttentionBlock(2).init_with_output(jax.random.key(0), x)
+    y, _ = fresh(blocks.AttentionBlock(2), x)
     np.testing.assert_array_equal(y, x)
 
 
 @pytest.mark.parametrize("dtype", [jnp.bfloat16, jnp.float16])
 def test_half_precision_computes_over_float32_parameters(dtype):
     x, emb = jnp.ones((1, 4, 4, 32), dtype), jnp.ones((1, 16))
-    y, variables = blocks.ResBlock(64, dtype=dtype).init_with_output(jax.random.key(0), x, emb)
+    y, variables = fresh(blocks.ResBlock(64, dtype=dtype), x, emb)
     assert y.dtype == dtype
     assert all(leaf.dtype == jnp.float32 for leaf in jax.tree.leaves(variables))
 
@@ -52,7 +58,7 @@ def test_attention_in_float16_is_that_in_float32(causal):
 def test_resampling_changes_the_size(resample, size):
     x, emb = jnp.ones((1, 4, 4, 32)), jnp.ones((1, 16))
     block = blocks.ResBlock(32, resample=resample)
-    y, _ = block.init_with_output(jax.random.key(0), x, emb)
+    y, _ = fresh(block, x, emb)
     assert y.shape == (1, size, size, 32)
 
 
