@@ -6,7 +6,7 @@ import os
 import pathlib
 import shutil
 from collections.abc import Collection, Sequence
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -43,14 +43,20 @@ data showed, reproduces its biases, and has not been tested for any use.
 """
 
 
+class Rest(NamedTuple):
+    """Parts of a model whose weights lie in another's directory."""
+
+    directory: pathlib.Path
+    parts: Collection[str]  # base, upsample, clip
+
+
 def save(
     directory: pathlib.Path,
     model: Model,
     *,
     card: str,
     dtype: str = "float32",
-    rest_of: pathlib.Path | None = None,
-    shared: Collection[str] = (),
+    rest: Rest | None = None,
 ) -> None:
     """Writes a model directory that `read` reads; whole or not at all.
 
@@ -59,21 +65,20 @@ def save(
         model: what to write.
         card: README.md of the directory.
         dtype: of the stored weights, "float32" or "float16".
-        rest_of: a model directory that has the weights of `shared`; it is named relative to this.
-        shared: parts whose weights are not written again: upsample, clip.
+        rest: what is not written again; its directory is named relative to this.
 
     Raises:
         FileExistsError: something is in the way.
     """
 
     def write(name: str, params: Params) -> None:
-        if name not in shared:
+        if rest is None or name not in rest.parts:
             model_dir.write_weights(folder / f"{name}.safetensors", params, dtype)
 
     with replacing_dir(directory) as folder:
         config: dict[str, Any] = {"name": model.name, "tokenizer": model.tokenizer.save(folder)}
-        if rest_of is not None:
-            config["rest_of"] = os.path.relpath(rest_of.resolve(), directory.resolve())
+        if rest is not None:
+            config["rest_of"] = os.path.relpath(rest.directory.resolve(), directory.resolve())
         for name, (part, params) in model.stages.items():
             config[name] = dataclasses.asdict(part)
             write(name, params)
@@ -148,20 +153,21 @@ def pack(
         cards.append(text or f"# {model.name}\n")
     if tokenizer is None or "base" not in stages:
         raise InputError(f"there is no base among {', '.join(map(str, parts))}; a model needs one.")
-    shared: list[str] = []
+    rest = None
     if rest_of is not None:
-        rest = read(rest_of)
-        if _ids(rest) != _ids(tokenizer):
+        other = read(rest_of)
+        if _ids(other) != _ids(tokenizer):
             raise InputError(_TOKENIZERS.format(str(rest_of), str(first)))
-        stages, clip = {**rest.stages, **stages}, clip or rest.clip
-        shared += [stage for stage in rest.stages if _same(stages[stage][1], rest.stages[stage][1])]
-        if clip is not None and rest.clip is not None and _same(clip[2], rest.clip[2]):
-            shared.append("clip")
+        stages, clip = {**other.stages, **stages}, clip or other.clip
+        same = [name for name in other.stages if _same(stages[name][1], other.stages[name][1])]
+        if clip is not None and other.clip is not None and _same(clip[2], other.clip[2]):
+            same.append("clip")
+        rest = Rest(rest_of, same)
     packed = Model(name, tokenizer.tokenizer, stages, clip)
     joined = "\n".join(c.replace("# ", "## ", 1) for c in cards)
     try:
         text = card or f"# {name}\n\nMade of:\n\n{joined}"
-        save(out, packed, card=text, dtype=dtype, rest_of=rest_of, shared=shared)
+        save(out, packed, card=text, dtype=dtype, rest=rest)
     except FileExistsError as error:
         raise InputError(str(error)) from None
     return packed
