@@ -1,5 +1,7 @@
 """Editing with tiny models: what stays to the bit, what changes, and what compiles."""
 
+import dataclasses
+
 import numpy as np
 import pytest
 from PIL import Image
@@ -136,9 +138,12 @@ def test_a_large_picture_is_enlarged_in_windows(glide):
     assert differs(moved.image, large.image)[:, :8].any()
 
 
-def test_frames_begin_and_end_with_what_the_prompts_draw_alone(glide):
+def test_frames_begin_and_end_with_what_the_prompts_draw_alone(glide, monkeypatch):
+    # Also of a model that draws with noise in every step, unless it is told not to.
+    noisy = dataclasses.replace(glide.loaded.sampling["base"], sampler="ddim", eta=1.0)
+    monkeypatch.setitem(glide.loaded.sampling, "base", noisy)
     frames = glide.interpolate(RED, BLUE, frames=3, to_seed=7, **FEW)
-    ode = dict(sampler="ddim", upsample_sampler="ddim", **FEW)
+    ode = dict(sampler="ddim", upsample_sampler="ddim", eta=0.0, **FEW)
     # In batches as large, since in others sums round differently and random weights magnify it.
     ends = glide(RED, n=3, **ode)[0], glide(BLUE, seed=7, n=3, **ode)[0]
     for frame, end in zip(frames[::2], ends, strict=True):

@@ -218,8 +218,8 @@ def interpolate(
 
     Prompts go along the arc between their encodings, starting noise along the arc between the two
     seeds' noise (Ho et al., 2020, section 4.3, does so in x_t). Noise of later steps is the first
-    seed's, so with a sampler that needs none (the default here is ddim) both ends are what
-    the prompts draw alone.
+    seed's, so with a sampler that needs none (the default here is ddim with eta 0) both ends are
+    what the prompts draw alone.
 
     Args:
         glide: the model.
@@ -240,7 +240,9 @@ def interpolate(
     way = Edit(
         {**record, "to_seed": to_seed}, weights=np.linspace(0.0, 1.0, frames), to_seed=to_seed
     )
-    defaults = {"sampler": "ddim", "upsample_sampler": "ddim"}
+    defaults: dict[str, Any] = {"sampler": "ddim", "upsample_sampler": "ddim"}
+    if options.get("sampler") in (None, "ddim"):
+        defaults["eta"] = 0.0
     if not (options.get("upsample", True) and "upsample" in glide.loaded.stages):
         del defaults["upsample_sampler"]
     chosen = {**({} if options.get("preset") else defaults), **options, "n": 1}
