@@ -9,7 +9,7 @@ dropout are ADM's, since the paper gives none.
 
 from ml_collections import ConfigDict
 
-from configs import presets
+from glide_jax.configs import presets
 
 
 def get_config(size: str = "full") -> ConfigDict:

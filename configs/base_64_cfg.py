@@ -8,7 +8,7 @@ The model that it starts from must have this config's network.
 
 from ml_collections import ConfigDict
 
-from configs import base_64
+from glide_jax.configs import base_64
 
 
 def get_config(size: str = "full") -> ConfigDict:

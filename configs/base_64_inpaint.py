@@ -8,7 +8,7 @@ Step 0 draws what the model that it starts from does.
 
 from ml_collections import ConfigDict
 
-from configs import base_64, presets
+from glide_jax.configs import base_64, presets
 
 
 def get_config(size: str = "full") -> ConfigDict:

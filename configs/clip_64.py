@@ -5,7 +5,7 @@ glide-jax train --config configs/clip_64.py --workdir runs/clip_64
 
 from ml_collections import ConfigDict
 
-from configs import presets
+from glide_jax.configs import presets
 
 
 def get_config(size: str = "full") -> ConfigDict:

@@ -6,7 +6,7 @@ glide-jax train --config configs/coco_64.py --workdir runs/coco_64
 
 from ml_collections import ConfigDict
 
-from configs import presets
+from glide_jax.configs import presets
 
 
 def get_config(size: str = "full") -> ConfigDict:

@@ -9,7 +9,7 @@ r"""Emoji from 64 to 256 px: 6 M parameters, a quarter of an hour of one large G
 
 from ml_collections import ConfigDict
 
-from configs import emoji_64, presets, shapes_256
+from glide_jax.configs import emoji_64, presets, shapes_256
 
 
 def get_config(size: str = "full") -> ConfigDict:

@@ -5,7 +5,7 @@ glide-jax train --config configs/emoji_256_inpaint.py --workdir runs/emoji_256_i
 
 from ml_collections import ConfigDict
 
-from configs import emoji_64, presets, shapes_256
+from glide_jax.configs import emoji_64, presets, shapes_256
 
 
 def get_config(size: str = "full") -> ConfigDict:

@@ -13,7 +13,7 @@ timesteps, for edges. From the emoji model in the box instead: `--config.train.i
 
 from ml_collections import ConfigDict
 
-from configs import presets, shapes_64
+from glide_jax.configs import presets, shapes_64
 
 TINY = ("tiny", "more", "polish")
 

@@ -5,7 +5,7 @@ glide-jax train --config configs/emoji_64_inpaint.py --workdir runs/emoji_64_inp
 
 from ml_collections import ConfigDict
 
-from configs import emoji_64, presets, shapes_64_inpaint
+from glide_jax.configs import emoji_64, presets, shapes_64_inpaint
 
 
 def get_config(size: str = "full") -> ConfigDict:

@@ -5,7 +5,7 @@ glide-jax train --config configs/emoji_clip.py --workdir runs/emoji_clip
 
 from ml_collections import ConfigDict
 
-from configs import emoji_64, presets, shapes_clip
+from glide_jax.configs import emoji_64, presets, shapes_clip
 
 
 def get_config(size: str = "full") -> ConfigDict:

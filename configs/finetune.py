@@ -5,7 +5,7 @@ Kinder than a training run: a small learning rate, and an average over few steps
 
 from ml_collections import ConfigDict
 
-from configs import presets
+from glide_jax.configs import presets
 
 
 def get_config(size: str = "full") -> ConfigDict:

@@ -9,7 +9,7 @@ within minutes on two CPU cores; `full` (30 M) wants a GPU.
 
 from ml_collections import ConfigDict
 
-from configs import emoji_64, presets, shapes_64
+from glide_jax.configs import emoji_64, presets, shapes_64
 
 
 def get_config(size: str = "full") -> ConfigDict:

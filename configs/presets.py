@@ -9,7 +9,7 @@ from typing import Any
 
 from ml_collections import ConfigDict
 
-from glide_jax.models import zoo
+from glide_jax.networks import zoo
 
 SIZES = ("full", "smoke")
 MASKS = ("box", "boxes", "strokes", "half", "border", "ellipse", "blob")

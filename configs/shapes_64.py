@@ -20,8 +20,8 @@ start to end (from the shapes model in the box instead: `--config.train.init_fro
 
 from ml_collections import ConfigDict
 
-from configs import presets
-from glide_jax.data.sources import shapes
+from glide_jax.configs import presets
+from glide_jax.data.readers import shapes
 
 LATER = ("pairs", "order", "scenes", "relations", "counts", "polish")
 

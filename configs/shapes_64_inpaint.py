@@ -3,12 +3,12 @@ r"""Fine-tunes the shapes base to inpaint: four more input channels that start a
     glide-jax train --config configs/shapes_64_inpaint.py --workdir runs/shapes_64_inpaint
 
 Step 0 draws what the model that it starts from does (`train.init_from`, by default the one in the
-box). Then `python launch/measure_inpainting.py --inpaint runs/shapes_64_inpaint/model ...`.
+box). Then `python -m launch.studies.measure_inpainting --inpaint runs/shapes_64_inpaint/model ...`.
 """
 
 from ml_collections import ConfigDict
 
-from configs import presets, shapes_64
+from glide_jax.configs import presets, shapes_64
 
 
 def get_config(size: str = "full") -> ConfigDict:

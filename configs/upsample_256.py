@@ -5,7 +5,7 @@ glide-jax train --config configs/upsample_256.py --workdir runs/upsample_256
 
 from ml_collections import ConfigDict
 
-from configs import presets
+from glide_jax.configs import presets
 
 
 def get_config(size: str = "full") -> ConfigDict:

@@ -8,7 +8,7 @@ Step 0 draws what the model that it starts from does.
 
 from ml_collections import ConfigDict
 
-from configs import presets, upsample_256
+from glide_jax.configs import presets, upsample_256
 
 
 def get_config(size: str = "full") -> ConfigDict:

@@ -11,7 +11,7 @@ from glide_jax.errors import InputError
 from glide_jax.version import __version__
 
 if TYPE_CHECKING:
-    from glide_jax.pipeline import Glide, load
+    from glide_jax.sampling.glide import Glide, load
 
 __all__ = ["Glide", "InputError", "__version__", "load"]
 
@@ -19,7 +19,7 @@ __all__ = ["Glide", "InputError", "__version__", "load"]
 def __getattr__(name: str):
     # JAX takes a second to import: only those who load a model pay for it.
     if name in ("Glide", "load"):
-        from glide_jax import pipeline
+        from glide_jax.sampling import glide
 
-        return getattr(pipeline, name)
+        return getattr(glide, name)
     raise AttributeError(f"module 'glide_jax' has no attribute {name!r}")

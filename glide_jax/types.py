@@ -3,6 +3,7 @@
 from collections.abc import Callable
 from typing import Any, NamedTuple, TypeAlias
 
+import numpy as np
 from jaxtyping import Array, Float, Int, Key, PyTree, Shaped
 
 Image: TypeAlias = Float[Array, "b h w c"]  # channels last, values in [-1, 1]
@@ -52,3 +53,16 @@ Solver: TypeAlias = Callable[  # a step that remembers: (x_t, i, noise, history)
     [Image, Int[Array, ""], Image, History], tuple[Image, History]
 ]
 Loss: TypeAlias = Callable[[Params, Any, Key[Array, ""]], tuple[Float[Array, ""], dict[str, Array]]]
+
+
+class Stage(NamedTuple):
+    """One model of the cascade as functions of its parameters."""
+
+    network: Callable[[Params], Network]
+    encode: Callable[..., TextCond | None]  # (params, tokens, mask)
+    alpha_bar: np.ndarray  # of the trained diffusion, float64
+    image_size: int
+    divisor: int  # heights and widths must be multiples of it
+    context: int
+    upsampler: bool
+    inpaint: bool

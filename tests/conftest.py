@@ -57,16 +57,16 @@ def tiny_full(tmp_path_factory):
 
 @pytest.fixture(scope="session")
 def glide(tiny_model, cache):
-    from glide_jax import pipeline
+    from glide_jax.sampling.glide import load
 
-    return pipeline.load(tiny_model, cache=cache)
+    return load(tiny_model, cache=cache)
 
 
 @pytest.fixture(scope="session")
 def glide_full(tiny_full, cache):
-    from glide_jax import pipeline
+    from glide_jax.sampling.glide import load
 
-    return pipeline.load(tiny_full, cache=cache)
+    return load(tiny_full, cache=cache)
 
 
 @pytest.fixture

@@ -11,9 +11,10 @@ import jax.numpy as jnp
 import numpy as np
 from jax.sharding import PartitionSpec as P
 
-from glide_jax import build, sharding
-from glide_jax.build import placement, topology
-from glide_jax.build import plan as planning
+from glide_jax.mesh import partition
+from glide_jax.scale import gradients, topology
+from glide_jax.training import plan as planning
+from glide_jax.training.config import read_config
 
 MESHES = ((8, 1, 1), (1, 8, 1), (2, 2, 2), (2, 4, 1), (4, 1, 2), (1, 2, 4))
 STEPS, BATCH = 3, 16
@@ -22,19 +23,19 @@ ONE_LEVEL = ["model.channel_mult=1", "model.attention=64"]
 
 
 def config(name: str, *changes: str, tensor: int = 4):
-    return placement.reduced(build.read_config(name, changes), tensor)
+    return gradients.reduced(read_config(name, changes), tensor)
 
 
 def alone():
-    return sharding.make_mesh(devices=jax.devices()[:1])
+    return partition.make_mesh(devices=jax.devices()[:1])
 
 
 def compared(small, meshes) -> dict:
-    wanted = placement.gradients(small, alone(), BATCH)
+    wanted = gradients.gradients(small, alone(), BATCH)
     report = {}
     for shape in meshes:
-        found = placement.gradients(small, sharding.make_mesh(*shape), BATCH)
-        loss, each = placement.compare(found, wanted)
+        found = gradients.gradients(small, partition.make_mesh(*shape), BATCH)
+        loss, each = gradients.compare(found, wanted)
         wrong = [difference.name for difference in each if difference.wrong]
         worst = max(difference.relative for difference in each)
         report["x".join(map(str, shape))] = {"loss": loss, "worst": worst, "wrong": wrong}
@@ -57,7 +58,7 @@ def trap() -> dict:
         two = len(shape) > 1 and all(n % 2 == 0 for n in shape[-2:])
         return P(*(None,) * (len(shape) - 2), "fsdp", "tensor") if two else P()
 
-    sharding.partition = everything
+    partition.partition = everything
     small = config("base_64")
     report = {"cured": compared(small, [(2, 2, 2)])["2x2x2"]}
     planning.on_mesh = lambda apply, mesh, min_size: apply
@@ -72,18 +73,18 @@ def training() -> dict:
     with small.unlocked():
         small.train.batch_size = BATCH
     losses, report = {}, {}
-    for name, mesh in {"one": alone(), "2x4x1": sharding.make_mesh(2, 4)}.items():
-        plan = planning.plan(small, jnp.zeros(6, jnp.int32), mesh, placement.SMALL)
+    for name, mesh in {"one": alone(), "2x4x1": partition.make_mesh(2, 4)}.items():
+        plan = planning.plan(small, jnp.zeros(6, jnp.int32), mesh, gradients.SMALL)
         step = plan.lower().compile()
         places = jax.tree.map(lambda x: x.sharding, plan.state_like)
         state = jax.jit(lambda p: plan.create(p), out_shardings=places)(  # noqa: B023
-            placement.noise(plan.state_like.params)
+            gradients.noise(plan.state_like.params)
         )
         losses[name] = []
         for k in range(STEPS):
-            batch = placement.batch_of(plan, seed=k)
+            batch = gradients.batch_of(plan, seed=k)
             state, metrics = step(
-                state, batch, jax.device_put(jax.random.key(0), sharding.replicated(mesh))
+                state, batch, jax.device_put(jax.random.key(0), partition.replicated(mesh))
             )
             losses[name].append(float(metrics["loss"]))
         report = {
@@ -101,8 +102,8 @@ def sampler() -> dict:
         small = config("base_64", *ONE_LEVEL)
         with small.unlocked():
             small.train.batch_size = BATCH
-        mesh = sharding.make_mesh(*shape)
-        plan = planning.plan(small, jnp.zeros(6, jnp.int32), mesh, placement.SMALL)
+        mesh = partition.make_mesh(*shape)
+        plan = planning.plan(small, jnp.zeros(6, jnp.int32), mesh, gradients.SMALL)
         found["x".join(map(str, shape))] = sorted(topology.sampler(plan, "ddim").collectives)
     return found
 

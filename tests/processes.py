@@ -11,7 +11,7 @@ import time
 
 from PIL import Image
 
-from glide_jax.data.sources import shapes
+from glide_jax.data.readers import shapes
 
 # No sheets, which take a program of their own.
 TINY = ("--config=folder_64:smoke", "--config.data.source=folder",

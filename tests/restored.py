@@ -13,9 +13,10 @@ import zlib
 import jax
 import numpy as np
 
-from glide_jax import build, distributed
-from glide_jax.build import training
 from glide_jax.checkpoints.store import Store
+from glide_jax.mesh.hosts import Place, join, whole
+from glide_jax.training.config import read_config
+from glide_jax.training.run import build
 
 MIN_SIZE = 512  # so that a tiny model is split as a large one is
 STEP = 7
@@ -38,7 +39,7 @@ def hashes(state):
     split = sum(not leaf.is_fully_replicated for _, leaf in leaves)
     found = {
         jax.tree_util.keystr(path): hashlib.sha256(
-            np.ascontiguousarray(distributed.whole(leaf)).tobytes()
+            np.ascontiguousarray(whole(leaf)).tobytes()
         ).hexdigest()
         for path, leaf in leaves
     }
@@ -51,13 +52,11 @@ def main() -> None:
     place = None
     if more:
         index, count, port = map(int, more)
-        place = distributed.Place("127.0.0.1", port, count, index)
-    with distributed.join(place, say=lambda text: print(text, file=sys.stderr)) as hosts:
+        place = Place("127.0.0.1", port, count, index)
+    with join(place, say=lambda text: print(text, file=sys.stderr)) as hosts:
         hosts.start_jax()
-        config = build.read_config(
-            "folder_64:smoke", [f"mesh.fsdp={fsdp}", "data.source=shapes_endless"]
-        )
-        run = dataclasses.replace(training.build(config), min_size=MIN_SIZE)
+        config = read_config("folder_64:smoke", [f"mesh.fsdp={fsdp}", "data.source=shapes_endless"])
+        run = dataclasses.replace(build(config), min_size=MIN_SIZE)
         with Store(pathlib.Path(folder), hosts=hosts) as store:
             if what == "save":
                 state, meta = filled(run.state_like), {"data": {"step": STEP}}

@@ -6,11 +6,13 @@ import pathlib
 import jax
 import pytest
 
-from glide_jax import InputError, build, compiling
-from glide_jax.build import run_config, training, validity
-from glide_jax.data.sources import shapes
+from glide_jax import InputError, compiling
+from glide_jax.data.readers import shapes
+from glide_jax.networks import initial
 from glide_jax.tokenizers import SentencePiece
-from glide_jax.training import loop
+from glide_jax.training import loop, validity
+from glide_jax.training.config import flat, read_config
+from glide_jax.training.run import build
 
 FOLDER = pathlib.Path(__file__).parents[1] / "configs"
 # What fine-tuning starts from has no model of its own.
@@ -42,7 +44,7 @@ def tokenizer():
 
 @pytest.mark.parametrize("name", NAMES)
 def test_the_smoke_size_can_be_traced(name, tokenizer):
-    run = training.build(build.read_config(f"{name}:smoke"), tokenizer)
+    run = build(read_config(f"{name}:smoke"), tokenizer)
     loss, _ = jax.eval_shape(run.loss_fn, run.state_like.params, run.batch_like, run.key)
     assert loss.shape == ()
 
@@ -54,7 +56,7 @@ def test_the_smoke_size_can_be_traced(name, tokenizer):
 )
 def test_the_smoke_size_takes_two_steps(name, tokenizer, cache):
     compiling.enable_cache(cache / "xla")
-    run = training.build(build.read_config(f"{name}:smoke"), tokenizer)
+    run = build(read_config(f"{name}:smoke"), tokenizer)
     compiled, loader, losses = run.compile(), run.loader(), []
     state = loop.fit(
         compiled.step,
@@ -72,7 +74,7 @@ def test_the_smoke_size_takes_two_steps(name, tokenizer, cache):
 
 @pytest.mark.parametrize("name", [*NAMES, *PARTS])
 def test_the_whole_size_is_possible(name):
-    config = build.read_config(name)
+    config = read_config(name)
     validity.check(config)
     assert config.is_locked
 
@@ -80,7 +82,7 @@ def test_the_whole_size_is_possible(name):
 def test_the_papers_sizes_have_the_papers_parameters():
     count = lambda name: sum(
         math.prod(leaf.shape)
-        for leaf in jax.tree.leaves(build.shapes(validity.part_of(build.read_config(name)).model))
+        for leaf in jax.tree.leaves(initial.shapes(validity.part_of(read_config(name)).model))
     )
     assert round(count("base_64") / 1e6) == 3554
     assert round(count("upsample_256") / 1e6) == 1541
@@ -88,8 +90,8 @@ def test_the_papers_sizes_have_the_papers_parameters():
 
 def test_a_config_is_found_by_path_and_by_name(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
-    by_name = build.read_config("shapes_64:smoke")
-    assert build.read_config(f"{FOLDER / 'shapes_64.py'}:smoke") == by_name
+    by_name = read_config("shapes_64:smoke")
+    assert read_config(f"{FOLDER / 'shapes_64.py'}:smoke") == by_name
     (tmp_path / "mine").mkdir()
     (tmp_path / "mine" / "parts.py").write_text("LR = 0.5\n")
     (tmp_path / "mine" / "run.py").write_text(
@@ -99,7 +101,7 @@ def test_a_config_is_found_by_path_and_by_name(tmp_path, monkeypatch):
         "    config.optim.lr = parts.LR\n"
         "    return config\n"
     )
-    assert build.read_config("mine/run.py").optim.lr == 0.5
+    assert read_config("mine/run.py").optim.lr == 0.5
 
 
 @pytest.mark.parametrize(
@@ -117,8 +119,8 @@ def test_a_config_is_found_by_path_and_by_name(tmp_path, monkeypatch):
     ],
 )
 def test_a_field_takes_a_value_of_its_type(override, value):
-    config = build.read_config("shapes_64", [override])
-    assert run_config.flat(config)[override.partition("=")[0]] == value
+    config = read_config("shapes_64", [override])
+    assert flat(config)[override.partition("=")[0]] == value
 
 
 @pytest.mark.parametrize(
@@ -138,7 +140,7 @@ def test_a_field_takes_a_value_of_its_type(override, value):
 )
 def test_a_wrong_override_is_refused_by_name(override, says):
     with pytest.raises(InputError, match=says.replace(".", r"\.")):
-        build.read_config("shapes_64", [override])
+        read_config("shapes_64", [override])
 
 
 @pytest.mark.parametrize(
@@ -167,7 +169,7 @@ def test_a_wrong_override_is_refused_by_name(override, says):
 )
 def test_a_config_that_cannot_be_is_refused_before_anything_is_compiled(overrides, says):
     with pytest.raises(InputError, match=says):
-        training.build(build.read_config("shapes_64", overrides))
+        build(read_config("shapes_64", overrides))
 
 
 @pytest.mark.parametrize(
@@ -187,12 +189,12 @@ def test_a_config_that_cannot_be_is_refused_before_anything_is_compiled(override
 def test_a_file_that_is_no_config_is_told_of_in_a_sentence(text, says, tmp_path):
     (tmp_path / "run.py").write_text(text + "\n")
     with pytest.raises(InputError, match=says) as caught:
-        build.read_config(str(tmp_path / "run.py"))
+        read_config(str(tmp_path / "run.py"))
     assert "\n" not in str(caught.value)
 
 
 def test_a_missing_file_names_what_there_is():
     with pytest.raises(InputError, match="did you mean shapes_64"):
-        build.read_config("shape_64")
+        read_config("shape_64")
     with pytest.raises(InputError, match="size is 'large'"):
-        build.read_config("shapes_64:large")
+        read_config("shapes_64:large")

@@ -4,7 +4,8 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from glide_jax import InputError, image_edits, images
+from glide_jax import InputError, images
+from glide_jax.sampling import canvas
 
 GRADIENT = np.arange(256, dtype=np.uint8).reshape(16, 16)
 
@@ -18,7 +19,7 @@ def test_every_level_survives_the_way_to_floats_and_back():
 def known(image: Image.Image, size: int = 16) -> np.ndarray:
     """What the model is shown of a picture, as 8 bits."""
     mask = Image.new("L", image.size, 255)
-    return images.to_uint8(image_edits.region(image, mask, size).shown)
+    return images.to_uint8(canvas.region(image, mask, size).shown)
 
 
 RGB = Image.fromarray(np.stack([GRADIENT, GRADIENT[::-1], GRADIENT.T], -1))

@@ -6,10 +6,11 @@ import zlib
 
 import numpy as np
 
-from glide_jax import build
-from glide_jax.checkpoints.torch_import import flatten, unflatten
-from glide_jax.models import zoo
+from glide_jax.model_dir import reading, schema, writing
+from glide_jax.networks import initial, zoo
+from glide_jax.sampling import settings
 from glide_jax.tokenizers import ClipBPE, SentencePiece
+from glide_jax.trees import flatten, unflatten
 
 CAPTIONS = (
     "a large red circle on a white background",
@@ -69,26 +70,28 @@ def weights(config: zoo.ModelConfig | zoo.ClipConfig) -> dict:
         scale = 0.1 if len(shape) < 2 or "embedding" in path else fan_in**-0.5
         return np.float32(noise * scale + ("scale" in path))
 
-    shapes = flatten(build.shapes(config))
+    shapes = flatten(initial.shapes(config))
     return unflatten({path: fill(path, leaf.shape) for path, leaf in shapes.items()})
 
 
 def model(name: str, *, inpaint: bool = False, upsample: bool = True, clip: bool = False):
-    """A `build.Model`: base, upsampler and CLIP as asked for."""
+    """A `reading.Model`: base, upsampler and CLIP as asked for."""
     sampling = {
-        "base": build.Sampling(steps="4", guidance_scale=3.0),
-        "upsample": build.Sampling(steps="3", sampler="ddim", guidance_scale=1.0),
+        "base": settings.Sampling(steps="4", guidance_scale=3.0),
+        "upsample": settings.Sampling(steps="3", sampler="ddim", guidance_scale=1.0),
     }
     configs = {"base": BASE, "upsample": UPSAMPLE} if upsample else {"base": BASE}
     stages = {}
     for stage, config in configs.items():
         config = dataclasses.replace(config, inpaint=inpaint)
-        stages[stage] = (build.StageConfig(config, sampling=sampling[stage]), weights(config))
+        stages[stage] = (schema.StageConfig(config, sampling=sampling[stage]), weights(config))
     tokenizer = SentencePiece.train(CAPTIONS, 300)
-    return build.Model(name, tokenizer, stages, (CLIP, ClipBPE(), weights(CLIP)) if clip else None)
+    return reading.Model(
+        name, tokenizer, stages, (CLIP, ClipBPE(), weights(CLIP)) if clip else None
+    )
 
 
 def save(folder: pathlib.Path, name: str, **parts: bool) -> pathlib.Path:
     """The model directory `folder`/`name`."""
-    build.save(folder / name, model(name, **parts), card=f"# {name}\n")
+    writing.save(folder / name, model(name, **parts), card=f"# {name}\n")
     return folder / name

@@ -10,10 +10,12 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from glide_jax import build, cascade, compiling
-from glide_jax.build.convolutions import prepared
-from glide_jax.build.placement import noise
-from glide_jax.models import zoo
+from glide_jax import compiling, types
+from glide_jax.model_dir import schema
+from glide_jax.networks import initial, zoo
+from glide_jax.networks.cpu.choice import prepared
+from glide_jax.sampling import cascade, settings, stages
+from glide_jax.scale.gradients import noise
 from glide_jax.training import flops
 from glide_jax.types import Cond, Params
 
@@ -35,15 +37,15 @@ class Part:
     """A network with its weights: the host's, and those it draws with."""
 
     name: str
-    config: build.StageConfig
+    config: schema.StageConfig
     host: Params
     params: Params
     dtype: str
 
     @functools.cached_property
-    def stage(self) -> cascade.Stage:
+    def stage(self) -> types.Stage:
         """The network as functions."""
-        return build.stage(self.config, self.dtype)
+        return stages.stage(self.config, self.dtype)
 
 
 def random_params(config: zoo.ModelConfig) -> Params:
@@ -52,10 +54,12 @@ def random_params(config: zoo.ModelConfig) -> Params:
     A fresh network ends in zeros, so that two sides' outputs would agree whatever the rest.
     """
     fan_in = lambda shape: math.prod(shape[:-1]) if len(shape) > 1 else 400
-    return noise(build.shapes(config), lambda shape: fan_in(shape) ** -0.5)
+    return noise(initial.shapes(config), lambda shape: fan_in(shape) ** -0.5)
 
 
-def part(name: str, config: build.StageConfig, host: Params, dtype: str, convolutions: str) -> Part:
+def part(
+    name: str, config: schema.StageConfig, host: Params, dtype: str, convolutions: str
+) -> Part:
     """A network ready to be timed."""
     params = jax.device_put(prepared(config.model, host, convolutions, dtype))
     return Part(name, config, host, params, dtype)
@@ -118,7 +122,7 @@ def gradient(part: Part, x: Inputs) -> tuple[Callable[[], Any], float]:
     )
 
 
-def half_guided(part: Part, how: build.Sampling) -> build.Sampling:
+def half_guided(part: Part, how: settings.Sampling) -> settings.Sampling:
     """The same chain, guided in the middle half of its steps alone."""
     schedule = cascade.schedule_of(part.stage, how.steps, how.grid)
     t, n = np.asarray(schedule.t), int(schedule.num_steps)
@@ -126,7 +130,7 @@ def half_guided(part: Part, how: build.Sampling) -> build.Sampling:
     return dataclasses.replace(how, guidance_interval=(float(low), float(high)))
 
 
-def draw(part: Part, x: Inputs, how: build.Sampling) -> tuple[Callable[[], Any], int]:
+def draw(part: Part, x: Inputs, how: settings.Sampling) -> tuple[Callable[[], Any], int]:
     """Whole chains of a batch from encoded text, and how many steps they have."""
     stage = part.stage
     schedule = cascade.schedule_of(stage, how.steps, how.grid)
@@ -137,9 +141,9 @@ def draw(part: Part, x: Inputs, how: build.Sampling) -> tuple[Callable[[], Any],
         empty = np.zeros_like(x.tokens[:1]), np.zeros_like(x.mask[:1])
         null = cascade.encode_text(stage.encode, part.params, *empty)
     cond = Cond(text, low_res=None if x.low_res is None else jnp.asarray(x.low_res))
-    settings = build.sampling.settings(how)
+    traced = settings.settings(how)
     run = lambda: cascade.run(
-        stage, part.params, keys, cond, null, schedule, settings,
+        stage, part.params, keys, cond, null, schedule, traced,
         sampler=how.sampler, temperature=how.temperature,
     ).block_until_ready()  # fmt: skip
     return run, int(schedule.num_steps)

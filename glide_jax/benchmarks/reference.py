@@ -13,9 +13,9 @@ from typing import Any
 import numpy as np
 
 from glide_jax.benchmarks.networks import Inputs, Part
-from glide_jax.checkpoints.torch_import import export_params
+from glide_jax.checkpoints.torch.names import export_params
 from glide_jax.errors import InputError
-from glide_jax.models import zoo
+from glide_jax.networks import zoo
 
 PACKAGE = "glide_text2im"
 

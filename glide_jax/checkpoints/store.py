@@ -17,8 +17,8 @@ import orbax.checkpoint as ocp
 from absl import logging
 from jax.tree_util import keystr
 
-from glide_jax.distributed import ALONE, Hosts
 from glide_jax.errors import InputError
+from glide_jax.mesh.hosts import ALONE, Hosts
 
 T = TypeVar("T")
 asyncio_logs = getLogger("asyncio")

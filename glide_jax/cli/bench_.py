@@ -38,12 +38,13 @@ def command(model, stages, what, batch_sizes, presets, rounds, convolutions, ref
 
     common.check_out(out)
     description = common.choose_device(device)
-    from glide_jax import build, checks, compiling
-    from glide_jax.benchmarks import report, running
+    from glide_jax import checks, compiling
+    from glide_jax.benchmarks import bench, summary
+    from glide_jax.model_dir import reading
     from glide_jax.version import __version__
 
     listed = lambda text: tuple(part.strip() for part in text.split(",") if part.strip())
-    options = running.Options(
+    options = bench.Options(
         what=listed(what),
         batch_sizes=tuple(
             checks.whole("batch_sizes", size, 1, 4096) for size in listed(batch_sizes)
@@ -55,28 +56,28 @@ def command(model, stages, what, batch_sizes, presets, rounds, convolutions, ref
         reference=reference,
     )
     if start:
-        build.find(start, common.cache_folder() / "models")
+        reading.find(start, common.cache_folder() / "models")
     for stage in listed(stages):
         checks.one_of("stages", stage, ("base", "upsample"))
     common.say(f"device: {description}")
     compiling.enable_cache(common.cache_folder() / "xla")
-    loads = running.loads(model, common.cache_folder() / "models", listed(stages))
-    rows: list[running.Row] = []
-    with tqdm(unit="call", desc="timing", total=running.count(loads, options)) as bar:
-        for row in running.rows(loads, options, bar.update):
+    loads = bench.loads(model, common.cache_folder() / "models", listed(stages))
+    rows: list[bench.Row] = []
+    with tqdm(unit="call", desc="timing", total=bench.count(loads, options)) as bar:
+        for row in bench.rows(loads, options, bar.update):
             rows.append(row)
-            tqdm.write(f"{row.name}: {row.times[running.OURS].median:.4g} s", file=sys.stderr)
-    about = {"glide_jax": __version__, "commit": _commit(), **running.machine(), "dtype": dtype,
+            tqdm.write(f"{row.name}: {row.times[bench.OURS].median:.4g} s", file=sys.stderr)
+    about = {"glide_jax": __version__, "commit": _commit(), **bench.machine(), "dtype": dtype,
              "convolutions": convolutions, "rounds": options.rounds}  # fmt: skip
-    print("\n".join(report.table(rows)))
+    print("\n".join(summary.table(rows)))
     if start:
-        from glide_jax.cli import starting
+        from glide_jax.cli import preload
 
-        about["start"] = starting.measure(start, device)
+        about["start"] = preload.measure(start, device)
         for name, seconds in about["start"].items():
             parts = ", ".join(f"{part} {value:.1f} s" for part, value in seconds.items())
             print(f"{name} start of {start}: {parts}")
-    for path in report.write(out, rows, about):
+    for path in summary.write(out, rows, about):
         common.result(path)
 
 

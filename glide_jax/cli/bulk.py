@@ -11,7 +11,7 @@ import re
 from collections.abc import Callable, Iterator
 from typing import Any
 
-from glide_jax.cli import common, hosts
+from glide_jax.cli import cluster, common
 from glide_jax.errors import InputError
 
 
@@ -21,7 +21,7 @@ def draw(
     out: pathlib.Path,
     n: str,
     options: dict[str, Any],
-    where: hosts.Where,
+    where: cluster.Where,
     waits: tuple[float, float],
 ) -> None:
     """This process's part of the pictures that are not there yet; the first one makes the sheet.
@@ -36,16 +36,16 @@ def draw(
             slice of TPUs needs before it can be used.
         waits: seconds of heartbeat, and for the start.
     """
-    place = None if where.coordinator is None else hosts.place(where)
+    place = None if where.coordinator is None else cluster.place(where)
     if place is None:
         common.make_out(out)
         _draw(make(), prompts, out, n, options, where)
         return
-    from glide_jax import distributed
+    from glide_jax.mesh import hosts
     from glide_jax.version import __version__
 
     heartbeat, wait = waits
-    with distributed.join(place, say=common.say, heartbeat=heartbeat, wait=wait) as run:
+    with hosts.join(place, say=common.say, heartbeat=heartbeat, wait=wait) as run:
         common.make_out(out)
         asked = {name: value for name, value in options.items() if value is not None}
         run.agree("the start", {"glide_jax": __version__, "prompts": prompts, "n": n, **asked})
@@ -60,7 +60,7 @@ def _draw(
     out: pathlib.Path,
     n: str,
     options: dict[str, Any],
-    where: hosts.Where,
+    where: cluster.Where,
     barrier: Callable[[str], None] = lambda what: None,
 ) -> None:
     from glide_jax import checks, images
@@ -109,7 +109,7 @@ def _draw(
         _sheet(out, paths, expected)
 
 
-def _batches(prompts: int, n: int, batch_size: int, where: hosts.Where) -> Iterator[range]:
+def _batches(prompts: int, n: int, batch_size: int, where: cluster.Where) -> Iterator[range]:
     """Ranges of prompts that this process draws: as many as fill a batch with n of each."""
     each = max(1, batch_size // n)
     for first in range(where.index * each, prompts, where.count * each):

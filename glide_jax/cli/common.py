@@ -13,6 +13,7 @@ import click
 
 from glide_jax import checks
 from glide_jax.errors import InputError
+from glide_jax.sampling.glide import load
 
 # Our own ranges are checked where the values are used; here they stay text.
 model_option = click.option(
@@ -147,12 +148,11 @@ def unused_accelerator() -> str | None:
     return None
 
 
-def load(model: str, dtype: str, device: str | None, **how: Any) -> Any:
+def load_glide(model: str, dtype: str, device: str | None, **how: Any) -> Any:
     """A model on the chosen device; says which, and how large it is."""
     description = choose_device(device)
-    from glide_jax import pipeline
 
-    glide = pipeline.load(model, dtype=dtype, cache=cache_folder(), **how)
+    glide = load(model, dtype=dtype, cache=cache_folder(), **how)
     count = glide.parameter_count / 1e6
     say(f"{glide.loaded.name}: {count:.1f} M parameters, {dtype} on {description}")
     return glide

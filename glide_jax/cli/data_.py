@@ -10,6 +10,8 @@ import click
 from glide_jax import checks
 from glide_jax.cli import common
 from glide_jax.errors import InputError
+from glide_jax.training.config import change, read_config
+from glide_jax.training.run import prepare_run
 
 data_dir_option = click.option(
     "--data-dir", type=click.Path(path_type=pathlib.Path),
@@ -38,7 +40,8 @@ def build(
     download: bool,
 ) -> None:
     """Build the set NAME, such as emoji_64, unless it is there; says where it lies."""
-    from glide_jax.data.sources import builders, built
+    from glide_jax.data.readers import built
+    from glide_jax.data.recipes import builders
 
     if no_people:
         if name not in ("emoji_64", "emoji_256"):
@@ -65,7 +68,8 @@ def pack(name: str, out: pathlib.Path, data_dir: pathlib.Path | None) -> None:
 
     There, --config.data.source=parquet --config.data.path=OUT/train.parquet reads them.
     """
-    from glide_jax.data.sources import catalogue, packing
+    from glide_jax.data import catalogue
+    from glide_jax.data.recipes import packing
 
     common.check_out(out)
     folder, _ = catalogue.find(name, data_dir or default_data_dir())
@@ -92,8 +96,8 @@ def look(
     Writes a contact sheet and a histogram of caption lengths into --out, and says how many
     records are usable, how large, and why the others are not.
     """
-    from glide_jax.data import survey
-    from glide_jax.data.sources import built, catalogue
+    from glide_jax.data import catalogue, survey
+    from glide_jax.data.readers import built
 
     keep = checks.whole("n", n, 1, 400)
     most = checks.whole("records", records, 1, 10_000_000)
@@ -125,14 +129,13 @@ def speed(ctx: click.Context, config: str, seconds: str) -> None:
 
     wanted = checks.real("seconds", seconds, 0.01, 86_400.0)
     changes = train_.overrides(ctx.args)
-    from glide_jax import build
-    from glide_jax.build import training
-    from glide_jax.data.pipeline import throughput
 
-    read = build.read_config(config)
-    build.change(read, changes)
+    from glide_jax.data.loader import throughput
+
+    read = read_config(config)
+    change(read, changes)
     common.choose_device("cpu")
-    run = training.build(read, cache=common.cache_folder())
+    run = prepare_run(read, cache=common.cache_folder())
     rate = throughput(run.loader(), wanted)
     size, workers = run.options.batch_size, run.options.workers
     print(f"{rate:,.1f} pictures/s in batches of {size} with {workers} workers")
@@ -145,7 +148,7 @@ def default_data_dir() -> pathlib.Path:
 
 def _download_coco(path: str) -> None:
     from glide_jax.checkpoints import download, progress
-    from glide_jax.data.sources import coco
+    from glide_jax.data.readers import coco
 
     def fetch(url: str, to: pathlib.Path, **sums: Any) -> pathlib.Path:
         with progress.progress_bar(to.name) as report:

@@ -55,16 +55,17 @@ def command(model: str | None, dtype: str) -> None:
 
 def _fits(model: str, dtype: str) -> list[str]:
     """What each stage of a model takes of the first device's memory."""
-    from glide_jax import build, compiling
-    from glide_jax.build import memory
+    from glide_jax import compiling
+    from glide_jax.model_dir import reading
+    from glide_jax.sampling import memory
 
     compiling.check_dtype(dtype)
     folder = common.cache_folder()
     compiling.enable_cache(folder / "xla")
-    directory = build.find(model, folder / "models")
+    directory = reading.find(model, folder / "models")
     budget, whose = memory.free()
     lines = [f"\n{directory.resolve().name} in {dtype}, guided; {budget / 2**30:.1f} GiB {whose}"]
-    for name, config in build.stage_configs(directory).items():
+    for name, config in reading.stage_configs(directory).items():
         needs = memory.of_stage(config, dtype)
         fits = needs.fits(budget)
         lines.append(
@@ -116,7 +117,7 @@ def _size(folder) -> str:
 
 
 def _models() -> list[str]:
-    from glide_jax import build
+    from glide_jax.model_dir import reading
 
     folder = common.cache_folder() / "models"
-    return build.boxed() + sorted(path.parent.name for path in folder.glob("*/config.json"))
+    return reading.boxed() + sorted(path.parent.name for path in folder.glob("*/config.json"))

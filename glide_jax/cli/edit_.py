@@ -48,10 +48,10 @@ def redraw(
 
     image, white = images.read(picture), None if mask is None else images.read(mask)
     common.check_out(out)
-    glide = common.load(*model)
-    from glide_jax import editing
+    glide = common.load_glide(*model)
+    from glide_jax.sampling import edits
 
-    edit = editing.redrawing(
+    edit = edits.redrawing(
         glide, image, white, strength=strength, upsample=options["upsample"]
     )  # fmt: skip
     sample_.draw(glide, [prompt], out, n, options | {"edit": edit})

@@ -108,36 +108,36 @@ class Setup:
         common.choose_device(device)  # before anything else starts JAX on another
         judges = self._open_judges
         self.judges = judges(features, inception, clip, clip_file) if measures else None
-        self.glide = common.load(model, dtype, device)
+        self.glide = common.load_glide(model, dtype, device)
 
     def evaluate(self, runs: Sequence[dict[str, Any]]) -> dict[str, dict[str, Any]]:
         """Every run's result by its name; one that is already there is only measured anew."""
-        from glide_jax.evaluation import running
+        from glide_jax.evaluation import evaluate
 
         assert self.judges is not None, "a part is only drawn"
-        results, reference = {}, running.Reference(self.protocol, self.judges)
+        results, reference = {}, evaluate.Reference(self.protocol, self.judges)
         for run in runs:
             name = name_of(run)
             with bars(name) as progress:
-                result = running.evaluate(
+                result = evaluate.evaluate(
                     self.glide, self.protocol, self.out / name, {**self.common, **run}, reference,
                     batch_size=self.batch_size, progress=progress,
                 )  # fmt: skip
             result["model_sha256"] = self.model_sha256
-            running.write_json(self.out / name / "result.json", result)
-            running.write_sheet(self.out / name, self.protocol.prompts)
+            evaluate.write_json(self.out / name / "result.json", result)
+            evaluate.write_sheet(self.out / name, self.protocol.prompts)
             common.result(self.out / name / "result.json")
             results[name] = result
         return results
 
     def draw_part(self, runs: Sequence[dict[str, Any]], share: tuple[int, int]) -> None:
         """Draws one machine's share of every run."""
-        from glide_jax.evaluation import drawing
+        from glide_jax.evaluation import draws
 
         for run in runs:
             options = {**self.protocol.sampling, **self.common, **run}
             with bars(name_of(run)) as progress:
-                drawing.draw(
+                draws.draw(
                     self.glide, self.protocol.prompts, self.out / name_of(run), options,
                     batch_size=self.batch_size, part=share,
                     progress=functools.partial(progress, "draw"),
@@ -147,7 +147,7 @@ class Setup:
         """Writes the report of all runs; then drops the pictures, if they are not wanted."""
         import shutil
 
-        from glide_jax.evaluation import drawing, run_report, shapes_report
+        from glide_jax.evaluation import draws, run_report, shapes_report
 
         judge = shapes_report.judge_accuracy(200) if self.protocol.judged else None
         title = f"{self.glide.loaded.name}, {self.protocol.name}"
@@ -155,13 +155,13 @@ class Setup:
             common.result(path)
         if not samples:
             for name in results:
-                shutil.rmtree(self.out / name / drawing.FOLDER)
+                shutil.rmtree(self.out / name / draws.FOLDER)
 
     def _open_judges(
         self, features: str, inception: str | None, clip: str | None, clip_file: str | None
     ) -> Any:
+        from glide_jax.evaluation import evaluate
         from glide_jax.evaluation import features as extractors
-        from glide_jax.evaluation import running
         from glide_jax.evaluation.features import openai_clip
 
         scorer, extractor = open_clip(clip, clip_file), None
@@ -169,21 +169,21 @@ class Setup:
             extractor = scorer.images  # the same file, not read twice
         elif features != "none":
             extractor = extractors.open_features(features, self.data_dir, inception)
-        return running.Judges(extractor, scorer)
+        return evaluate.Judges(extractor, scorer)
 
 
 def check_folder(out: pathlib.Path, model_sha256: str) -> None:
     """Refuses a folder of another model's pictures: by names alone they would be kept."""
     import json
 
-    from glide_jax.evaluation import running
+    from glide_jax.evaluation import evaluate
 
     file = out / "model.json"
     if file.exists():
         if json.loads(file.read_text("utf-8")).get("sha256") == model_sha256:
             return
         raise InputError(f"--out {str(out)!r} holds pictures of another model.")
-    running.write_json(file, {"sha256": model_sha256})
+    evaluate.write_json(file, {"sha256": model_sha256})
 
 
 def open_clip(model: str | None, file: str | None) -> Any:
@@ -192,8 +192,8 @@ def open_clip(model: str | None, file: str | None) -> Any:
     Raises:
         InputError: both are given, or there is no CLIP in what is given.
     """
-    from glide_jax import build
     from glide_jax.evaluation.features import clip, openai_clip
+    from glide_jax.model_dir import reading
 
     if model is not None and file is not None:
         raise InputError("--clip and --clip-file are two CLIPs; give one of them.")
@@ -201,7 +201,7 @@ def open_clip(model: str | None, file: str | None) -> Any:
         return openai_clip.load(file)
     if model is None:
         return None
-    found = build.read(build.find(model, common.cache_folder() / "models"))
+    found = reading.read(reading.find(model, common.cache_folder() / "models"))
     if found.clip is None:
         raise InputError(f"model {model!r} has no CLIP to read pictures with.")
     return clip.noised_clip(found.name, *found.clip)
@@ -225,19 +225,18 @@ def name_of(run: dict[str, Any]) -> str:
 
 def sha256_of_model(model: str) -> str:
     """The sum of a model directory's files: names and contents, and weights it has of another."""
-    from glide_jax import build
-    from glide_jax.checkpoints import model_dir
+    from glide_jax.model_dir import disk, reading
 
     digest = hashlib.sha256()
-    folder = build.find(model, common.cache_folder() / "models")
+    folder = reading.find(model, common.cache_folder() / "models")
     files = {
         path.relative_to(folder).as_posix(): path
         for path in folder.rglob("*")
         if path.suffix in (".safetensors", ".json", ".model")
     }
-    config = model_dir.read_config(folder)
+    config = disk.read_config(folder)
     for part in {"base", "upsample", "clip"} & config.keys():
-        files[f"{part}.safetensors"] = model_dir.weights_file(folder, config, part)
+        files[f"{part}.safetensors"] = disk.weights_file(folder, config, part)
     # A file that is missing is told of by whoever reads the model.
     for name, path in sorted((name, path) for name, path in files.items() if path.exists()):
         digest.update(name.encode())

@@ -28,13 +28,14 @@ def command(
     They take any batch at the model's own size of picture. Weights are not in the file.
     """
     common.choose_device(device)
-    from glide_jax import build, compiling
-    from glide_jax.build import programs
+    from glide_jax import compiling
+    from glide_jax.model_dir import reading
+    from glide_jax.sampling import loading, programs
 
     compiling.check_dtype(dtype)
-    directory = build.find(model, common.cache_folder() / "models")
+    directory = reading.find(model, common.cache_folder() / "models")
     common.check_out(out.absolute().parent)
     names = [name.strip() for name in platforms.split(",")] if platforms else []
-    loaded = build.load(directory, dtype, convolutions)
+    loaded = loading.load(directory, dtype, convolutions)
     programs.write(out, loaded.configs, loaded.stages, loaded.params, dtype, names)
     common.result(out)

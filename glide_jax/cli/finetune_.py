@@ -5,7 +5,7 @@ import pathlib
 import click
 
 from glide_jax import checks
-from glide_jax.cli import common, hosts, train_
+from glide_jax.cli import cluster, common, train_
 
 
 @click.command(
@@ -23,7 +23,7 @@ from glide_jax.cli import common, hosts, train_
 @click.option("--batch-size", help="8 by default.")
 @click.option("--dry-run", is_flag=True, help="Compile, tell memory and arithmetic, and exit.")
 @common.device_option
-@hosts.options
+@cluster.options
 @click.pass_context
 def command(
     ctx: click.Context,

@@ -25,7 +25,7 @@ def command(files: tuple[pathlib.Path, ...], out: pathlib.Path, name: str | None
     Each file is recognised by its tensors: base or upsampler, with or without inpainting, CLIP
     image encoder, CLIP text encoder.
     """
-    from glide_jax import importing
+    from glide_jax.model_dir import importing
 
     common.check_out(out)
     for line in importing.import_files(

@@ -46,10 +46,10 @@ def command(
         raise InputError("there is neither --mask nor --extend: nothing to paint.")
     image, white = images.read(picture), None if mask is None else images.read(mask)
     common.check_out(out)
-    glide = common.load(model, dtype, device)
-    from glide_jax import editing
+    glide = common.load_glide(model, dtype, device)
+    from glide_jax.sampling import edits
 
-    edit = editing.inpainting(
+    edit = edits.inpainting(
         glide, image, white, extend=extend, strength=strength, repeats=repeats, jump=jump,
         upsample=options["upsample"],
     )  # fmt: skip

@@ -33,12 +33,13 @@ def command(
 
     Two equal prompts and --to-seed go from one seed's picture to another's.
     """
-    from glide_jax import image_edits, images
+    from glide_jax import images
+    from glide_jax.sampling import canvas
 
     if n.strip() != "1":
         raise InputError(f"n is {n!r}, but a strip is one picture; --frames says of how many.")
     common.check_out(out)
-    glide = common.load(model, dtype, device)
+    glide = common.load_glide(model, dtype, device)
     given = {name: value for name, value in options.items() if value is not None}
     with common.progress_bars() as progress:
         drawn = glide.interpolate(
@@ -47,8 +48,8 @@ def command(
     p = drawn[0].parameters
     name = f"{common.slug(first, 24)}-to-{common.slug(last, 24)}-s{p['seed']}-i{p['index']}"
     pictures = [picture.image for picture in drawn]
-    images.write_png(out / f"{name}.png", image_edits.strip(pictures), p)
+    images.write_png(out / f"{name}.png", canvas.strip(pictures), p)
     common.result(out / f"{name}.png")
     if gif:
-        image_edits.write_gif(out / f"{name}.gif", pictures)
+        canvas.write_gif(out / f"{name}.gif", pictures)
         common.result(out / f"{name}.gif")

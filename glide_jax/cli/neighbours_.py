@@ -43,9 +43,9 @@ def command(
     import json
 
     from glide_jax.cli.eval_ import bars
-    from glide_jax.data.sources import catalogue
+    from glide_jax.data import catalogue
     from glide_jax.errors import InputError
-    from glide_jax.evaluation import drawing, memorisation, running
+    from glide_jax.evaluation import draws, evaluate, memorisation
     from glide_jax.evaluation import features as extractors
 
     limit, shown = checks.whole("most", most, 2, 10_000_000), checks.whole("pairs", pairs, 1, 400)
@@ -57,7 +57,7 @@ def command(
     _, source = catalogue.find(data, folder)
     common.choose_device(device)
     extractor = extractors.open_features(features, folder, inception, clip_file)
-    drawn = list(drawing.read(run, n))
+    drawn = list(draws.read(run, n))
     numbers: list[int] = []
 
     def training(progress):
@@ -77,7 +77,7 @@ def command(
         "nearest": [numbers[i] for i in near.index.tolist()],
         "distances": near.distance.tolist(),
     }
-    running.write_json(run / "neighbours.json", summary)
+    evaluate.write_json(run / "neighbours.json", summary)
     common.result(run / "neighbours.json")
     closest = near.closest_first[:shown]
     _write_sheet(run / "neighbours.png", drawn, source, closest, numbers, near)

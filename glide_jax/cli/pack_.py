@@ -37,7 +37,7 @@ def command(
     if not parts:
         raise InputError("there is no part; give the directories of a base and what goes with it.")
     common.check_out(out)
-    from glide_jax import build
+    from glide_jax.model_dir import writing
 
     text = None
     if card is not None:
@@ -46,7 +46,7 @@ def command(
         except (OSError, UnicodeDecodeError) as error:
             raise InputError(f"--card {str(card)!r} cannot be read as text: {error}.") from None
     name = name or out.resolve().name
-    model = build.pack(parts, out, name=name, dtype=dtype, card=text, rest_of=rest_of)
+    model = writing.pack(parts, out, name=name, dtype=dtype, card=text, rest_of=rest_of)
     clip = ["clip"] if model.clip else []
     common.say(f"{model.name}: {', '.join([*model.stages, *clip])}")
     common.result(out)

@@ -43,7 +43,7 @@ def command(
     Pictures that are there are not drawn again, also when --n grows. The family shapes is read by
     the exact judge, all others by a CLIP, whose own biases are part of every answer.
     """
-    from glide_jax.evaluation import probe_report, running
+    from glide_jax.evaluation import evaluate, probe_report
 
     samples, size = (
         checks.whole("n", n, 1, 100_000),
@@ -55,7 +55,7 @@ def command(
     eval_.check_folder(out, sha256)
     common.choose_device(device)
     scorer = eval_.open_clip(clip, clip_file)
-    glide = common.load(model, dtype, device)
+    glide = common.load_glide(model, dtype, device)
     fixed = {"steps": steps, "sampler": sampler}
     run = {key: value for key, value in fixed.items() if value is not None}
     results: dict[str, Any] = {}
@@ -67,7 +67,7 @@ def command(
             with eval_.bars(name) as progress:
                 result = _probe(glide, family, samples, scorer, out / name, options, size, progress)
             result["model_sha256"] = sha256
-            running.write_json(out / name / "result.json", result)
+            evaluate.write_json(out / name / "result.json", result)
             common.result(out / name / "result.json")
             results[name] = result
     for path in probe_report.write(out, f"{glide.loaded.name}, probes", results):
@@ -96,11 +96,11 @@ def _probe(glide: Any, family: Any, n: int, scorer: Any, folder: pathlib.Path,
            options: dict[str, Any], batch_size: int,
            progress: Callable[[str, int, int], None]) -> dict[str, Any]:  # fmt: skip
     """Draws one family's samples, reads them and writes their sheet."""
-    from glide_jax.evaluation import probe_families, probes, running
+    from glide_jax.evaluation import evaluate, probe_families, probes
 
     protocol = probes.protocol(family, n)
-    reference = running.Reference(protocol, running.Judges())
-    result = running.evaluate(
+    reference = evaluate.Reference(protocol, evaluate.Judges())
+    result = evaluate.evaluate(
         glide, protocol, folder, options, reference, batch_size=batch_size, progress=progress
     )
     read, reader = probes.by_shapes_judge, {"name": "the shapes judge", "sha256": ""}

@@ -42,7 +42,7 @@ def command(
         raise InputError(f"--out {str(out)!r} holds the picture itself; give another folder.")
     model = model or parameters.get("model_path") or parameters["model"]
     weights = parameters.get("weights", "float32")
-    glide = common.load(str(model), parameters["dtype"], device, weights=weights)
+    glide = common.load_glide(str(model), parameters["dtype"], device, weights=weights)
     if glide.loaded.name != parameters["model"]:
         raise InputError(
             f"model {glide.loaded.name!r} did not draw {picture.name!r}; give --model "

@@ -5,7 +5,7 @@ from typing import Any
 
 import click
 
-from glide_jax.cli import bulk, common, hosts
+from glide_jax.cli import bulk, cluster, common
 from glide_jax.errors import InputError
 
 MOST_ON_SHEET = 100
@@ -26,7 +26,7 @@ MOST_ON_SHEET = 100
     "--offload", is_flag=True, help="Keep only the stage that draws in the device's memory."
 )
 @common.sampling_options
-@hosts.options
+@cluster.options
 def command(
     prompts: tuple[str, ...],
     prompts_file: pathlib.Path | None,
@@ -59,16 +59,16 @@ def command(
     if not prompts:
         raise InputError("there is no prompt; give one, in quotes.")
     how = {"program": program, "offload": offload, "weights": weights}
-    make = lambda: common.load(model, dtype, device, **how)
-    where = hosts.where(coordinator, num_processes, process_id)
+    make = lambda: common.load_glide(model, dtype, device, **how)
+    where = cluster.where(coordinator, num_processes, process_id)
     if prompts_file is None:
         if where is not None and where.count > 1:
             raise InputError("--num-processes share a --prompts-file; without one, draw alone.")
         common.check_out(out)
         draw(make(), list(prompts), out, n, options)
         return
-    waits = hosts.waits(heartbeat_seconds, wait_seconds)
-    bulk.draw(make, list(prompts), out, n, options, where or hosts.Where(1, 0), waits)
+    waits = cluster.waits(heartbeat_seconds, wait_seconds)
+    bulk.draw(make, list(prompts), out, n, options, where or cluster.Where(1, 0), waits)
 
 
 def read_prompts(path: pathlib.Path) -> tuple[str, ...]:

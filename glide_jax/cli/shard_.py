@@ -9,6 +9,7 @@ import click
 from glide_jax.cli.common import say
 from glide_jax.cli.train_ import overrides
 from glide_jax.errors import InputError
+from glide_jax.training.config import read_config
 
 _VIRTUAL = 8  # devices of --check
 
@@ -56,10 +57,10 @@ def command(
         jax.config.update("jax_num_cpu_devices", _VIRTUAL)
     jax.config.update("jax_exec_time_optimization_effort", effort)
     jax.config.update("jax_memory_fitting_effort", effort)
-    from glide_jax import build
-    from glide_jax.build import topology as pods
 
-    read = build.read_config(config, overrides(ctx.args))
+    from glide_jax.scale import topology as pods
+
+    read = read_config(config, overrides(ctx.args))
     described = None if topology is None else pods.devices(topology, read.mesh.slices)
     number = len(described) if described else devices or math.prod(_given(read))
     planned = _plan(read, described, number)
@@ -80,8 +81,8 @@ def _given(config: Any) -> tuple[int, ...]:
 def _plan(config: Any, described: Any, number: int) -> Any:
     import jax.numpy as jnp
 
-    from glide_jax.build import placement
-    from glide_jax.build.plan import mesh_of, plan
+    from glide_jax.scale import placement
+    from glide_jax.training.plan import mesh_of, plan
 
     if described is None:
         mesh = placement.abstract_mesh(config, number)
@@ -92,7 +93,7 @@ def _plan(config: Any, described: Any, number: int) -> Any:
 
 
 def _table(planned: Any, summary: bool) -> None:
-    from glide_jax.build import placement
+    from glide_jax.scale import placement
 
     shape = " x ".join(f"{name} {n}" for name, n in planned.mesh.shape.items())
     rows = placement.rows(planned.state_like.params)
@@ -115,14 +116,14 @@ def _table(planned: Any, summary: bool) -> None:
 def _check(config: Any, shape: tuple[int, ...]) -> None:
     import jax
 
-    from glide_jax import sharding
-    from glide_jax.build import placement
+    from glide_jax.mesh import partition
+    from glide_jax.scale import gradients
 
-    small = placement.reduced_mesh(shape, _VIRTUAL)
-    mesh = sharding.make_mesh(*small, devices=jax.devices()[: math.prod(small)])
+    small = gradients.reduced_mesh(shape, _VIRTUAL)
+    mesh = partition.make_mesh(*small, devices=jax.devices()[: math.prod(small)])
     say(f"check: a reduced {config.name} on {math.prod(small)} virtual devices, as "
         f"{' x '.join(map(str, small))}, beside one")  # fmt: skip
-    loss, found = placement.differences(placement.reduced(config, small[-1]), mesh)
+    loss, found = gradients.differences(gradients.reduced(config, small[-1]), mesh)
     wrong = [each for each in found if each.wrong]
     worst = max(found, key=lambda each: each.relative)
     if wrong:
@@ -136,8 +137,8 @@ def _check(config: Any, shape: tuple[int, ...]) -> None:
 
 
 def _compiled(planned: Any, topology: str, what: str) -> None:
-    from glide_jax.benchmarks import roofline
-    from glide_jax.build import topology as pods
+    from glide_jax.scale import roofline
+    from glide_jax.scale import topology as pods
 
     say(f"compiling the {what} program for {topology}")
     report = (pods.train_step if what == "train" else pods.sampler)(planned)

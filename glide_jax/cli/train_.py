@@ -5,7 +5,8 @@ from typing import Any
 
 import click
 
-from glide_jax.cli import common, hosts
+from glide_jax.cli import cluster, common
+from glide_jax.training.config import change, facts, read_config
 
 
 @click.command("train", context_settings={"ignore_unknown_options": True, "allow_extra_args": True})
@@ -17,7 +18,7 @@ from glide_jax.cli import common, hosts
 )  # fmt: skip
 @click.option("--dry-run", is_flag=True, help="Compile, tell memory and arithmetic, and exit.")
 @common.device_option
-@hosts.options
+@cluster.options
 @click.pass_context
 def command(
     ctx: click.Context,
@@ -69,23 +70,26 @@ def start(
 
     `others` are the options of `hosts.options`, by name.
     """
-    where = hosts.where(others["coordinator"], others["num_processes"], others["process_id"])
-    heartbeat, wait = hosts.waits(others["heartbeat_seconds"], others["wait_seconds"])
-    from glide_jax import build, compiling, distributed
+    where = cluster.where(others["coordinator"], others["num_processes"], others["process_id"])
+    heartbeat, wait = cluster.waits(others["heartbeat_seconds"], others["wait_seconds"])
+    from glide_jax import compiling
+    from glide_jax.mesh import hosts
+    from glide_jax.model_dir import reading
+    from glide_jax.training import init_from, session
 
-    cache, place = common.cache_folder(), hosts.place(where)
-    with distributed.join(place, say=common.say, heartbeat=heartbeat, wait=wait) as run:
+    cache, place = common.cache_folder(), cluster.place(where)
+    with hosts.join(place, say=common.say, heartbeat=heartbeat, wait=wait) as run:
         say = common.say if run.leads else lambda text: None
         if run.leads:
             common.check_out(workdir, "--workdir")
-        read = build.read_config(config)
+        read = read_config(config)
         if model is not None:
-            read = build.adopt(read, build.find(model[0], cache / "models"), model[1])
-        build.change(read, changes)
-        run.agree("the start", build.facts(read))
+            read = init_from.adopt(read, reading.find(model[0], cache / "models"), model[1])
+        change(read, changes)
+        run.agree("the start", facts(read))
         run.start_jax()
         say(f"device: {common.choose_device(device)}")
         compiling.enable_cache(cache / "xla")
-        done = build.train(read, workdir, say=say, dry_run=dry_run, cache=cache, hosts=run)
+        done = session.train(read, workdir, say=say, dry_run=dry_run, cache=cache, hosts=run)
     if run.count > 1 and not done:  # which whoever started them all is to start them again for
-        raise click.exceptions.Exit(distributed.LOST)
+        raise click.exceptions.Exit(hosts.LOST)

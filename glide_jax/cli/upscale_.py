@@ -40,8 +40,8 @@ def command(
 
     image = images.read(picture)
     common.check_out(out)
-    glide = common.load(model, dtype, device)
-    from glide_jax import editing
+    glide = common.load_glide(model, dtype, device)
+    from glide_jax.sampling import edits
 
-    edit = editing.upscaling(glide, image)
+    edit = edits.upscaling(glide, image)
     sample_.draw(glide, [prompt], out, n, options | {"edit": edit})

@@ -4,7 +4,7 @@ from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
-from jaxtyping import Array, Int
+from jaxtyping import Array, Float, Int
 
 from glide_jax.diffusion.constraints import clip
 from glide_jax.diffusion.schedules import Schedule
@@ -197,3 +197,23 @@ def solve(
 def quantize(x: Image) -> Image:
     """Rounds [-1, 1] to the 8-bit grid that upsamplers are trained on (half to even)."""
     return jnp.round((x + 1.0) * 127.5) / 127.5 - 1.0
+
+
+def slerp(
+    a: Float[Array, "..."], b: Float[Array, "..."], weight: Float[Array, " b"]
+) -> Float[Array, "..."]:
+    """Between each a and b along a great circle (Shoemake, 1985); 0 is a, 1 is b, to the bit.
+
+    A straight line between two draws of noise passes through images of too little noise; the arc
+    keeps its amount. Lengths, where they differ, change evenly along it.
+    """
+    shape = (-1, *(1,) * (a.ndim - 1))
+    flat = lambda x: x.reshape(len(x), -1)
+    size = lambda x: jnp.linalg.norm(flat(x), axis=1)
+    cosine = (flat(a) * flat(b)).sum(1) / jnp.maximum(size(a) * size(b), 1e-12)
+    angle = jnp.arccos(jnp.clip(cosine, -1.0, 1.0))
+    near = jnp.sin(angle) < 1e-4  # where the arc is a line, or every arc is as short
+    sine = jnp.where(near, 1.0, jnp.sin(angle))
+    to_a = jnp.where(near, 1.0 - weight, jnp.sin((1.0 - weight) * angle) / sine)
+    to_b = jnp.where(near, weight, jnp.sin(weight * angle) / sine)
+    return to_a.reshape(shape) * a + to_b.reshape(shape) * b

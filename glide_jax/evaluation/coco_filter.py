@@ -14,7 +14,7 @@ from collections.abc import Sequence
 from typing import Any, NamedTuple
 
 from glide_jax import checks
-from glide_jax.data.sources.coco import Coco
+from glide_jax.data.readers.coco import Coco
 from glide_jax.errors import InputError
 
 NAMES = ("people", "people-words")

@@ -15,8 +15,8 @@ import numpy as np
 from jaxtyping import UInt8
 
 from glide_jax import images
-from glide_jax.data.sources import shapes
-from glide_jax.evaluation import drawing, metrics, shapes_judge
+from glide_jax.data.readers import shapes
+from glide_jax.evaluation import draws, metrics, shapes_judge
 from glide_jax.evaluation.features import extract
 from glide_jax.evaluation.features.clip import Clip
 from glide_jax.evaluation.metrics.alignment import LOGIT_SCALE
@@ -151,7 +151,7 @@ def write_sheet(folder: pathlib.Path, family: Family, n: int) -> pathlib.Path:
     """A row for each prompt with its first samples, unselected."""
     values, columns = list(family.prompts), min(n, SHOWN)
     chosen = [k * len(values) + i for i in range(len(values)) for k in range(columns)]
-    pictures = [images.read(drawing.path_of(folder, i)) for i in chosen]
+    pictures = [images.read(draws.path_of(folder, i)) for i in chosen]
     captions = [family.prompts[values[i % len(values)]] for i in chosen]
     sheet = images.contact_sheet(pictures, captions, side=128, columns=columns)
     images.write_png(folder / "sheet.png", sheet, {"contact_sheet_of": chosen})
@@ -160,4 +160,4 @@ def write_sheet(folder: pathlib.Path, family: Family, n: int) -> pathlib.Path:
 
 def pictures_of(folder: pathlib.Path, family: Family, n: int) -> Iterator[np.ndarray]:
     """All pictures of a run, in the order of `protocol`."""
-    return drawing.read(folder, n * len(family.prompts))
+    return draws.read(folder, n * len(family.prompts))

@@ -14,10 +14,12 @@ import numpy as np
 from jaxtyping import UInt8
 
 from glide_jax import checks
+from glide_jax.data import catalogue
 from glide_jax.data.example import Rejected, Source
-from glide_jax.data.sources import catalogue, emoji, shapes
-from glide_jax.data.sources.coco import Coco
-from glide_jax.data.sources.folder import Folder
+from glide_jax.data.readers import shapes
+from glide_jax.data.readers.coco import Coco
+from glide_jax.data.readers.folder import Folder
+from glide_jax.data.recipes import emoji
 from glide_jax.data.transforms import center_crop
 from glide_jax.errors import InputError
 from glide_jax.evaluation import coco_filter, shapes_judge

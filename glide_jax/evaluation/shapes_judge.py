@@ -14,7 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
-from glide_jax.data.sources import shapes
+from glide_jax.data.readers import shapes
 from glide_jax.errors import InputError
 
 UNKNOWN = "unknown"

@@ -6,7 +6,7 @@ from typing import Any
 import numpy as np
 from jaxtyping import UInt8
 
-from glide_jax.data.sources import shapes
+from glide_jax.data.readers import shapes
 from glide_jax.data.transforms import gaussian_blur
 from glide_jax.evaluation import metrics, shapes_judge
 from glide_jax.evaluation.shapes_judge import Verdict

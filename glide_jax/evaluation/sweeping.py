@@ -4,7 +4,7 @@ import pathlib
 from collections.abc import Mapping
 from typing import Any
 
-from glide_jax.evaluation import plots, report, running
+from glide_jax.evaluation import evaluate, plots, report
 from glide_jax.evaluation.report import Block, Heading, Picture, Table, Text
 
 OVER_SCALE = (
@@ -29,7 +29,7 @@ def rows_of(results: Mapping[str, tuple[Mapping[str, Any], dict[str, Any]]]) -> 
             "name": name,
             "curve": curve if clip_scale is None else f"CLIP, {curve}",
             "guidance_scale": float(base["guidance_scale"] if clip_scale is None else clip_scale),
-            "numbers": running.numbers(result),
+            "numbers": evaluate.numbers(result),
         })  # fmt: skip
     return rows
 
@@ -53,7 +53,7 @@ def write(
         path = folder / f"over-scale-{name}.png"
         plots.over_scale(path, name, rows)
         pictures.append(path)
-    running.write_json(folder / "sweep.json", rows)
+    evaluate.write_json(folder / "sweep.json", rows)
     cells = [
         (name, row["guidance_scale"], *(row["numbers"][metric] for metric in known))
         for name, row in zip(results, rows, strict=True)

@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 
 from glide_jax.errors import InputError
-from glide_jax.evaluation import drawing, votes
+from glide_jax.evaluation import draws, votes
 
 _MOST_BYTES = 4096  # of a vote
 _PAGE = """<!doctype html><html lang="en"><meta charset="utf-8"><title>Which one?</title>
@@ -46,7 +46,7 @@ def prompts_in_common(runs: Sequence[pathlib.Path]) -> list[str]:
         raise InputError("give two or more runs of the same prompts, in folders of other names.")
     from glide_jax import images
 
-    parameters = [images.read_parameters(drawing.path_of(runs[0], i)) for i in range(found[0][1])]
+    parameters = [images.read_parameters(draws.path_of(runs[0], i)) for i in range(found[0][1])]
     return [str((p or {}).get("prompt", "")) for p in parameters]
 
 
@@ -92,7 +92,7 @@ class _Handler(BaseHTTPRequestHandler):
         if url.path == "/image":
             fields = dict(urllib.parse.parse_qsl(url.query))
             run, i = _number(fields, "run", len(self.runs)), _number(fields, "i", len(self.prompts))
-            path = None if None in (run, i) else drawing.path_of(self.runs[run or 0], i or 0)
+            path = None if None in (run, i) else draws.path_of(self.runs[run or 0], i or 0)
             if path is not None and path.exists():
                 return self.answer(200, path.read_bytes(), "image/png")
         return self.answer(404, b"There is no such page.", "text/plain")

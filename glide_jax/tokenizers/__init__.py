@@ -8,8 +8,8 @@ from collections.abc import Mapping
 from pathlib import Path
 
 from glide_jax.errors import InputError
-from glide_jax.tokenizers.clip import ClipBPE
-from glide_jax.tokenizers.glide import GlideBPE
+from glide_jax.tokenizers.clip_bpe import ClipBPE
+from glide_jax.tokenizers.glide_bpe import GlideBPE
 from glide_jax.tokenizers.protocol import PromptTruncated, Tokenizer, Tokens
 from glide_jax.tokenizers.sentence_piece import SentencePiece
 

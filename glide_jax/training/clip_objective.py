@@ -10,8 +10,8 @@ from jaxtyping import Array, Float
 
 from glide_jax.diffusion import samplers
 from glide_jax.diffusion.schedules import Schedule
-from glide_jax.training import metrics
 from glide_jax.training.objectives import Batch
+from glide_jax.training.quartiles import by_quartile
 from glide_jax.types import Loss, Params
 
 MAX_LOGIT_SCALE = 100.0
@@ -84,7 +84,7 @@ def contrastive(
         by_text = jax.nn.logsumexp(logits, axis=0) - own
         # Captions that occur twice are equally right.
         found = (own >= logits.max(axis=1)).astype(jnp.float32)
-        quartiles = metrics.by_quartile("accuracy", found, i, schedule.num_steps)
+        quartiles = by_quartile("accuracy", found, i, schedule.num_steps)
         summary = {"accuracy": found.mean(), "logit_scale": scale}
         return 0.5 * (by_image + by_text).mean(), summary | quartiles
 

@@ -7,7 +7,7 @@ import jax
 import numpy as np
 
 from glide_jax.errors import InputError
-from glide_jax.training.optim import path_of
+from glide_jax.trees import path_of
 from glide_jax.types import Params
 
 PLANES = 3  # of x_t, which come first; the known pixels and their mask follow

@@ -13,10 +13,10 @@ import jax.numpy as jnp
 import numpy as np
 
 from glide_jax.errors import InputError
-from glide_jax.training import metrics as averages
+from glide_jax.training import quartiles as averages
 from glide_jax.training.loop import Hook, Metrics
 from glide_jax.training.step import TrainState
-from glide_jax.training.timing import Timing, spread
+from glide_jax.training.throughput import Timing, spread
 
 Line = dict[str, Any]
 # Of a line of the log: differ from run to run, all else is the same for the same config.

@@ -8,7 +8,7 @@ import jax
 from jaxtyping import Array, Key
 
 from glide_jax.training.step import TrainState
-from glide_jax.training.timing import Timing
+from glide_jax.training.throughput import Timing
 
 Metrics = dict[str, Array]
 Hook = Callable[[int, TrainState, Metrics], None]

@@ -11,7 +11,7 @@ from jaxtyping import Array, Bool, Float, Int
 from glide_jax import checks
 from glide_jax.diffusion import losses, parameterization, samplers
 from glide_jax.diffusion.schedules import Schedule
-from glide_jax.training import metrics
+from glide_jax.training import quartiles
 from glide_jax.training.text_loss import any_order_loss
 from glide_jax.types import Cond, Denoiser, Image, Loss, Params, Prediction, TextCond
 
@@ -140,6 +140,6 @@ def text_to_image(
             logits = functools.partial(token_logits, params)
             found["text"] = any_order_loss(logits, batch.tokens, batch.mask, text_key)
             total += text_loss_weight * found["text"]
-        return total, found | metrics.by_quartile("mse", terms.mse, i, schedule.num_steps)
+        return total, found | quartiles.by_quartile("mse", terms.mse, i, schedule.num_steps)
 
     return loss

@@ -14,6 +14,7 @@ from jaxtyping import Array, Float, Int, PyTree
 
 from glide_jax import checks
 from glide_jax.errors import InputError
+from glide_jax.trees import path_of
 from glide_jax.types import Loss, Params
 
 OPTIMIZERS = ("adamw", "sgd", "adafactor", "lion", "muon")
@@ -21,11 +22,6 @@ SCHEDULES = ("constant", "cosine", "linear")
 
 # First and last layers, which Muon's authors leave to Adam.
 _ENDS = re.compile(r"(unet/(input_0|out_conv|bypass)|image/patches|(image|text)/out)/kernel$")
-
-
-def path_of(path: Any) -> str:
-    """A leaf's place in a tree, as "unet/input_0/kernel"."""
-    return jax.tree_util.keystr(path, simple=True, separator="/")
 
 
 @jax.tree_util.register_dataclass

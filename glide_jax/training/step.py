@@ -8,7 +8,7 @@ import optax
 from jaxtyping import Array, Float, Int, Key
 
 from glide_jax.errors import InputError
-from glide_jax.training import metrics
+from glide_jax.training import quartiles
 from glide_jax.types import Loss, Params, Scalar
 
 DOUBLE_AFTER = 2000  # good steps until the loss scale doubles
@@ -154,7 +154,7 @@ def _gradients(
 
     zeros = jax.tree.map(jnp.zeros_like, params)
     total, found = jax.lax.scan(add, zeros, (jnp.arange(accumulate), parts))
-    return jax.tree.map(lambda g: g / accumulate, total), metrics.average(found)
+    return jax.tree.map(lambda g: g / accumulate, total), quartiles.average(found)
 
 
 def _split(a: Array, accumulate: int) -> Array:

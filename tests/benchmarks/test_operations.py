@@ -6,7 +6,7 @@ import jax
 import jax.numpy as jnp
 
 from glide_jax.benchmarks import operations
-from glide_jax.models import direct, winograd
+from glide_jax.networks.cpu import direct, winograd
 from tests.conftest import OPTIMISED
 
 

@@ -5,7 +5,7 @@ import json
 import numpy as np
 import pytest
 
-from glide_jax.benchmarks import report, running
+from glide_jax.benchmarks import bench, summary
 from glide_jax.benchmarks.timing import Times, in_turn
 from glide_jax.errors import InputError
 
@@ -74,26 +74,26 @@ class Planted:
 def test_outputs_that_differ_stop_the_benchmark_and_rounding_does_not():
     ours = np.full((1, 4, 4, 6), 0.5, np.float32)
     call = lambda: (ours[..., :3], ours[..., 3:])
-    agrees = running.agreement("base", call, Planted(ours + 1e-5), None, "float32")
+    agrees = bench.agreement("base", call, Planted(ours + 1e-5), None, "float32")
     assert agrees == pytest.approx(1e-5, rel=0.05)
     wrong = ours.copy()
     wrong[0, 1, 2, 5] += 1e-3  # one number of one pixel's variance
     with pytest.raises(InputError, match=r"differ from the reference's by 0\.001"):
-        running.agreement("base", call, Planted(wrong), None, "float32")
+        bench.agreement("base", call, Planted(wrong), None, "float32")
     with pytest.raises(InputError, match="by nan"):
-        running.agreement("base", call, Planted(ours * np.nan), None, "float32")
+        bench.agreement("base", call, Planted(ours * np.nan), None, "float32")
 
 
 def test_the_report_has_each_side_its_share_of_the_limit_and_its_ratio(tmp_path):
     ours, theirs = Times((1.0, 1.0, 1.0)), Times((2.0, 2.0, 2.0))
     rows = [
-        running.Row("limit: product", {running.OURS: ours}, 4e12),
-        running.Row("base: evaluation", {running.OURS: ours, running.THEIRS: theirs}, 2e12, 1e-6),
+        bench.Row("limit: product", {bench.OURS: ours}, 4e12),
+        bench.Row("base: evaluation", {bench.OURS: ours, bench.THEIRS: theirs}, 2e12, 1e-6),
     ]
-    lines = report.table(rows)
+    lines = summary.table(rows)
     assert "| base: evaluation | glide_jax | 1 | 0% | 2 | 50% |  | 1.0e-06 |" in lines
     assert "| base: evaluation | reference | 2 | 0% | 1 | 25% | 2.00 (2.00 to 2.00) |  |" in lines
-    paths = report.write(tmp_path / "bench", rows, {"device": "a test"})
+    paths = summary.write(tmp_path / "bench", rows, {"device": "a test"})
     assert [path.name for path in paths] == ["bench.json", "bench.md", "bench.png"]
     found = json.loads(paths[0].read_text())
     assert found["limit_tflops"] == 4.0
@@ -113,4 +113,4 @@ def test_the_report_has_each_side_its_share_of_the_limit_and_its_ratio(tmp_path)
 )
 def test_what_cannot_be_measured_is_refused(field, value, message):
     with pytest.raises(InputError, match=message):
-        running.Options(**{field: value})
+        bench.Options(**{field: value})

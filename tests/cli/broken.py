@@ -90,7 +90,7 @@ def released_sizes(monkeypatch) -> None:
     """Makes the released networks tiny, so that the importer takes seconds."""
     import dataclasses
 
-    from glide_jax.models import zoo
+    from glide_jax.networks import zoo
     from tests import tiny
 
     base = dataclasses.replace(tiny.BASE, vocab_size=50257, resblock_updown=True)
@@ -104,27 +104,27 @@ def released_sizes(monkeypatch) -> None:
 
 def state(kind: str) -> dict[str, np.ndarray]:
     """A state dict as the release has it; after `released_sizes`."""
-    from glide_jax.checkpoints import torch_import
-    from glide_jax.models import zoo
+    from glide_jax.checkpoints.torch import names
+    from glide_jax.networks import zoo
     from tests import tiny
 
     if kind == "foreign":
         return {"conv1.weight": np.zeros((64, 3, 7, 7), np.float32)}
     if kind.startswith("clip"):
         params = tiny.weights(zoo.CLIP)[kind.removeprefix("clip_")]
-        return torch_import.export_params(params, torch_import.clip_entry)
-    return torch_import.export_params(tiny.weights(zoo.named(kind.replace("_", "-"))))
+        return names.export_params(params, names.clip_entry)
+    return names.export_params(tiny.weights(zoo.named(kind.replace("_", "-"))))
 
 
 def write_states(folder, monkeypatch, names, change=dict) -> None:
-    from glide_jax.checkpoints import torch_write
+    from glide_jax.checkpoints.torch import writer
 
     released_sizes(monkeypatch)
     for i, name in enumerate(names):
         tensors = state(name)
         if i == 0:
             change(tensors)
-        torch_write.write(folder / f"{name}.pt", tensors)
+        writer.write(folder / f"{name}.pt", tensors)
 
 
 def occupy(folder, monkeypatch) -> None:

@@ -5,7 +5,7 @@ import pytest
 from PIL import Image
 
 from glide_jax import images
-from glide_jax.data.sources import emoji
+from glide_jax.data.recipes import emoji
 from tests.data import icons
 
 

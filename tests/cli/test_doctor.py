@@ -3,9 +3,9 @@
 import os
 import re
 
-from glide_jax import pipeline
-from glide_jax.build import memory
 from glide_jax.cli import doctor_
+from glide_jax.sampling import memory
+from glide_jax.sampling.glide import load
 from tests import tiny
 
 
@@ -90,7 +90,7 @@ def test_a_batch_is_as_large_as_memory_allows(monkeypatch, glide, cache):
     for free, wanted in ((1, 1), (each / 0.79, 8), (2**50, 64)):
         monkeypatch.setattr(memory, "free", lambda free=free: (int(free), "for the test"))
         assert glide.largest_batch() == wanted
-    off = pipeline.load(glide._path, offload=True, cache=cache)
+    off = load(glide._path, offload=True, cache=cache)
     parameters = max(n.parameters for n in needs.values())
     monkeypatch.setattr(memory, "free", lambda: (int((each + parameters) / 0.79), "for the test"))
     assert off.largest_batch() == 8

@@ -5,10 +5,12 @@ import json
 import numpy as np
 import pytest
 
-from glide_jax import build, pipeline
-from glide_jax.checkpoints import torch_file, torch_import, torch_write
-from glide_jax.checkpoints.torch_import import flatten
-from glide_jax.models import zoo
+from glide_jax import trees
+from glide_jax.checkpoints.torch import names, reader, writer
+from glide_jax.model_dir import reading
+from glide_jax.networks import initial, zoo
+from glide_jax.sampling.glide import load
+from glide_jax.trees import flatten
 from tests.cli import broken
 
 KINDS = ("base", "upsample", "clip_image", "clip_text")
@@ -24,7 +26,7 @@ def checkpoints(tmp_path, monkeypatch):
         broken.released_sizes(monkeypatch)
         for kind in kinds:
             tensors = {name: a.astype(cast) for name, a in broken.state(kind).items()}
-            torch_write.write(tmp_path / "pt" / f"{kind}.pt", tensors)
+            writer.write(tmp_path / "pt" / f"{kind}.pt", tensors)
         return [tmp_path / "pt" / f"{kind}.pt" for kind in kinds]
 
     return write
@@ -42,7 +44,7 @@ def test_import_and_export_are_inverse(kinds, cli, checkpoints, tmp_path):
     written = [tmp_path / "back" / f"{RELEASED[kind]}.pt" for kind in kinds]
     assert sorted(result.out.split()) == sorted(map(str, written))
     for before, after in zip(paths, written, strict=True):
-        a, b = torch_file.read(before), torch_file.read(after)
+        a, b = reader.read(before), reader.read(after)
         assert a.keys() == b.keys()
         assert all(a[name].dtype == b[name].dtype for name in a)
         assert all(np.array_equal(a[name], b[name]) for name in a)
@@ -62,7 +64,7 @@ def test_what_was_imported_draws_and_says_what_it_is(cli, checkpoints, tmp_path,
     assert config["upsample"]["sampling"]["steps"] == "fast27"
     assert config["clip"]["tokenizer"]["kind"] == "clip_bpe"
     assert "2112.10741" in (tmp_path / "model" / "README.md").read_text()
-    glide = pipeline.load(tmp_path / "model", cache=cache)
+    glide = load(tmp_path / "model", cache=cache)
     assert (glide.loaded.clip is not None, glide.sizes) == (True, {"base": 16, "upsample": 32})
     [picture] = glide("a red circle", steps=1, upsample=False)
     assert picture.image.size == (16, 16)
@@ -74,14 +76,14 @@ def test_half_weights_are_half_the_size_and_load(cast, half, cli, checkpoints, t
     result = cli("import", *paths, "--out", tmp_path / "model", "--half" if half else "--full")
     assert result.code == 0, result.err
     size = (tmp_path / "model" / "base.safetensors").stat().st_size
-    model = build.read(tmp_path / "model")
+    model = reading.read(tmp_path / "model")
     params = flatten(model.stages["base"][1])
     assert all(a.dtype == np.float32 for a in params.values())
     bytes_each = 2 if half else 4
-    assert size == pytest.approx(bytes_each * build.parameter_count(params), rel=0.1)
+    assert size == pytest.approx(bytes_each * reading.parameter_count(params), rel=0.1)
     state = {name: a for name, a in broken.state("base").items()}
-    shapes = build.shapes(zoo.named("base"))
-    right = flatten(torch_import.import_params(state, shapes))
+    shapes = initial.shapes(zoo.named("base"))
+    right = flatten(names.import_params(state, shapes))
     for name, array in params.items():
         np.testing.assert_array_equal(array, right[name].astype(np.float16).astype(np.float32))
 
@@ -89,7 +91,7 @@ def test_half_weights_are_half_the_size_and_load(cast, half, cli, checkpoints, t
 def test_an_empty_folder_may_become_the_model(cli, checkpoints, tmp_path):
     (tmp_path / "model").mkdir()
     assert cli("import", *checkpoints("base"), "--out", tmp_path / "model").code == 0
-    assert build.read(tmp_path / "model").name == "model"
+    assert reading.read(tmp_path / "model").name == "model"
 
 
 @pytest.mark.slow
@@ -97,19 +99,19 @@ def test_an_empty_folder_may_become_the_model(cli, checkpoints, tmp_path):
 def test_networks_of_the_released_sizes_come_back_bit_by_bit(cli, tmp_path):
     """385 M, 398 M and 150 M numbers: three files of 1.5 GB at a time, two in memory."""
     kinds = {
-        "base": (zoo.BASE, torch_import.glide_entry),
-        "upsample": (zoo.UPSAMPLE, torch_import.glide_entry),
+        "base": (zoo.BASE, names.glide_entry),
+        "upsample": (zoo.UPSAMPLE, names.glide_entry),
     }
-    shapes = {kind: build.shapes(config) for kind, (config, _) in kinds.items()}
-    clip, entries = build.shapes(zoo.CLIP), {kind: entry for kind, (_, entry) in kinds.items()}
+    shapes = {kind: initial.shapes(config) for kind, (config, _) in kinds.items()}
+    clip, entries = initial.shapes(zoo.CLIP), {kind: entry for kind, (_, entry) in kinds.items()}
     for part in ("image", "text"):
         shapes[f"clip_{part}"] = clip[part]
-        entries[f"clip_{part}"] = torch_import.clip_entry
+        entries[f"clip_{part}"] = names.clip_entry
     (tmp_path / "pt").mkdir()
     for kind, tree in shapes.items():
         params = _random(tree, kind)
-        state = torch_import.export_params(params, entries[kind])
-        torch_write.write(tmp_path / "pt" / f"{kind}.pt", state)
+        state = names.export_params(params, entries[kind])
+        writer.write(tmp_path / "pt" / f"{kind}.pt", state)
         del params, state
     paths = [tmp_path / "pt" / f"{kind}.pt" for kind in shapes]
     result = cli("import", *paths, "--out", tmp_path / "model")
@@ -117,7 +119,7 @@ def test_networks_of_the_released_sizes_come_back_bit_by_bit(cli, tmp_path):
     result = cli("export", tmp_path / "model", "--out", tmp_path / "back")
     assert result.code == 0, result.err
     for path, kind in zip(paths, shapes, strict=True):
-        a, b = torch_file.read(path), torch_file.read(tmp_path / "back" / f"{RELEASED[kind]}.pt")
+        a, b = reader.read(path), reader.read(tmp_path / "back" / f"{RELEASED[kind]}.pt")
         assert a.keys() == b.keys()
         assert all(np.array_equal(a[name], b[name]) for name in a)
     for file in [*paths, *tmp_path.glob("*/*.safetensors"), *tmp_path.glob("back/*")]:
@@ -131,4 +133,4 @@ def _random(shapes, salt: str):
         path: rng.standard_normal(leaf.shape, np.float32) * np.float32(0.02)
         for path, leaf in flat.items()
     }
-    return torch_import.unflatten(noise)
+    return trees.unflatten(noise)

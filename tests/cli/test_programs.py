@@ -8,9 +8,11 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from glide_jax import InputError, build, pipeline
-from glide_jax.build import programs, stored
-from glide_jax.models.glide import GlideModel
+from glide_jax import InputError
+from glide_jax.model_dir import reading, weights
+from glide_jax.networks.text_unet import GlideModel
+from glide_jax.sampling import loading, programs
+from glide_jax.sampling.glide import load
 from glide_jax.types import Cond
 
 RED = "a red circle"
@@ -22,8 +24,10 @@ def pixels(pictures) -> np.ndarray:
 
 
 def exported(model, path, dtype="float32", platforms=()):
-    loaded = build.load(model, dtype)
-    programs.write(path, build.stage_configs(model), loaded.stages, loaded.params, dtype, platforms)
+    loaded = loading.load(model, dtype)
+    programs.write(
+        path, reading.stage_configs(model), loaded.stages, loaded.params, dtype, platforms
+    )
     return path
 
 
@@ -34,7 +38,7 @@ def program(tiny_full, tmp_path_factory):
 
 @pytest.fixture(scope="module")
 def with_program(tiny_full, program, cache):
-    return pipeline.load(tiny_full, program=program, cache=cache)
+    return load(tiny_full, program=program, cache=cache)
 
 
 @pytest.mark.parametrize(("n", "sampler"), [(1, "ddpm"), (3, "unipc")])
@@ -63,7 +67,7 @@ def test_no_network_is_traced(tiny_full, program, monkeypatch):
 
     monkeypatch.setattr(GlideModel, "__call__", trace)
     monkeypatch.setattr(GlideModel, "encode", trace)
-    glide = pipeline.load(tiny_full, program=program, cache=None)
+    glide = load(tiny_full, program=program, cache=None)
     assert glide(RED, **FEW)[0].image.size == (32, 32)
 
 
@@ -77,14 +81,14 @@ def test_no_network_is_traced(tiny_full, program, monkeypatch):
 )
 def test_a_program_is_for_one_way_of_computing(how, says, tiny_full, program, cache):
     if says is None:
-        pipeline.load(tiny_full, program=program, cache=cache, **how)
+        load(tiny_full, program=program, cache=cache, **how)
         return
     with pytest.raises(InputError, match=says):
-        pipeline.load(tiny_full, program=program, cache=cache, **how)
+        load(tiny_full, program=program, cache=cache, **how)
 
 
 def test_other_kernels_another_model_or_platform_are_refused(tiny_full, tiny_model, tmp_path):
-    configs, loaded = build.stage_configs(tiny_full), build.load(tiny_full)
+    configs, loaded = reading.stage_configs(tiny_full), loading.load(tiny_full)
     wider = {
         n: jax.tree.map(lambda p: np.zeros((2, *p.shape)), t) for n, t in loaded.params.items()
     }
@@ -96,7 +100,7 @@ def test_other_kernels_another_model_or_platform_are_refused(tiny_full, tiny_mod
         programs.read(path, other, loaded.stages, loaded.params, "float32")
     path = exported(tiny_full, tmp_path / "tpu", platforms=("tpu",))
     with pytest.raises(InputError, match=r"is for tpu, and this is cpu; .* --platforms cpu"):
-        pipeline.load(tiny_full, program=path, cache=None)
+        load(tiny_full, program=path, cache=None)
     with pytest.raises(InputError, match="platform"):
         exported(tiny_full, tmp_path / "x", platforms=("abacus",))
     assert not (tmp_path / "x").exists()
@@ -112,9 +116,9 @@ def test_a_damaged_or_missing_file_is_one_sentence(tiny_full, program, tmp_path)
             out.writestr(name, content if name.endswith("json") else content[::-1])
     for name in ("cut", "text", "swapped"):
         with pytest.raises(InputError, match="not one that `glide-jax export-program` wrote"):
-            pipeline.load(tiny_full, program=tmp_path / name, cache=None)
+            load(tiny_full, program=tmp_path / name, cache=None)
     with pytest.raises(InputError, match="cannot be read: No such file"):
-        pipeline.load(tiny_full, program=tmp_path / "none", cache=None)
+        load(tiny_full, program=tmp_path / "none", cache=None)
 
 
 def test_what_a_program_cannot_do_is_said(with_program):
@@ -132,7 +136,7 @@ def test_what_a_program_cannot_do_is_said(with_program):
 def test_small_weights_draw_nearly_the_same(
     weights, bytes_of_a_kernel, levels, tiny_full, glide_full
 ):
-    small = pipeline.load(tiny_full, weights=weights, cache=None)
+    small = load(tiny_full, weights=weights, cache=None)
     kernel = small.loaded.params["base"]["unet"]["middle_0_res"]["in_conv"]["kernel"]
     largest = max(jax.tree.leaves(kernel), key=lambda leaf: leaf.nbytes)
     assert largest.nbytes == bytes_of_a_kernel * largest.size
@@ -146,12 +150,12 @@ def test_small_weights_draw_nearly_the_same(
 
 def test_unknown_weights_are_refused(tiny_model):
     with pytest.raises(InputError, match="weights is 'int3'; it must be one of float32, "):
-        pipeline.load(tiny_model, weights="int3", cache=None)
-    assert stored.packed({}, "float32") == {}
+        load(tiny_model, weights="int3", cache=None)
+    assert weights.packed({}, "float32") == {}
 
 
 def test_off_loaded_stages_draw_the_same_and_leave_the_device(tiny_full, glide_full):
-    off = pipeline.load(tiny_full, offload=True, cache=None)
+    off = load(tiny_full, offload=True, cache=None)
     of_stages = {n: jax.tree.leaves(off.loaded.params[n]) for n in ("base", "upsample")}
     assert all(isinstance(p, np.ndarray) for leaves in of_stages.values() for p in leaves)
     np.testing.assert_array_equal(

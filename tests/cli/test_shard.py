@@ -4,8 +4,8 @@ import re
 
 import pytest
 
-from glide_jax.benchmarks import roofline
 from glide_jax.errors import InputError
+from glide_jax.scale import roofline
 
 
 def test_the_table_says_where_the_papers_model_lies_on_a_pod(shell):

@@ -41,7 +41,7 @@ class Witness(Numbered):
         image = np.zeros((16, 16, 3), np.uint8)
         backend = sys.modules.get("jax._src.xla_bridge")
         image[0, 0, 0] = "tensorflow" in sys.modules
-        image[0, 0, 1] = "glide_jax.models" in sys.modules or "flax" in sys.modules
+        image[0, 0, 1] = "glide_jax.networks" in sys.modules or "flax" in sys.modules
         image[0, 0, 2] = backend is not None and bool(backend._backends)
         digits = f"{os.getpid():016d}"
         image[1, :, 0] = [int(digit) for digit in digits]

@@ -5,7 +5,7 @@ import pathlib
 
 from PIL import Image
 
-from glide_jax.data.sources import emoji
+from glide_jax.data.recipes import emoji
 
 LABELS = [
     ("red apple", "1F34E", ["fruit", "ripe", "apple"], 4),

@@ -8,7 +8,9 @@ import pytest
 from PIL import Image
 from pyarrow import parquet
 
-from glide_jax.data.sources import builders, catalogue, shapes
+from glide_jax.data import catalogue
+from glide_jax.data.readers import shapes
+from glide_jax.data.recipes import builders
 from glide_jax.errors import InputError
 from tests.data import icons
 

@@ -13,17 +13,20 @@ import pytest
 from PIL import Image
 
 import glide_jax
-from glide_jax import build, editing, images
-from glide_jax.data.sources import shapes
+from glide_jax import images
+from glide_jax.data.readers import shapes
 from glide_jax.diffusion import samplers, schedules
-from glide_jax.evaluation import inpainting, shapes_judge
+from glide_jax.evaluation import shapes_judge
+from glide_jax.model_dir import reading
+from glide_jax.sampling import edits, loading
+from launch.studies import inpainting
 
 ROOT = pathlib.Path(__file__).parents[2]
 
 
-@pytest.mark.parametrize("name", build.boxed())
+@pytest.mark.parametrize("name", reading.boxed())
 def test_a_boxed_model_is_small_and_has_a_card(name):
-    folder = build.BOXED / name
+    folder = reading.BOXED / name
     assert sum(path.stat().st_size for path in folder.iterdir()) < 16e6
     card = (folder / "README.md").read_text()
     assert "Licence" in card
@@ -32,7 +35,7 @@ def test_a_boxed_model_is_small_and_has_a_card(name):
 
 
 def test_the_box_stays_small():
-    assert sum(path.stat().st_size for path in build.BOXED.rglob("*.*")) < 48e6
+    assert sum(path.stat().st_size for path in reading.BOXED.rglob("*.*")) < 48e6
 
 
 def test_the_boxed_model_draws_the_colour_of_the_background_and_of_the_object():
@@ -68,7 +71,7 @@ def test_the_boxed_inpainting_model_puts_back_what_was_erased_and_nothing_else()
     outcomes = []
     for case in list(inpainting.cases(4))[1:]:
         picture, mask = Image.fromarray(case.image), case.mask
-        edit = editing.inpainting(glide, picture, mask, upsample=False)
+        edit = edits.inpainting(glide, picture, mask, upsample=False)
         [drawn] = glide(case.caption, edit=edit, preset="fast", upsample=False)
         assert inpainting.kept(case, drawn.array)
         outcomes.append(inpainting.outcome(case, drawn.array))
@@ -76,7 +79,7 @@ def test_the_boxed_inpainting_model_puts_back_what_was_erased_and_nothing_else()
 
 
 def test_the_boxed_clip_knows_which_caption_is_a_scenes_also_through_noise():
-    found = build.load(build.BOXED / "shapes")
+    found = loading.load(reading.BOXED / "shapes")
     clip, tokenizer, params = found.clip, found.clip_tokenizer, found.params["clip"]
     assert clip is not None
     assert tokenizer is not None

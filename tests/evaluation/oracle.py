@@ -7,7 +7,7 @@ import jax.numpy as jnp
 import numpy as np
 from PIL import Image
 
-from glide_jax.data.sources import shapes
+from glide_jax.data.readers import shapes
 from glide_jax.evaluation.features import Features
 
 

@@ -9,13 +9,13 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from glide_jax.checkpoints import torch_write
-from glide_jax.data.sources import packages
+from glide_jax.checkpoints.torch import writer
+from glide_jax.data.recipes import packages
 from glide_jax.errors import InputError
 from glide_jax.evaluation import features
 from glide_jax.evaluation.features import clip, convert, efficientnet, inception
-from glide_jax.models.efficientnet import BLOCKS, EfficientNetLite0
-from glide_jax.models.inception import InceptionV3
+from glide_jax.networks.efficientnet import BLOCKS, EfficientNetLite0
+from glide_jax.networks.inception import InceptionV3
 from glide_jax.tokenizers import ClipBPE
 from tests import tiny
 
@@ -141,7 +141,7 @@ def pictures():
 def test_inception_is_the_network_of_2015_read_from_a_pytorch_file(pictures, tmp_path, cache):
     network = InceptionV3(narrow=16)
     state = state_of(network, 299, lambda name: (f"{name}.conv", f"{name}.bn"))
-    torch_write.write(tmp_path / "weights.pth", state)
+    writer.write(tmp_path / "weights.pth", state)
     extractor = inception.load(tmp_path / "weights.pth", network)
     assert not extractor.is_fid
     assert extractor.name == f"inception-v3-{extractor.sha256[:8]}"
@@ -200,7 +200,7 @@ def test_efficientnet_is_the_packaged_network(cache):
 
 
 def test_weights_of_another_network_are_refused(tmp_path):
-    torch_write.write(tmp_path / "other.pth", {"conv1.weight": np.zeros((3, 3), np.float32)})
+    writer.write(tmp_path / "other.pth", {"conv1.weight": np.zeros((3, 3), np.float32)})
     with pytest.raises(InputError, match=r"not an Inception-v3"):
         inception.load(tmp_path / "other.pth")
     network = EfficientNetLite0(narrow=8)

@@ -8,6 +8,7 @@ from scipy import linalg, stats
 
 from glide_jax.errors import InputError
 from glide_jax.evaluation import metrics
+from glide_jax.evaluation.metrics import manifold
 
 
 @pytest.fixture
@@ -145,7 +146,7 @@ def test_precision_and_recall_are_those_of_brute_force_in_any_blocks(rng, k, mon
     expected = brute_force(real.tolist(), fake.tolist(), k)
     assert all(0.05 < value < 1 for value in expected)
     assert metrics.precision_recall(real, fake, k=k) == pytest.approx(expected)
-    monkeypatch.setattr(metrics.manifold, "_BLOCK", 70)
+    monkeypatch.setattr(manifold, "_BLOCK", 70)
     assert metrics.precision_recall(real, fake, k=k) == pytest.approx(expected)
 
 
@@ -159,7 +160,7 @@ def test_a_set_is_precise_and_complete_for_itself_and_a_mode_of_it_is_only_preci
 
 def test_the_nearest_are_in_order_with_their_distances(rng, monkeypatch):
     x, y = rng.standard_normal((7, 4)), rng.standard_normal((50, 4))
-    monkeypatch.setattr(metrics.manifold, "_BLOCK", 100)
+    monkeypatch.setattr(manifold, "_BLOCK", 100)
     indices, distances = metrics.nearest(x, y, k=3)
     for i, point in enumerate(x):
         all_ = [math.dist(point, other) for other in y]

@@ -6,11 +6,11 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from glide_jax.data.sources import shapes
-from glide_jax.evaluation import drawing, metrics, probe_families, probe_report, probes, running
+from glide_jax.data.readers import shapes
+from glide_jax.evaluation import draws, evaluate, metrics, probe_families, probe_report, probes
 from glide_jax.evaluation.features import Features
 from glide_jax.evaluation.features.clip import Clip
-from glide_jax.models import zoo
+from glide_jax.networks import zoo
 from glide_jax.tokenizers import ClipBPE
 from tests import tiny
 from tests.evaluation.oracle import Oracle, Picture, scene
@@ -33,8 +33,8 @@ class Planted(Oracle):
 
 
 def drawn(family, n, folder, drawer):
-    reference = running.Reference(probes.protocol(family, n), running.Judges())
-    return running.evaluate(drawer, reference.protocol, folder, {}, reference, batch_size=8)
+    reference = evaluate.Reference(probes.protocol(family, n), evaluate.Judges())
+    return evaluate.evaluate(drawer, reference.protocol, folder, {}, reference, batch_size=8)
 
 
 def test_the_judge_finds_the_planted_shares_and_their_difference(tmp_path):
@@ -60,7 +60,7 @@ def test_a_larger_run_keeps_the_pictures_of_a_smaller_one(tmp_path):
     more = Planted()
     drawn(SHAPES, 3, tmp_path, more)
     assert more.drawn == len(SHAPES.prompts)
-    assert drawing.count(tmp_path, 24) == 24
+    assert draws.count(tmp_path, 24) == 24
 
 
 class Eyes(Clip):

@@ -5,7 +5,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from glide_jax.data.sources import shapes
+from glide_jax.data.readers import shapes
 from glide_jax.errors import InputError
 from glide_jax.evaluation import shapes_judge
 

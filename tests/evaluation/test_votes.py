@@ -13,8 +13,8 @@ from scipy import optimize
 
 from glide_jax import images
 from glide_jax.errors import InputError
-from glide_jax.evaluation import memorisation, protocols, running, votes, voting_page
-from tests.data.test_folder import put
+from glide_jax.evaluation import evaluate, memorisation, protocols, votes, voting_page
+from tests.data.readers.test_folder import put
 from tests.evaluation.oracle import Oracle
 
 
@@ -85,9 +85,11 @@ def test_runs_that_were_never_compared_have_no_common_scale():
 @pytest.fixture(scope="module")
 def runs(tmp_path_factory):
     folder, protocol = tmp_path_factory.mktemp("runs"), protocols.of_shapes(1)
-    reference = running.Reference(protocol, running.Judges())
+    reference = evaluate.Reference(protocol, evaluate.Judges())
     for name, seed in (("one", 0), ("two", 1)):
-        running.evaluate(Oracle(), protocol, folder / name, {"seed": seed}, reference, batch_size=4)
+        evaluate.evaluate(
+            Oracle(), protocol, folder / name, {"seed": seed}, reference, batch_size=4
+        )
     return [folder / "one", folder / "two"]
 
 
@@ -148,7 +150,7 @@ def test_copies_of_training_pictures_come_first():
 
 
 def test_the_sheet_shows_pairs_side_by_side(tmp_path):
-    from glide_jax.data.sources.folder import Folder
+    from glide_jax.data.readers.folder import Folder
 
     for k in range(5):
         put(tmp_path, f"{k}.png", "x", grey=50 * k)

@@ -6,7 +6,7 @@ One network at a time is in memory: up to 400 M parameters, and activations at 2
 import numpy as np
 import pytest
 
-from glide_jax.build.convolutions import prepared
+from glide_jax.networks.cpu.choice import prepared
 from tests.golden import taps, weights
 from tests.golden.compare import Entry, Tolerance, check, entry
 from tests.golden.files import Arrays, has_json, read_json, read_npz

@@ -9,10 +9,10 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from glide_jax.checkpoints import torch_import
-from glide_jax.models import blocks
-from glide_jax.models.clip import ClipBlock, ClipImageEncoder
-from glide_jax.models.text import TransformerBlock
+from glide_jax.checkpoints.torch import names
+from glide_jax.networks import blocks
+from glide_jax.networks.clip import ClipBlock, ClipImageEncoder
+from glide_jax.networks.text import TransformerBlock
 from tests.golden.compare import Entry, Tolerance, check, entry
 from tests.golden.files import Arrays, read_json, read_npz
 from tests.golden.perturbing import Family, assert_seen
@@ -30,18 +30,18 @@ def read(goldens, case) -> tuple[dict, Arrays]:
     return read_json(goldens / "ops", "ops")[case] | {"name": case}, stored
 
 
-def load(shapes, state: State, place: tuple[str, str], entry_of=torch_import.glide_entry):
+def load(shapes, state: State, place: tuple[str, str], entry_of=names.glide_entry):
     """Parameters of one block by the importer: `place` is where the block is, in both trees."""
     ours, theirs = place
 
-    def block_entry(path: str) -> torch_import.Entry:
+    def block_entry(path: str) -> names.Entry:
         _, name, layout = entry_of(f"{ours}{path}")
         return path, name.removeprefix(theirs), layout
 
-    return torch_import.import_params(state, shapes, block_entry)
+    return names.import_params(state, shapes, block_entry)
 
 
-def apply(module: nn.Module, state: State, place, *inputs, entry_of=torch_import.glide_entry):
+def apply(module: nn.Module, state: State, place, *inputs, entry_of=names.glide_entry):
     shapes = jax.eval_shape(lambda: module.init(jax.random.key(0), *inputs))["params"]
     return module.apply({"params": load(shapes, state, place, entry_of)}, *inputs)
 
@@ -94,8 +94,8 @@ def resize(case: dict, state: State, in_x: np.ndarray) -> np.ndarray:
 
 
 def dense(x: np.ndarray, weight: np.ndarray, bias: np.ndarray) -> jax.Array:
-    layout = torch_import.CONV1D if weight.ndim == 3 else torch_import.LINEAR
-    params = {"kernel": torch_import.to_flax(weight, layout), "bias": bias}
+    layout = names.CONV1D if weight.ndim == 3 else names.LINEAR
+    params = {"kernel": names.to_flax(weight, layout), "bias": bias}
     return nn.Dense(len(bias)).apply({"params": params}, x)
 
 
@@ -154,7 +154,7 @@ def text_block(case: dict, state: State, in_x) -> jax.Array:
 def clip_block(causal: bool):
     def run(case: dict, state: State, in_x) -> jax.Array:
         module = ClipBlock(heads_of(case, 2), causal=causal)
-        entry_of = torch_import.clip_entry
+        entry_of = names.clip_entry
         return apply(module, state, CLIP_BLOCK, jnp.asarray(in_x), entry_of=entry_of)
 
     return run
@@ -170,7 +170,7 @@ def clip_image_embedding(case: dict, state: State, in_image_0_255, in_t) -> jax.
     inputs = nhwc(in_image_0_255) / 127.5 - 1.0, jnp.asarray(in_t)
     params = encoder.init(jax.random.key(0), *inputs)["params"]
     outer = {k: params.pop(k) for k in ("ln_out", "out")}
-    params = load(params, state, CLIP_INPUT, torch_import.clip_entry)
+    params = load(params, state, CLIP_INPUT, names.clip_entry)
     keep = lambda module, _: module.path == ("ln_in",)
     _, seen = encoder.apply(
         {"params": params | outer}, *inputs, capture_intermediates=keep, mutable="intermediates"

@@ -6,8 +6,9 @@ import zlib
 
 import numpy as np
 
-from glide_jax.checkpoints import torch_import
-from glide_jax.models import zoo
+from glide_jax import trees
+from glide_jax.checkpoints.torch import names
+from glide_jax.networks import zoo
 from tests.golden import weights
 from tests.golden.compare import EXACT, Entry, check, entry
 from tests.golden.files import Arrays, read_json
@@ -36,15 +37,15 @@ def shapes_of(case: str, listed: dict) -> tuple[dict, object]:
     return weights.glide_shapes(weights.model_config(listed["options"])), _GLIDE
 
 
-_CLIP, _GLIDE = torch_import.clip_entry, torch_import.glide_entry
+_CLIP, _GLIDE = names.clip_entry, names.glide_entry
 
 
 def entries(listed: dict, case: str) -> list[Entry]:
     shapes, entry_of = shapes_of(case, listed)
-    flat = torch_import.flatten(shapes)
+    flat = trees.flatten(shapes)
     found = []
-    for path, name, layout in torch_import.entries(shapes, entry_of):
-        shape = torch_import.to_torch(np.empty(flat[path].shape, np.bool_), layout).shape
+    for path, name, layout in names.entries(shapes, entry_of):
+        shape = names.to_torch(np.empty(flat[path].shape, np.bool_), layout).shape
         found.append(entry(np.array(shape), (f"{name}/shape", EXACT)))
         crc32 = checksum(name, shape, listed["salt"])
         found.append(entry(np.array(crc32), (f"{name}/crc32", EXACT)))
@@ -74,7 +75,7 @@ def test_export_undoes_import(goldens, tiny_case):
     config = read_json(goldens / "tiny", "configs")[tiny_case]
     state = weights.RuleState(config["params"], config["salt"])
     shapes = weights.glide_shapes(weights.model_config(config["create_model_kwargs"]))
-    exported = torch_import.export_params(torch_import.import_params(state, shapes))
+    exported = names.export_params(names.import_params(state, shapes))
     assert exported.keys() == set(state)
     for name, _, dtype, crc32 in config["params"]:
         assert exported[name].dtype == dtype

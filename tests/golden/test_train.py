@@ -8,7 +8,7 @@ import jax.numpy as jnp
 import numpy as np
 import optax
 
-from glide_jax.checkpoints import torch_import
+from glide_jax.checkpoints.torch.names import export_params
 from glide_jax.diffusion import schedules
 from glide_jax.training import objectives
 from tests.golden import weights
@@ -118,7 +118,7 @@ def entries(described: dict, stored: Arrays, case: str) -> list[Entry]:
         return params, optax.incremental_update(params, ema, 1.0 - described["ema_rate"]), state
 
     def by_name(tree) -> dict[str, np.ndarray]:
-        exported = torch_import.export_params(tree)
+        exported = export_params(tree)
         return {name: exported[name] for name in names}
 
     found, size = [], described["create_model_kwargs"]["image_size"]

@@ -14,8 +14,8 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from glide_jax.checkpoints import torch_import
-from glide_jax.models import zoo
+from glide_jax.checkpoints.torch import names
+from glide_jax.networks import zoo
 from glide_jax.types import Cond
 from tests.golden.files import Arrays
 
@@ -139,7 +139,7 @@ def glide_shapes(config: zoo.ModelConfig) -> Any:
 def glide(kwargs: dict[str, Any], params: list, salt: str) -> Glide:
     """A GLIDE network with weights by the rule, through the importer that real ones go through."""
     config = model_config(kwargs)
-    flax = torch_import.import_params(RuleState(params, salt), glide_shapes(config))
+    flax = names.import_params(RuleState(params, salt), glide_shapes(config))
     return Glide(zoo.glide_model(config), jax.tree.map(jnp.asarray, flax), config)
 
 
@@ -178,8 +178,8 @@ def clip(options: dict[str, Any], params: dict[str, list], salts: dict[str, str]
     config = clip_config(options)
     shapes = clip_shapes(config)
     flax = {
-        side: torch_import.import_params(
-            RuleState(params[side], salts[side]), shapes[side], torch_import.clip_entry
+        side: names.import_params(
+            RuleState(params[side], salts[side]), shapes[side], names.clip_entry
         )
         for side in ("image", "text")
     }

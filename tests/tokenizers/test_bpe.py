@@ -7,7 +7,7 @@ import random
 import pytest
 
 from glide_jax.errors import InputError
-from glide_jax.tokenizers import ClipBPE, GlideBPE, bpe, clip, glide
+from glide_jax.tokenizers import ClipBPE, GlideBPE, bpe, clip_bpe, glide_bpe
 
 
 def merge_by_definition(table, ids):
@@ -29,7 +29,7 @@ def merge_by_definition(table, ids):
 WORDS = ["a", "aa", "aaa", "aaaaaaa", "hello", "ababab", "supercalifragilistic", " the", "猫😺é"]
 
 
-@pytest.mark.parametrize("tokenizer", [glide, clip])
+@pytest.mark.parametrize("tokenizer", [glide_bpe, clip_bpe])
 def test_heap_merges_as_the_definition_does(tokenizer):
     table, rng = tokenizer._table(), random.Random(0)
     words = [w.encode() for w in WORDS]
@@ -41,21 +41,21 @@ def test_heap_merges_as_the_definition_does(tokenizer):
         assert list(table.encode(word)) == merge_by_definition(table._merged, ids), word
 
 
-@pytest.mark.parametrize(("module", "tokenizer"), [(glide, GlideBPE), (clip, ClipBPE)])
+@pytest.mark.parametrize(("module", "tokenizer"), [(glide_bpe, GlideBPE), (clip_bpe, ClipBPE)])
 def test_vocabulary_has_the_ids_it_says(module, tokenizer):
-    pieces, markers = module._table().pieces, 1 if module is glide else 2
+    pieces, markers = module._table().pieces, 1 if module is glide_bpe else 2
     assert len(pieces) + markers == tokenizer.vocab_size
     assert len(set(pieces)) == len(pieces)  # merging by id rests on this
 
 
 def test_merges_only_make_pairs_of_higher_id():
-    for table in (glide._table(), clip._table()):
+    for table in (glide_bpe._table(), clip_bpe._table()):
         assert all(max(pair) < new for pair, new in table._merged.items())
 
 
 @pytest.mark.parametrize("size", [64, 10_000])
 def test_long_words_are_merged_and_not_remembered(size):
-    table = glide._table()
+    table = glide_bpe._table()
     before = table._remembered.cache_info().currsize
     word = random.Random(size).choices(b"abcdefgh", k=size + 1)
     assert b"".join(table.pieces[i] for i in table.encode(bytes(word))) == bytes(word)
@@ -68,7 +68,7 @@ def test_long_word_takes_few_steps(monkeypatch):
     push = bpe.heapq.heappush
     monkeypatch.setattr(bpe.heapq, "heappush", lambda h, x: (pushed.append(x), push(h, x)))
     for word in (b"a" * 10_000, b"the" * 3_333):
-        glide._table().encode(word)
+        glide_bpe._table().encode(word)
     assert len(pushed) < 60_000
 
 
@@ -92,7 +92,7 @@ def test_damaged_file_is_one_clear_error(monkeypatch, tmp_path, content):
     assert "\n" not in str(error.value)
 
 
-@pytest.mark.parametrize("module", [glide, clip])
+@pytest.mark.parametrize("module", [glide_bpe, clip_bpe])
 def test_packaged_file_is_whole_and_no_longer_than_it_says(module):
     assert len(bpe.read_merges(module._FILE, module._SHA256, module._SIZE)) in (50_000, 48_894)
     with pytest.raises(InputError, match="damaged"):

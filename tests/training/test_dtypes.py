@@ -9,7 +9,7 @@ import optax
 import pytest
 
 from glide_jax.diffusion import schedules
-from glide_jax.models import zoo
+from glide_jax.networks import zoo
 from glide_jax.training import objectives
 from glide_jax.training.step import TrainState, train_step
 from tests import tiny

@@ -7,10 +7,9 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from glide_jax import build
-from glide_jax.build.initial import initialiser
 from glide_jax.errors import InputError
-from glide_jax.models import zoo
+from glide_jax.networks import initial, zoo
+from glide_jax.networks.initial import initialiser
 from glide_jax.training.growing import add_attention, widen_stem
 from glide_jax.types import Cond
 from tests import tiny
@@ -42,8 +41,8 @@ def test_a_widened_network_is_the_same_whatever_is_known(kind):
     config = KINDS[kind]
     inpainting = dataclasses.replace(config, inpaint=True)
     params, side = tiny.weights(config), config.image_size
-    wide = widen_stem(params, build.shapes(inpainting))
-    assert jax.tree.map(np.shape, wide) == jax.tree.map(np.shape, build.shapes(inpainting))
+    wide = widen_stem(params, initial.shapes(inpainting))
+    assert jax.tree.map(np.shape, wide) == jax.tree.map(np.shape, initial.shapes(inpainting))
     draw = lambda seed, *shape: jax.random.normal(jax.random.key(seed), shape)
     cond = Cond(low_res=draw(1, 2, side // 4, side // 4, 3))
     expected = predict(config, params, cond)
@@ -58,21 +57,21 @@ def test_a_widened_network_is_the_same_whatever_is_known(kind):
 def test_an_inpainting_network_stays_as_it_is():
     config = dataclasses.replace(tiny.BASE, inpaint=True)
     params = tiny.weights(config)
-    jax.tree.map(np.testing.assert_array_equal, widen_stem(params, build.shapes(config)), params)
+    jax.tree.map(np.testing.assert_array_equal, widen_stem(params, initial.shapes(config)), params)
 
 
 @pytest.mark.parametrize("other", [{"channels": 64}, {"text_layers": 2}, {"upsampler": True}])
 def test_networks_that_differ_in_more_are_refused(other):
     target = dataclasses.replace(tiny.BASE, inpaint=True, **other)
     with pytest.raises(InputError, match="every field of its config but inpaint"):
-        widen_stem(tiny.weights(tiny.BASE), build.shapes(target))
+        widen_stem(tiny.weights(tiny.BASE), initial.shapes(target))
 
 
 def test_new_attention_changes_nothing_until_it_is_trained():
     larger = dataclasses.replace(tiny.BASE, attention=(16, 8))
     params = tiny.weights(tiny.BASE)
     grown = add_attention(params, jax.jit(initialiser(larger))(jax.random.key(1)))
-    assert jax.tree.map(np.shape, grown) == jax.tree.map(np.shape, build.shapes(larger))
+    assert jax.tree.map(np.shape, grown) == jax.tree.map(np.shape, initial.shapes(larger))
     expected, found = predict(tiny.BASE, params, Cond()), predict(larger, grown, Cond())
     np.testing.assert_allclose(found.eps, expected.eps, rtol=1e-5, atol=1e-5)
     with pytest.raises(InputError, match="has no input_1"):

@@ -6,6 +6,7 @@ import numpy as np
 import optax
 import pytest
 
+from glide_jax import trees
 from glide_jax.errors import InputError
 from glide_jax.training import optim
 from glide_jax.training.step import TrainState, train_step
@@ -78,7 +79,7 @@ def test_only_kernels_decay():
     state, _ = run(tx, 1, zero)
     for path, new in jax.tree_util.tree_leaves_with_path(state.params):
         old = dict(jax.tree_util.tree_leaves_with_path(PARAMS))[path]
-        decayed = 1 - 0.1 * 0.5 if optim.path_of(path).endswith("kernel") else 1.0
+        decayed = 1 - 0.1 * 0.5 if trees.path_of(path).endswith("kernel") else 1.0
         np.testing.assert_allclose(new, decayed * old, rtol=1e-6)
 
 

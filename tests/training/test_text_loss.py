@@ -6,7 +6,7 @@ import numpy as np
 import optax
 import pytest
 
-from glide_jax.models import zoo
+from glide_jax.networks import zoo
 from glide_jax.training.text_loss import any_order_loss
 from tests import tiny
 

@@ -11,11 +11,11 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float, UInt8
 
-from glide_jax.checkpoints.torch_import import flatten
 from glide_jax.evaluation.features.extractor import Features
-from glide_jax.models import zoo
-from glide_jax.models.clip import ClipModel
+from glide_jax.networks import zoo
+from glide_jax.networks.clip import ClipModel
 from glide_jax.tokenizers import Tokenizer
+from glide_jax.trees import flatten
 from glide_jax.types import Params
 
 

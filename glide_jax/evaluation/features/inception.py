@@ -9,11 +9,11 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float, UInt8
 
-from glide_jax.checkpoints import torch_file
+from glide_jax.checkpoints.torch import reader
 from glide_jax.errors import InputError
 from glide_jax.evaluation.features import convert
 from glide_jax.evaluation.features.extractor import FID, Features
-from glide_jax.models.inception import SIDE, InceptionV3
+from glide_jax.networks.inception import SIDE, InceptionV3
 from glide_jax.types import Params
 
 # pt_inception-2015-12-05-6726825d.pth, which is weights-inception-2015-12-05-6726825d.pth too.
@@ -29,7 +29,7 @@ def load(path: str | os.PathLike, network: InceptionV3 | None = None) -> Feature
         InputError: the file cannot be read or is another network's.
     """
     network, path = network or InceptionV3(), pathlib.Path(path)
-    params = _params(torch_file.read(path), network, path)
+    params = _params(reader.read(path), network, path)
     with open(path, "rb") as file:
         sha256 = hashlib.file_digest(file, "sha256").hexdigest()
     name = FID if sha256 == SHA256 else f"inception-v3-{sha256[:8]}"

@@ -16,13 +16,13 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float, UInt8
 
-from glide_jax.checkpoints import torch_file
-from glide_jax.checkpoints.torch_import import flatten
+from glide_jax.checkpoints.torch import reader
 from glide_jax.errors import InputError
 from glide_jax.evaluation.features.clip import Clip
 from glide_jax.evaluation.features.extractor import Features
-from glide_jax.models.clip import ClipImageEncoder, ClipModel, ClipTextEncoder, quick_gelu
+from glide_jax.networks.clip import ClipImageEncoder, ClipModel, ClipTextEncoder, quick_gelu
 from glide_jax.tokenizers import ClipBPE
+from glide_jax.trees import flatten
 from glide_jax.types import Params
 
 NAME = "clip-vit-b16"
@@ -41,7 +41,7 @@ def load(path: str | os.PathLike) -> Clip:
         InputError: the file cannot be read or is another network's.
     """
     path = pathlib.Path(path)
-    state = torch_file.read(path, scripts=True)
+    state = reader.read(path, scripts=True)
     try:
         network, side = network_of(state)
         params = to_params(state)

@@ -1,0 +1,215 @@
+"""The benchmark: which rows there are, how each is measured, what is written down of it."""
+
+import dataclasses
+import functools
+import pathlib
+import resource
+import sys
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+from typing import Any, TypeAlias
+
+import jax
+import numpy as np
+
+from glide_jax import checks
+from glide_jax.benchmarks import networks, operations, reference
+from glide_jax.benchmarks.machine import calls
+from glide_jax.benchmarks.networks import Inputs, Part
+from glide_jax.benchmarks.reference import Reference
+from glide_jax.benchmarks.timing import Times, in_turn
+from glide_jax.errors import InputError
+from glide_jax.model_dir import reading, schema
+from glide_jax.networks import zoo
+from glide_jax.sampling import settings
+from glide_jax.types import Params
+
+Load: TypeAlias = Callable[[], tuple[schema.StageConfig, Params]]
+Others: TypeAlias = Callable[[Reference], dict[str, Callable[[], Any]]]
+
+OURS, THEIRS, CACHED = "glide_jax", "reference", "reference, text cached"
+THROUGHOUT = "guided at every step"
+USUAL = ("limits", "text", "evaluation", "gradient", "image")
+WHAT = (*USUAL, "interval", "operations")
+# Largest difference of outputs of size 1 that is still the same function, by the coarser dtype.
+TOLERANCES = {"float32": 2e-4, "bfloat16": 0.15, "float16": 0.05}
+
+
+@dataclasses.dataclass(frozen=True)
+class Options:
+    """What is measured."""
+
+    what: tuple[str, ...] = USUAL
+    batch_sizes: tuple[int, ...] = (1, 2, 8)
+    rounds: int = 5
+    dtype: str = "float32"
+    convolutions: str = "auto"
+    presets: tuple[str, ...] = ("fast",)
+    reference: pathlib.Path | None = None
+
+    def __post_init__(self):
+        """Refuses what cannot be."""
+        for what in self.what:
+            checks.one_of("what", what, WHAT)
+        for preset in self.presets:
+            checks.one_of("preset", preset, tuple(settings.PRESETS))
+        checks.one_of("dtype", self.dtype, tuple(TOLERANCES))
+        checks.whole("rounds", self.rounds, 1, 10_000)
+        for size in self.batch_sizes:
+            checks.whole("batch_size", size, 1, 4096)
+
+
+@dataclasses.dataclass(frozen=True)
+class Row:
+    """One measured thing."""
+
+    name: str
+    times: dict[str, Times]  # of each side
+    flops: float  # of the plain algorithm, whatever was done
+    error: float | None = None  # largest difference of the sides' outputs, of outputs' size 1
+    operations: Mapping[str, float] | None = None  # seconds of ours by kind
+
+    def tflops(self, side: str = OURS) -> float:
+        """Of the plain algorithm's operations, in the median round."""
+        return self.flops / self.times[side].median / 1e12
+
+
+def loads(model: str | None, models: pathlib.Path, stages: Sequence[str]) -> dict[str, Load]:
+    """How to load each network of a model directory, or of the released sizes at random weights.
+
+    Args:
+        model: a directory or name; None for random weights.
+        models: the folder of models by name.
+        stages: of base and upsample; what the model lacks is left out.
+
+    Raises:
+        InputError: there is no such model.
+    """
+    if model is None:
+        return {name: functools.partial(_released, name) for name in stages}
+    found = reading.read(reading.find(model, models)).stages
+    return {name: functools.partial(found.__getitem__, name) for name in stages if name in found}
+
+
+def _released(name: str) -> tuple[schema.StageConfig, Params]:
+    schedule = {"base": "squaredcos_cap_v2", "upsample": "linear"}[name]
+    config = schema.StageConfig(zoo.named(name), schedule)
+    return config, networks.random_params(config.model)
+
+
+def rows(loads: Mapping[str, Load], options: Options, tick: Callable[[], Any]) -> Iterator[Row]:
+    """Measures one row after another, one network in memory at a time.
+
+    Args:
+        loads: the networks, see `loads`.
+        options: what to measure.
+        tick: told of every call that has ended.
+
+    Raises:
+        InputError: the reference cannot be run, or its outputs differ from ours.
+    """
+    if options.reference is not None:
+        reference.find(options.reference)  # what is wrong with it is said before all else
+    if "limits" in options.what:
+        for name, (call, flops) in calls(options.dtype).items():
+            yield Row(f"limit: {name}", in_turn({OURS: call}, options.rounds, tick=tick), flops)
+    if set(options.what) != {"limits"}:
+        for name, load in loads.items():
+            yield from _of_network(name, load, options, tick)
+
+
+def _of_network(name: str, load: Load, options: Options, tick: Callable[[], Any]) -> Iterator[Row]:
+    part = networks.part(name, *load(), options.dtype, options.convolutions)
+    theirs = None if options.reference is None else Reference(options.reference, part)
+
+    def row(
+        what: str, call: Callable, flops: float, others: Others = lambda _: {}, error=None
+    ) -> Row:
+        sides = {OURS: call} | ({} if theirs is None else others(theirs))
+        return Row(f"{name}: {what}", in_turn(sides, options.rounds, tick=tick), flops, error)
+
+    first = networks.inputs(part.config.model, min(options.batch_sizes))
+    size = f"batch {len(first.t)}"
+    if "text" in options.what:
+        of_theirs: Others = lambda theirs: {THEIRS: theirs.encode(first)}
+        yield row(f"text, {size}", *networks.encode(part, first), of_theirs)
+    if "evaluation" in options.what:
+        for batch in options.batch_sizes:
+            yield _evaluation(part, theirs, networks.inputs(part.config.model, batch), row, options)
+    if "operations" in options.what:
+        program, args, number = networks.evaluation(part, first)
+        run = lambda: jax.block_until_ready(program(*args))
+        timed = row(f"operations of an evaluation, {size}", run, number)
+        spent = operations.seconds(program, *args, rounds=options.rounds)
+        yield dataclasses.replace(timed, operations=spent)
+    if "gradient" in options.what:
+        of_theirs = lambda theirs: {THEIRS: theirs.gradient(first)}
+        yield row(f"gradient, {size}", *networks.gradient(part, first), of_theirs)
+    if "image" in options.what:
+        for preset in options.presets:
+            how = settings.Sampling(**settings.PRESETS[preset][name])  # type: ignore[arg-type]
+            if part.config.model.upsampler:
+                how = dataclasses.replace(how, guidance_scale=1.0, temperature=0.997)
+            call, steps = networks.draw(part, first, how)
+            yield row(f"{preset}, {steps} steps, {size}", call, 0.0)
+    if "interval" in options.what and not part.config.model.upsampler:
+        for preset in options.presets:
+            whole = settings.Sampling(**settings.PRESETS[preset]["base"])  # type: ignore[arg-type]
+            call, steps = networks.draw(part, first, networks.half_guided(part, whole))
+            sides = {OURS: call, THROUGHOUT: networks.draw(part, first, whole)[0]}
+            what = f"{preset}, {steps} steps, half of them guided, {size}"
+            yield Row(f"base: {what}", in_turn(sides, options.rounds, tick=tick), 0.0)
+
+
+def _evaluation(
+    part: Part, theirs: Reference | None, x: Inputs, row: Callable[..., Row], options: Options
+) -> Row:
+    call, flops = networks.evaluate(part, x)
+    error = None if theirs is None else agreement(part.name, call, theirs, x, options.dtype)
+    of_theirs: Others = lambda theirs: {
+        THEIRS: theirs.evaluate(x, cached=False),
+        CACHED: theirs.evaluate(x, cached=True),
+    }
+    return row(f"evaluation, batch {len(x.t)}", call, flops, of_theirs, error)
+
+
+def agreement(name: str, call: Callable, theirs: Reference, x: Inputs, dtype: str) -> float:
+    """The largest difference between one evaluation's outputs and the reference's.
+
+    Raises:
+        InputError: it is more than rounding explains, so that times would not compare.
+    """
+    ours = np.concatenate([np.asarray(a, np.float32) for a in call()[:2]], axis=-1)
+    other = theirs.output(theirs.evaluate(x, cached=False)())
+    error = float(np.abs(ours - other).max() / max(1.0, float(np.abs(other).max())))
+    coarser = "float16" if theirs.device == "cuda" else "float32"
+    tolerance = max(TOLERANCES[dtype], TOLERANCES[coarser])
+    if not error <= tolerance:
+        raise InputError(
+            f"{name}: outputs differ from the reference's by {error:.2g} where {tolerance:.2g} is "
+            "allowed, so their times do not compare."
+        )
+    return error
+
+
+def count(networks: Collection[str], options: Options) -> int:
+    """How many calls `rows` will tell `tick` of, for networks of these names."""
+    sides = {"text": 2, "evaluation": 3, "gradient": 2} if options.reference else {}
+    number = {"evaluation": len(options.batch_sizes), "image": len(options.presets)}
+    of_each = [what for what in options.what if what not in ("limits", "interval")]
+    total = len(networks) * sum(sides.get(what, 1) * number.get(what, 1) for what in of_each)
+    total += 2 * ("limits" in options.what)
+    total += 2 * len(options.presets) * ("interval" in options.what and "base" in networks)
+    return total * (options.rounds + 1)
+
+
+def machine() -> dict[str, Any]:
+    """What the numbers depend on besides the code."""
+    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    memory = jax.devices()[0].memory_stats() or {}
+    return {
+        "device": jax.devices()[0].device_kind,
+        "backend": jax.default_backend(),
+        "jax": jax.__version__,
+        "peak_host_bytes": peak * (1 if sys.platform == "darwin" else 1024),
+        "peak_device_bytes": memory.get("peak_bytes_in_use"),
+    }

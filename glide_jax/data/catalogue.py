@@ -1,0 +1,205 @@
+"""Every source by name: `open_source` is what configs and the command line call."""
+
+import os
+import pathlib
+from bisect import bisect_right
+from collections.abc import Sequence
+from itertools import accumulate
+from typing import Any
+
+from glide_jax.data.example import Example, Rejected, Source
+from glide_jax.data.readers import built, procedural
+from glide_jax.errors import InputError
+
+SETS = ("shapes", "emoji", "emoji_no_people", "clipart", "coco")  # built once, then read
+SIDES = (64, 256)  # each of them is built at these sizes
+READERS = ("folder", "webdataset", "parquet")  # read in place
+ENDLESS = "shapes_endless"
+NAMES = (*SETS, ENDLESS, "emoji+clipart", *READERS)
+DATA_DIR = pathlib.Path("~/.cache/glide_jax/data")
+
+StrPath = str | os.PathLike
+
+
+def open_source(
+    name: str,
+    *,
+    path: StrPath = "",
+    split: str = "train",
+    image_size: int = 64,
+    seed: int = 0,
+    kinds: Sequence[str] = (),
+    data_dir: StrPath | None = None,
+) -> Source:
+    """A source of training pairs; names joined by + are sources in one.
+
+    Args:
+        name: one of NAMES, or several joined by +.
+        path: the files of folder, webdataset and parquet, or COCO's own folder; of a built set,
+            its data_dir.
+        split: of a built set or of COCO; `folder` and the like have none.
+        image_size: wanted; pictures are at least as large where the source has such.
+        seed: of shapes_endless.
+        kinds: of shapes_endless, as `shapes.sample_scene` takes them; none for `procedural.KINDS`.
+        data_dir: where sets are built; by default ~/.cache/glide_jax/data.
+
+    Raises:
+        InputError: there is no such source, set or split, the set is not built, or path or kinds
+            are given to a source that has none.
+    """
+    if "+" in name:
+        names = name.split("+")
+        mine = lambda part: part == ENDLESS or ENDLESS not in names  # else another part's kinds
+        parts = [
+            open_source(part, path="" if part == ENDLESS else path, split=split,
+                        image_size=image_size, seed=seed, kinds=kinds if mine(part) else (),
+                        data_dir=data_dir)
+            for part in names
+        ]  # fmt: skip
+        return Joined(parts)
+    if name not in NAMES:
+        raise InputError(f"source is {name!r}; known are {', '.join(NAMES)}.")
+    if kinds and name != ENDLESS:
+        raise InputError(
+            f"kinds is {tuple(kinds)}, but only {ENDLESS!r} has kinds of scenes; for source "
+            f"{name!r} it must be empty."
+        )
+    if name == ENDLESS:
+        if path:
+            raise InputError(
+                f"source {ENDLESS!r} draws its scenes and reads no path, but path is "
+                f"{str(path)!r}; for files of yours the source is one of {', '.join(READERS)}."
+            )
+        return procedural.Scenes(image_size, split, seed, tuple(kinds) or procedural.KINDS)
+    if name == "coco" and path and (pathlib.Path(path) / "annotations").is_dir():
+        from glide_jax.data.readers.coco import Coco
+
+        return Coco(path, split)
+    if name in SETS:
+        return built.Built(built_folder(name, image_size, path or data_dir), split)
+    if not path:
+        raise InputError(f"source {name!r} reads files of yours; say which with path.")
+    return _reader(name, path)
+
+
+def captions(name: str, **options: Any) -> list[str]:
+    """All captions of a source, for training a tokenizer; options are those of `open_source`.
+
+    Raises:
+        InputError: as `open_source`.
+    """
+    return captions_in(open_source(name, **options))
+
+
+def captions_in(source: Source) -> list[str]:
+    """All captions of an opened source; records that cannot be used have none."""
+    if isinstance(source, Joined):
+        return [text for part in source.parts for text in captions_in(part)]
+    if hasattr(source, "all_captions"):  # without decoding a picture
+        return source.all_captions()  # pyright: ignore[reportAttributeAccessIssue]
+    texts: list[str] = []
+    read = getattr(source, "captions_at", lambda index: source[index].captions)
+    for index in range(len(source)):
+        try:
+            texts += read(index)
+        except Rejected:
+            continue  # the loader counts and reports it
+    return texts
+
+
+def built_folder(
+    name: str, image_size: int, data_dir: StrPath | None = None, *, exact: bool = False
+) -> pathlib.Path:
+    """Where the smallest built version of a set lies whose pictures are large enough.
+
+    Args:
+        name: of the set, without a size.
+        image_size: wanted.
+        data_dir: where sets are built; by default ~/.cache/glide_jax/data.
+        exact: whether a larger one is not good enough.
+
+    Raises:
+        InputError: none is built; the message has the command that builds it.
+    """
+    root = pathlib.Path(data_dir or DATA_DIR).expanduser()
+    sides = [side for side in SIDES if side >= image_size]
+    if not sides:
+        raise InputError(f"image_size is {image_size}; {name} has at most {SIDES[-1]} pixels.")
+    for side in sides[:1] if exact else sides:
+        folder = root / f"{name}_{side}" / built.VERSION
+        if (folder / built.INFO).exists():
+            return folder
+    raise InputError(
+        f"{name}_{sides[0]} is not built in {root}: run `glide-jax data build {name}_{sides[0]}`."
+    )
+
+
+class Joined:
+    """Sources one behind the other, as one source."""
+
+    def __init__(self, parts: Sequence[Source]):
+        self.parts = tuple(parts)
+        self._ends = list(accumulate(len(part) for part in self.parts))
+
+    def __len__(self) -> int:
+        return self._ends[-1]
+
+    def __getitem__(self, index: int) -> Example:
+        if not 0 <= index < len(self):
+            raise IndexError(index)
+        k = bisect_right(self._ends, index)
+        return self.parts[k][index - (self._ends[k - 1] if k else 0)]
+
+
+def find(
+    what: str, data_dir: StrPath | None = None, split: str = "train"
+) -> tuple[pathlib.Path | None, Source]:
+    """What a person means by a word: a source or set by name, or files by their path.
+
+    Returns:
+        The folder of a built set, else None; and the source.
+
+    Raises:
+        InputError: it is neither, or cannot be opened.
+    """
+    root = pathlib.Path(data_dir or DATA_DIR).expanduser()
+    name, _, side = what.rpartition("_")
+    if name in SETS and side in map(str, SIDES):
+        folder = built_folder(name, int(side), root, exact=True)
+        return folder, built.Built(folder, split)
+    path = pathlib.Path(what).expanduser()
+    if what in READERS or (what not in NAMES and "+" not in what):
+        if not path.exists():
+            known = ", ".join(f"{one}_{side}" for one in SETS for side in SIDES)
+            raise InputError(
+                f"{what!r} is neither a file or folder nor a set; known sets are {known}."
+            )
+        if (path / built.INFO).exists():
+            return path, built.Built(path, split)
+        return None, open_source(_kind(path), path=path, split=split)
+    return None, open_source(what, data_dir=root, split=split)
+
+
+def _kind(path: pathlib.Path) -> str:
+    """Which reader a file or folder is for."""
+    names = [path.name] if path.is_file() else [one.name for one in path.iterdir()]
+    for suffix, kind in ((".tar", "webdataset"), (".parquet", "parquet")):
+        if any(name.endswith(suffix) for name in names):
+            return kind
+    if path.is_file():
+        raise InputError(f"{str(path)!r} is no .tar or .parquet file; give one, or a folder.")
+    return "coco" if "annotations" in names else "folder"
+
+
+def _reader(name: str, path: StrPath) -> Source:
+    if name == "folder":
+        from glide_jax.data.readers.folder import Folder
+
+        return Folder(path)
+    if name == "webdataset":
+        from glide_jax.data.readers.webdataset import WebDataset
+
+        return WebDataset(path)
+    from glide_jax.data.readers.parquet import Parquet
+
+    return Parquet(path)

@@ -1,0 +1,136 @@
+"""Parquet files with pictures in them, as img2dataset and dataset hubs write them.
+
+A picture is bytes in the column "jpg", "image", "png" or "webp" (of a struct, its field "bytes");
+its captions are in "caption", "text" or "captions", a string or a list.
+"""
+
+import bisect
+import os
+import threading
+from collections import OrderedDict
+from typing import Any
+
+from glide_jax.data.example import Example, Rejected, captions_of, decode
+from glide_jax.data.readers.records import TEXT_FIELDS, caption_fields, files_of
+from glide_jax.errors import InputError
+from glide_jax.extras import extra
+
+IMAGE_COLUMNS = ("jpg", "image", "png", "webp")
+_MOST_TEXT = 1 << 26  # bytes of captions kept while all are read for a tokenizer
+
+
+class Parquet:
+    """The rows of one file, of a folder's .parquet files, or of those a pattern matches.
+
+    A row can only be read with its row group, so row groups are kept, the least used ones leaving
+    first. If their sum exceeds the cache, reading in random order reads each many times: WebDataset
+    tars are the better form of such a set.
+
+    Args:
+        path: of the files.
+        cache_bytes: of row groups kept by each process.
+
+    Raises:
+        InputError: there is no file, one is no Parquet file, or lacks a column.
+    """
+
+    def __init__(self, path: str | os.PathLike, *, cache_bytes: int = 1 << 30):
+        self.paths = [str(file.absolute()) for file in files_of(path, ".parquet")]
+        self._columns: list[tuple[str, list[str]]] = []
+        self._groups: list[tuple[int, int, int]] = []  # (file, row group, its first row there)
+        self._starts = [0]  # the first row of each group, and the end
+        for number, file in enumerate(self.paths):
+            rows, columns = _layout(file)
+            self._columns.append(columns)
+            for group, count in enumerate(rows):
+                self._groups.append((number, group, sum(rows[:group])))
+                self._starts.append(self._starts[-1] + count)
+        if not self._starts[-1]:
+            raise InputError(f"{str(path)!r} holds no rows; it must have one at least.")
+        self._cache = _Cache(cache_bytes)
+        self._texts = _Cache(_MOST_TEXT)
+
+    def __len__(self) -> int:
+        return self._starts[-1]
+
+    def __getitem__(self, index: int) -> Example:
+        path, group, row, name, (image_column, text_columns) = self._place(index)
+        table = self._cache.get(path, group, [image_column, *text_columns])
+        captions = _captions(table, row, text_columns, name)
+        image = table[image_column][row].as_py()
+        data = image.get("bytes") if isinstance(image, dict) else image
+        if not isinstance(data, bytes) or not data:  # img2dataset keeps rows that failed
+            raise Rejected("missing image", name)
+        return Example(decode(data, name), captions, name)
+
+    def captions_at(self, index: int) -> tuple[str, ...]:
+        """A record's captions, without its picture; `Rejected` as by `[index]`."""
+        path, group, row, name, (_, text_columns) = self._place(index)
+        return _captions(self._texts.get(path, group, text_columns), row, text_columns, name)
+
+    def _place(self, index: int) -> tuple[str, int, int, str, tuple[str, list[str]]]:
+        """File, row group, row in it, name and columns of a record."""
+        which = bisect.bisect_right(self._starts, index) - 1
+        number, group, before = self._groups[which]
+        row = index - self._starts[which]
+        name = f"{os.path.basename(self.paths[number])}[{before + row}]"
+        return self.paths[number], group, row, name, self._columns[number]
+
+
+def _captions(table: Any, row: int, columns: list[str], name: str) -> tuple[str, ...]:
+    texts = {column: table[column][row].as_py() for column in columns}
+    return captions_of(caption_fields(texts), name)
+
+
+class _Cache:
+    """Row groups by (file, number), up to a sum of bytes; each process has its own."""
+
+    def __init__(self, most_bytes: int):
+        self.most_bytes = most_bytes
+        self._tables: OrderedDict[tuple[str, int], Any] = OrderedDict()
+        self._lock = threading.Lock()
+
+    def get(self, path: str, group: int, columns: list[str]) -> Any:
+        """A row group's table of these columns."""
+        with self._lock:  # one thread reads, the others then find it
+            if (path, group) not in self._tables:
+                table = _read_group(path, group, columns)
+                while self._tables and self._bytes() + table.nbytes > self.most_bytes:
+                    self._tables.popitem(last=False)
+                self._tables[path, group] = table
+            self._tables.move_to_end((path, group))
+            return self._tables[path, group]
+
+    def _bytes(self) -> int:
+        return sum(table.nbytes for table in self._tables.values())
+
+    def __reduce__(self):
+        return _Cache, (self.most_bytes,)  # neither the lock nor a gigabyte goes to a worker
+
+
+def _read_group(path: str, group: int, columns: list[str]) -> Any:
+    parquet = extra("pyarrow.parquet")
+    try:
+        with parquet.ParquetFile(path) as file:
+            return file.read_row_group(group, columns=columns, use_threads=False)
+    except (OSError, extra("pyarrow").ArrowException) as error:
+        raise Rejected("unreadable file", f"{path}, row group {group}: {error}") from None
+
+
+def _layout(path: str) -> tuple[list[int], tuple[str, list[str]]]:
+    """The rows of each row group, and the columns of pictures and of captions."""
+    parquet = extra("pyarrow.parquet")
+    try:
+        with parquet.ParquetFile(path) as file:
+            groups = [file.metadata.row_group(k).num_rows for k in range(file.num_row_groups)]
+            names = file.schema_arrow.names
+    except (OSError, extra("pyarrow").ArrowException) as error:
+        raise InputError(f"{path!r} cannot be read as a Parquet file: {error}.") from None
+    image = next((column for column in IMAGE_COLUMNS if column in names), None)
+    texts = [column for column in TEXT_FIELDS if column in names]
+    if image is None or not texts:
+        raise InputError(
+            f"{path!r} has the columns {', '.join(names)}; it must have one of pictures "
+            f"({', '.join(IMAGE_COLUMNS)}) and one of captions ({', '.join(TEXT_FIELDS)})."
+        )
+    return groups, (image, texts)

@@ -1,0 +1,140 @@
+"""A model directory: config.json, weights as safetensors, tokenizer files, a model card.
+
+It is self-describing and is what `glide_jax.load` reads. This file knows trees and files; what a
+config means is `build`'s business.
+"""
+
+import json
+import os
+import pathlib
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+
+from glide_jax.errors import InputError
+from glide_jax.trees import flatten, unflatten
+
+FORMAT, VERSION = "glide_jax", 1
+
+
+def write_config(directory: pathlib.Path, config: Mapping[str, Any]) -> None:
+    """config.json, with the format's name and version in front."""
+    text = json.dumps({"format": FORMAT, "version": VERSION, **config}, indent=2)
+    (directory / "config.json").write_text(text + "\n", encoding="utf-8")
+
+
+def read_config(directory: str | os.PathLike) -> dict[str, Any]:
+    """The config of a model directory.
+
+    Raises:
+        InputError: there is no such directory, it holds no config.json, or one that is not ours.
+    """
+    directory = pathlib.Path(directory)
+    path = directory / "config.json"
+    if not directory.is_dir():
+        what = "is a file" if directory.exists() else "does not exist"
+        raise InputError(f"model directory {str(directory)!r} {what}; give a directory's path.")
+    try:
+        config = json.loads(path.read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        raise InputError(
+            f"{str(directory)!r} is not a model directory: it has no config.json; PyTorch "
+            "checkpoints become one by `glide-jax import`."
+        ) from None
+    except (ValueError, RecursionError) as error:  # also bytes that are no text, and huge numbers
+        raise InputError(f"{str(path)!r} is not valid JSON: {error}.") from None
+    except OSError as error:
+        raise InputError(f"{str(path)!r} cannot be read: {error.strerror}.") from None
+    if not isinstance(config, dict) or config.get("format") != FORMAT:
+        raise InputError(f"{str(path)!r} is not a glide_jax model: it lacks format {FORMAT!r}.")
+    if config.get("version") != VERSION:
+        raise InputError(
+            f"{str(path)!r} has version {config.get('version')!r}, but this glide_jax reads "
+            f"version {VERSION}."
+        )
+    return config
+
+
+def weights_file(directory: pathlib.Path, config: Mapping[str, Any], name: str) -> pathlib.Path:
+    """Where the weights of a part lie.
+
+    A model that shares parts with another may leave their files out and name the other, relative
+    to itself, as `rest_of`: an inpainting base needs no upsampler of its own.
+
+    Args:
+        directory: of the model.
+        config: what its config.json says.
+        name: base, upsample or clip.
+
+    Raises:
+        InputError: the file is not here, and the other model is none.
+    """
+    path = directory / f"{name}.safetensors"
+    if path.exists() or "rest_of" not in config:
+        return path
+    other = config["rest_of"]
+    if not isinstance(other, str):
+        raise InputError(f"{str(directory / 'config.json')!r} has rest_of {other!r}; it must be "
+                         "the path of a model directory.")  # fmt: skip
+    read_config(directory / other)
+    return directory / other / path.name
+
+
+def write_weights(path: pathlib.Path, params: Mapping[str, Any], dtype: str = "float32") -> None:
+    """Parameters, by path, in one safetensors file.
+
+    Args:
+        path: the file to write.
+        params: a nested dict of arrays.
+        dtype: "float32" or, at half the size and a rounding of 5e-4, "float16".
+    """
+    from safetensors import numpy as safetensors
+
+    flat = {name: np.asarray(leaf) for name, leaf in flatten(params).items()}
+    largest = float(np.finfo(dtype).max)
+    for name, leaf in flat.items():
+        if leaf.size and np.abs(leaf).max() > largest:
+            raise InputError(f"{name!r} has numbers too large for {dtype}; store float32.")
+    flat = {name: np.ascontiguousarray(leaf, dtype) for name, leaf in flat.items()}
+    path.write_bytes(safetensors.save(flat))  # the library's own writer makes files private
+
+
+def read_weights(path: pathlib.Path, shapes: Mapping[str, Any]) -> dict[str, Any]:
+    """Parameters of `write_weights`, nested, float32.
+
+    Args:
+        path: a safetensors file.
+        shapes: the parameter tree they must fill, of arrays or ShapeDtypeStructs.
+
+    Raises:
+        InputError: the file is missing, broken, or of another model.
+    """
+    from safetensors import SafetensorError, safe_open
+
+    want, out = flatten(shapes), {}
+    try:
+        with safe_open(path, framework="numpy") as file:
+            names = set(file.keys())
+            for missing in sorted(want.keys() - names):
+                raise InputError(
+                    f"weights {str(path)!r} lack {missing!r}; they are another model's."
+                )
+            for extra in sorted(names - want.keys()):
+                raise InputError(f"weights {str(path)!r} hold {extra!r}, which this model lacks.")
+            for name in want:
+                array = file.get_tensor(name)
+                if array.shape != tuple(want[name].shape):
+                    raise InputError(
+                        f"weights {str(path)!r} have {name!r} of shape {array.shape}, but the "
+                        f"config says {tuple(want[name].shape)}."
+                    )
+                out[name] = array.astype(np.float32)
+    except FileNotFoundError:
+        raise InputError(f"weights {str(path)!r} are missing.") from None
+    except (SafetensorError, OSError) as error:
+        raise InputError(f"weights {str(path)!r} cannot be read: {error}.") from None
+    for name, array in out.items():
+        if not np.isfinite(array).all():
+            raise InputError(f"weights {str(path)!r} are damaged: {name!r} is not finite.")
+    return unflatten(out)

@@ -1,0 +1,169 @@
+"""Model directories to configs and parameters on the host."""
+
+import dataclasses
+import pathlib
+from collections.abc import Mapping
+from typing import Any
+
+import jax
+import numpy as np
+
+from glide_jax import checks, tokenizers
+from glide_jax.diffusion import schedules
+from glide_jax.errors import InputError
+from glide_jax.model_dir import disk
+from glide_jax.model_dir.schema import StageConfig, check_names, fields
+from glide_jax.networks import zoo
+from glide_jax.networks.initial import shapes
+from glide_jax.tokenizers import Tokenizer
+from glide_jax.types import Params
+
+BOXED = pathlib.Path(__file__).parents[1] / "boxed"
+
+
+@dataclasses.dataclass(frozen=True)
+class Model:
+    """A model directory's content: configs with their parameters, float32 on the host."""
+
+    name: str
+    tokenizer: Tokenizer
+    stages: Mapping[str, tuple[StageConfig, Params]]  # "base" and perhaps "upsample"
+    clip: tuple[zoo.ClipConfig, Tokenizer, Params] | None = None
+
+
+def find(dir_or_name: str, models_folder: pathlib.Path) -> pathlib.Path:
+    """The model directory that a user names: a path, a model in the box, or a downloaded one.
+
+    Raises:
+        InputError: there is none.
+    """
+    path = pathlib.Path(dir_or_name)
+    try:
+        if path.exists():
+            return path
+    except OSError as error:  # such as a name that is too long
+        raise InputError(f"model {checks.shown(dir_or_name)}: {error.strerror}.") from None
+    for folder in (BOXED, models_folder):
+        if path.name == dir_or_name and (folder / dir_or_name / "config.json").exists():
+            return folder / dir_or_name
+    known = ", ".join(boxed()) or "none"
+    raise InputError(
+        f"model {dir_or_name!r} is neither a directory nor a known name; in the box: {known}."
+    )
+
+
+def boxed() -> list[str]:
+    """Names of the models that ship inside the package."""
+    return sorted(path.parent.name for path in BOXED.glob("*/config.json"))
+
+
+def read(directory: pathlib.Path, *, whole: bool = True) -> Model:
+    """Reads a model directory.
+
+    Args:
+        directory: its path.
+        whole: whether there has to be a base; parts of a model, as training writes, have none.
+
+    Raises:
+        InputError: the directory is not a model, or something in it is missing or broken.
+    """
+    config, where = disk.read_config(directory), str(directory / "config.json")
+    known = ("format", "version", "name", "tokenizer", "base", "upsample", "clip", "rest_of")
+    check_names(config, known, where)
+    name = config.get("name", directory.resolve().name)
+    if not isinstance(name, str) or not name.isprintable():
+        raise InputError(f"{where}: name is {checks.shown(name)}; it must be printable text.")
+    tokenizer = tokenizers.load(_section(config, "tokenizer", where), directory)
+    weights = lambda name, shapes: disk.read_weights(
+        disk.weights_file(directory, config, name), shapes
+    )
+    parts = _stage_configs(config, where)
+    if whole and "base" not in parts:
+        raise InputError(
+            f"{where} has no section 'base', but every model has a base; `glide-jax pack` makes "
+            "one of parts."
+        )
+    _check_stages(parts, tokenizer, where)
+    stages = {name: (part, weights(name, shapes(part.model))) for name, part in parts.items()}
+    clip = None
+    if "clip" in config:
+        part = _section(config, "clip", where)
+        check_names(part, ("model", "tokenizer"), f"{where}: clip")
+        model = fields(zoo.ClipConfig, _section(part, "model", where), f"{where}: clip.model")
+        clip_tokenizer = tokenizers.load(_section(part, "tokenizer", where), directory)
+        _check_vocabulary(clip_tokenizer, model.vocab_size, f"{where}: clip.model")
+        if "base" in parts:
+            _check_clip(model, parts["base"], where)
+        clip = (model, clip_tokenizer, weights("clip", shapes(model)))
+    return Model(name, tokenizer, stages, clip)
+
+
+def stage_configs(directory: pathlib.Path) -> dict[str, StageConfig]:
+    """What a model directory says of its stages; nothing else of it is read.
+
+    Raises:
+        InputError: config.json is missing or broken.
+    """
+    return _stage_configs(disk.read_config(directory), str(directory / "config.json"))
+
+
+def _stage_configs(config: Mapping[str, Any], where: str) -> dict[str, StageConfig]:
+    return {
+        name: fields(StageConfig, _section(config, name, where), f"{where}: {name}")
+        for name in ("base", "upsample")
+        if name in config
+    }
+
+
+def _check_stages(parts: Mapping[str, StageConfig], tokenizer: Tokenizer, where: str) -> None:
+    """What the sections of config.json must be to each other."""
+    for name, part in parts.items():
+        if part.model.upsampler != (name == "upsample"):
+            raise InputError(
+                f"{where}: {name}.model: upsampler is {part.model.upsampler}; it must be "
+                f"{name == 'upsample'}."
+            )
+        if part.model.text_width:
+            _check_vocabulary(tokenizer, part.model.vocab_size, f"{where}: {name}.model")
+    if {"base", "upsample"} - parts.keys():
+        return
+    small, large = parts["base"].model, parts["upsample"].model
+    if large.image_size % small.image_size:
+        raise InputError(
+            f"{where}: upsample.model: image_size is {large.image_size}; it must be a multiple of "
+            f"the base's {small.image_size}."
+        )
+
+
+def _check_clip(config: zoo.ClipConfig, base: StageConfig, where: str) -> None:
+    if config.image_size != base.model.image_size:
+        raise InputError(
+            f"{where}: clip.model: image_size is {config.image_size}; it must be the base's "
+            f"{base.model.image_size}."
+        )
+    steps = len(schedules.alpha_bar(base.noise_schedule))
+    if config.num_timesteps < steps:
+        raise InputError(
+            f"{where}: clip.model: num_timesteps is {config.num_timesteps}; it must be at least "
+            f"the base's {steps}."
+        )
+
+
+def _check_vocabulary(tokenizer: Tokenizer, vocab_size: int, where: str) -> None:
+    if tokenizer.vocab_size > vocab_size:
+        raise InputError(
+            f"{where}: vocab_size is {vocab_size}; it must be at least the tokenizer's "
+            f"{tokenizer.vocab_size}."
+        )
+
+
+def _section(config: Mapping[str, Any], name: str, where: str) -> dict[str, Any]:
+    part = config.get(name)
+    if not isinstance(part, Mapping):
+        raise InputError(f"{where} has no section {name!r}.")
+    return dict(part)
+
+
+def parameter_count(params: Params) -> int:
+    """Numbers in a tree."""
+    return sum(int(np.size(leaf)) for leaf in jax.tree.leaves(params))

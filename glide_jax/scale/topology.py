@@ -1,0 +1,190 @@
+"""Programs compiled for TPU pods that are not here, and what the compiler says of them."""
+
+import math
+import re
+import time
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+from jax.experimental import topologies
+
+from glide_jax.diffusion import solvers
+from glide_jax.errors import InputError
+from glide_jax.mesh import partition
+from glide_jax.model_dir import schema
+from glide_jax.networks import zoo
+from glide_jax.sampling import cascade, stages
+from glide_jax.training import flops
+from glide_jax.training.plan import Plan, on_mesh
+from glide_jax.types import Cond
+
+_BITS = {"pred": 8, "s4": 4, "u4": 4} | {
+    f"{kind}{bits}": bits for kind in ("f", "bf", "s", "u", "c") for bits in (8, 16, 32, 64)
+}
+_COLLECTIVE = re.compile(
+    r" = (?P<result>\S.*?) (?P<kind>all-gather|all-reduce|reduce-scatter|all-to-all"
+    r"|collective-permute)(?P<start>-start)?\("
+)
+_ARRAY = re.compile(r"\b([a-z]+\d*)\[([\d,]*)\]")
+# What each device sends, as a part of the collective's bytes, on a ring of n.
+_SENT = {
+    "all-gather": lambda n: (n - 1) / n,
+    "reduce-scatter": lambda n: (n - 1) / n,
+    "all-reduce": lambda n: 2 * (n - 1) / n,
+    "all-to-all": lambda n: (n - 1) / n,
+    "collective-permute": lambda n: 1.0,
+}
+
+
+class Traffic(NamedTuple):
+    """Collectives of one kind in a program; those in a loop are counted once."""
+
+    count: int
+    bytes: int  # of their largest side: what is gathered, or what is summed
+    sent: float  # bytes by each device on a ring
+
+
+class Compiled(NamedTuple):
+    """What a program for a device costs, in its compiler's own words."""
+
+    seconds: float  # to compile
+    arguments: int  # bytes of a device: parameters, moments, averages, batch
+    temporary: int  # activations, gathered parameters, gradients
+    code: int
+    peak: int
+    accessed: float  # bytes read and written in a run of the program
+    flops: float  # of all devices, counted in the traced program
+    collectives: dict[str, Traffic]
+
+
+def devices(name: str, slices: int = 1) -> list[Any]:
+    """The devices of a TPU topology, such as "v5e:16x16", without them.
+
+    Raises:
+        InputError: libtpu is missing, or knows no such topology.
+    """
+    more: dict[str, Any] = {"num_slices": slices} if slices > 1 else {}
+    if name.startswith("v4:"):  # both cores of a chip as one device, as programs run on it
+        more["chip_config_name"] = "megacore"
+    try:
+        return topologies.get_topology_desc(platform="tpu", topology_name=name, **more).devices
+    except (RuntimeError, NotImplementedError, ValueError) as error:
+        why = " ".join(str(error).split())[:200].rstrip(".")
+        raise InputError(
+            f"topology {name!r} cannot be described ({why}); it needs libtpu (pip install "
+            "'glide-jax[tpu]') and a name such as v5e:2x2, v4:4x4x4 or v5p:4x4x4."
+        ) from None
+
+
+def train_step(plan: Plan) -> Compiled:
+    """The training step, compiled for the plan's mesh."""
+    return _compile(plan.lower(None), plan.flops())
+
+
+def sampler(plan: Plan, name: str = "ddpm", dtype: str | None = None) -> Compiled:
+    """The loop of a guided sampler over a batch of the plan's size, with its parameters' places.
+
+    FLOPs and traffic are those of one step, since the number of steps is not in the program.
+
+    Raises:
+        InputError: the plan trains a CLIP.
+    """
+    if not isinstance(plan.part, schema.StageConfig):
+        raise InputError("objective is 'clip', and a CLIP draws nothing; give a config that does.")
+    model: zoo.ModelConfig = plan.part.model
+    around = lambda apply: on_mesh(apply, plan.mesh, plan.min_size)
+    stage = stages.stage(plan.part, dtype or plan.config.train.dtype, around)
+    everywhere = partition.replicated(plan.mesh)
+    here: Any = lambda tree, place: jax.tree.map(
+        lambda x: jax.ShapeDtypeStruct(jnp.shape(x), jnp.result_type(x), sharding=place), tree
+    )
+    batch, params = plan.batch_like, plan.state_like.params
+    rows = batch.image.sharding  # type: ignore[union-attr]
+    size = plan.options.batch_size
+    texts = [
+        jax.ShapeDtypeStruct((n, *x.shape[1:]), x.dtype)
+        for n in (size, 1)
+        for x in (batch.tokens, batch.mask)
+    ]
+    text, null = (jax.eval_shape(stage.encode, params, *pair) for pair in (texts[:2], texts[2:]))
+    x_t = jax.ShapeDtypeStruct(
+        (size, model.image_size, model.image_size, 3), jnp.float32, sharding=rows
+    )
+    keys = jax.ShapeDtypeStruct((size,), jax.random.key(0).dtype, sharding=rows)
+    cond = Cond(here(text, rows), low_res=batch.low_res)
+    schedule = cascade.schedule_of(stage, plan.part.sampling["steps"])
+    history = here(jax.eval_shape(lambda x: solvers.fresh(name, x), x_t), rows)
+    settings = jax.tree.map(jnp.float32, cascade.DEFAULTS)
+    resampling = jax.tree.map(jnp.int32, cascade.NO_EDIT.resampling)
+    zero = here(jnp.int32(0), everywhere)
+    arguments = (
+        params, x_t, history, keys, cond, here(null, everywhere), here(schedule, everywhere),
+        here(settings, everywhere), cascade.NO_GUIDES, zero, here(resampling, everywhere),
+        zero, zero,
+    )  # fmt: skip
+    program, fixed = cascade.steps(None), {"network": stage.network, "sampler": name}
+    work = flops.count(lambda *a: program(*a, **fixed), *arguments)
+    return _compile(program.lower(*arguments, **fixed), work)
+
+
+def _compile(lowered: jax.stages.Lowered, work: float) -> Compiled:
+    began = time.monotonic()
+    compiled = lowered.compile()
+    seconds, memory = time.monotonic() - began, compiled.memory_analysis()
+    costs = compiled.cost_analysis() or {}
+    size = lambda name: int(getattr(memory, f"{name}_in_bytes", 0) or 0)
+    return Compiled(
+        seconds=seconds,
+        arguments=size("argument_size"),
+        temporary=size("temp_size"),
+        code=size("generated_code_size"),
+        peak=size("peak_memory"),
+        accessed=float(costs.get("bytes accessed", math.nan)),
+        flops=work,
+        collectives=collectives(compiled.as_text() or ""),
+    )
+
+
+def collectives(program: str) -> dict[str, Traffic]:
+    """What a compiled program's text sends between devices, by kind.
+
+    A TPU's program says reduce-scatter as a computation of that name around an all-reduce.
+    """
+    found: dict[str, Traffic] = {}
+    inside = ""
+    for line in program.splitlines():
+        if line.startswith(("%", "ENTRY")):
+            inside = line
+        match = _COLLECTIVE.search(line)
+        if match is None:
+            continue
+        kind, n = match["kind"], _group(line)
+        size = sum(_bytes(*array) for array in _ARRAY.findall(match["result"]))
+        if inside.startswith("%all-reduce-scatter"):
+            kind = "reduce-scatter"
+        elif kind == "reduce-scatter":
+            size *= n
+        if match["start"] and kind == "all-gather":  # the result holds the operands too
+            size = size * n // (n + 1)
+        elif match["start"] and kind == "collective-permute":
+            size //= 2
+        count, total, sent = found.get(kind, Traffic(0, 0, 0.0))
+        found[kind] = Traffic(count + 1, total + size, sent + size * _SENT[kind](n))
+    return found
+
+
+def _bytes(kind: str, shape: str) -> int:
+    return _BITS.get(kind, 0) * math.prod(int(n) for n in shape.split(",") if n) // 8
+
+
+def _group(line: str) -> int:
+    """How many devices take part together, from any of the three ways to write it."""
+    if named := re.search(r"replica_groups=mesh\[(.*?)\] ?\{(.*?)\}", line):
+        sizes = dict(re.findall(r"'(\w+)'=(\d+)", named[1]))
+        return math.prod(int(sizes[axis]) for axis in re.findall(r"'(\w+)'", named[2]))
+    if iota := re.search(r"replica_groups=\[(\d+),(\d+)\]<=", line):
+        return int(iota[2])
+    if listed := re.search(r"replica_groups=\{\{([\d,]*)\}", line):
+        return len(listed[1].split(","))
+    return 2  # pairs of a permutation

@@ -1,0 +1,134 @@
+"""Whether a preset of few steps draws as well as many steps do: judge and distances, by seed.
+
+python -m launch.studies.measure_presets --model shapes --out docs/results/presets.md
+
+Every preset draws the same captions from several seeds; what two seeds of one preset differ by is
+the noise against which presets are compared. A picture that is in --work is not drawn again.
+"""
+
+import argparse
+import pathlib
+import sys
+from typing import Any
+
+import numpy as np
+
+sys.path.insert(0, str(pathlib.Path(__file__).parents[1]))
+
+import glide_jax
+from glide_jax.cli import common, eval_
+from glide_jax.evaluation import features, metrics, protocols, report
+from glide_jax.evaluation.evaluate import Judges, Reference, evaluate
+from glide_jax.evaluation.shapes_report import percent, share
+from glide_jax.sampling import settings
+
+Results = dict[str, list[dict[str, Any]]]  # of each preset, one for each seed
+
+ASPECTS = ("all", "colours", "shapes", "count")
+DISTANCES = {"frechet_distance": "Fréchet", "kernel_distance": "kernel",
+             "precision": "precision", "recall": "recall"}  # fmt: skip
+ABOUT = """\
+Made by `launch/studies/measure_presets.py --model {model}`: {n} captions, seen and held out, of every kind,
+one picture each from every seed (in the table from the first to the last: {seeds}), at
+{side} px, guidance scale {scale}, model sha256 {sha256}. Percent right by the exact judge, all
+seeds together, with exact 95% intervals. Distances are to as many true scenes of the same captions,
+on colours of an 8 x 8 grid (192 numbers), seed by seed."""
+
+
+def evaluate_presets(glide: Any, sha256: str, args: argparse.Namespace) -> Results:
+    """Draws what is missing, judges and measures everything."""
+    protocol = protocols.open_protocol("shapes", n=args.n)
+    reference = Reference(protocol, Judges(features.open_features("pixels", args.work, None)))
+    eval_.check_folder(args.work, sha256)
+    results: Results = {}
+    for preset in args.presets:
+        for seed in args.seeds:
+            name = f"{preset}-seed{seed}"
+            options = dict(preset=preset, seed=seed, upsample=args.upsample,
+                           guidance_scale=args.guidance_scale)  # fmt: skip
+            with eval_.bars(name) as progress:
+                result = evaluate(
+                    glide, protocol, args.work / name, options, reference,
+                    batch_size=args.batch_size, progress=progress,
+                )  # fmt: skip
+            results.setdefault(preset, []).append(result)
+    return results
+
+
+def together(runs: list[dict[str, Any]], aspect: str) -> tuple[int, int]:
+    """Right ones and all of them, of every seed."""
+    found = [run["shapes"]["*"][aspect] for run in runs]
+    return sum(share["right"] for share in found), sum(share["n"] for share in found)
+
+
+def rows_of(results: Results) -> list[tuple]:
+    """The table's rows, one for each preset."""
+    return [
+        (
+            preset,
+            *(runs[0]["sampling"]["base"][key] for key in ("sampler", "steps")),
+            *(percent(share(*together(runs, aspect))) for aspect in ASPECTS),
+            *(
+                ", ".join(f"{run['features'][name]:.3f}" for run in runs)
+                for name in DISTANCES
+            ),
+        )
+        for preset, runs in results.items()
+    ]  # fmt: skip
+
+
+def differences(results: Results) -> str:
+    """Each preset against the last one named, in sentences that only repeat numbers."""
+    *others, last = results
+    frechet = lambda preset: [r["features"]["frechet_distance"] for r in results[preset]]
+    spread = np.ptp(frechet(last))
+    lines = []
+    for preset in others:
+        first, second = together(results[preset], "all"), together(results[last], "all")
+        low, high = metrics.difference_interval(first, second)
+        change = first[0] / first[1] - second[0] / second[1]
+        lines.append(
+            f"{preset} against {last}: {100 * change:+.1f} points all right (95% interval "
+            f"{100 * low:+.1f} to {100 * high:+.1f}); Fréchet distance "
+            f"{np.mean(frechet(preset)) - np.mean(frechet(last)):+.3f} in the mean, where the "
+            f"seeds of {last} differ by {spread:.3f}."
+        )
+    return "\n\n".join(lines)
+
+
+def main() -> None:
+    """Runs what is missing, then writes the page."""
+    parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
+    parser.add_argument("--model", default="shapes", help="a directory or a name")
+    parser.add_argument("--presets", nargs="+", default=list(settings.PRESETS),
+                        help="the last is what the others are compared with")  # fmt: skip
+    parser.add_argument("--seeds", type=int, nargs="+", default=[0, 1])
+    parser.add_argument("--n", type=int, default=40, help="captions of each of 8 groups")
+    parser.add_argument("--guidance-scale", type=float, default=3.0)
+    parser.add_argument("--upsample", action="store_true", help="run the upsampler too")
+    parser.add_argument("--batch-size", type=int, default=16)
+    parser.add_argument("--work", type=pathlib.Path, default=pathlib.Path("runs/presets"))
+    parser.add_argument("--out", type=pathlib.Path, required=True)
+    args = parser.parse_args()
+    glide, sha256 = glide_jax.load(args.model), eval_.sha256_of_model(args.model)
+    results = evaluate_presets(glide, sha256, args)
+    about = ABOUT.format(
+        model=f"{args.model} --presets {' '.join(args.presets)} --n {args.n}"
+        f"{' --upsample' if args.upsample else ''}",
+        n=results[args.presets[-1]][0]["n"], seeds=", ".join(map(str, args.seeds)),
+        side=glide.sizes["upsample" if args.upsample else "base"],
+        scale=f"{args.guidance_scale:g}", sha256=sha256[:16],
+    )  # fmt: skip
+    head = ("preset", "sampler", "steps", "all right, %", "colours", "shapes", "number",
+            *DISTANCES.values())  # fmt: skip
+    blocks = [
+        report.Text(about),
+        report.Table(head, rows_of(results)),
+        report.Text(differences(results)),
+    ]
+    report.page(args.out, "Presets: few steps against many", blocks)
+    common.result(args.out)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,172 @@
+"""COCO captions on a tiny copy of its layout, and its archives from a tiny server's place."""
+
+import io
+import json
+import pathlib
+import re
+import zipfile
+
+import pytest
+from PIL import Image
+
+from glide_jax.data.example import Rejected
+from glide_jax.data.readers import coco
+from glide_jax.data.readers.coco import Coco, download, unpack_folder
+from glide_jax.errors import InputError
+
+
+def picture(grey):
+    buffer = io.BytesIO()
+    Image.new("RGB", (10, 12), (grey,) * 3).save(buffer, "PNG")
+    return buffer.getvalue()
+
+
+def notes(count=3):
+    images = [{"id": 10 * k, "file_name": f"{k:012}.jpg"} for k in reversed(range(count))]
+    captions = [
+        {"id": 100 - n, "image_id": 10 * (n % count), "caption": f"caption {n} \n"}
+        for n in range(2 * count)
+    ]
+    return {"info": {}, "licenses": [], "images": images, "annotations": captions}
+
+
+@pytest.fixture
+def layout(tmp_path):
+    (tmp_path / "annotations").mkdir()
+    (tmp_path / "val2017").mkdir()
+    (tmp_path / "annotations/captions_val2017.json").write_text(json.dumps(notes()))
+    for k in range(3):
+        (tmp_path / f"val2017/{k:012}.jpg").write_bytes(picture(k))
+    return tmp_path
+
+
+def test_captions_of_a_picture_are_together_and_pictures_in_order(layout):
+    source = Coco(layout, "val")
+    assert [int(e.image[0, 0, 0]) for e in source] == [0, 1, 2]
+    assert [e.captions for e in source] == [
+        ("caption 3", "caption 0"),
+        ("caption 4", "caption 1"),
+        ("caption 5", "caption 2"),
+    ]
+    assert source[1].name == "000000000001.jpg"
+
+
+def test_a_missing_or_broken_picture_is_rejected(layout):
+    (layout / "val2017/000000000000.jpg").unlink()
+    (layout / "val2017/000000000001.jpg").write_bytes(b"broken")
+    table = notes() | {"annotations": notes()["annotations"][:2]}
+    (layout / "annotations/captions_val2017.json").write_text(json.dumps(table))
+    reasons = []
+    for index in range(3):
+        with pytest.raises(Rejected) as caught:
+            Coco(layout, "val")[index]
+        reasons.append(caught.value.reason)
+    assert reasons == ["unreadable file", "corrupt image", "no caption"]
+
+
+def test_what_is_not_there_or_not_coco_is_refused(layout):
+    with pytest.raises(InputError, match=r"captions_train2017\.json' does not exist"):
+        Coco(layout, "train")
+    with pytest.raises(InputError, match="split is 'test'; it must be one of train, val"):
+        Coco(layout, "test")
+    with pytest.raises(InputError, match="year is 2015; it must be one of 2014, 2017"):
+        Coco(layout, "val", year=2015)
+    file = layout / "annotations/captions_val2017.json"
+    outside = notes()
+    outside["images"][0]["file_name"] = "../secret.jpg"
+    file.write_text(json.dumps(outside))
+    with pytest.raises(InputError, match="must be a plain file name"):
+        Coco(layout, "val")
+    unknown = notes()
+    unknown["annotations"][0]["image_id"] = 77
+    for text in ("{", "[]", "{}", json.dumps(unknown)):
+        file.write_text(text)
+        with pytest.raises(InputError, match="is not a COCO captions file"):
+            Coco(layout, "val")
+
+
+class Server:
+    """Stands where `checkpoints.download.fetch` would: makes the archive of a URL."""
+
+    def __init__(self, broken=()):
+        self.asked, self.broken = [], broken
+
+    def __call__(self, url, path, *, sha256, size):
+        assert re.fullmatch("[0-9a-f]{64}", sha256)
+        assert size > 1e8
+        self.asked.append(url.rpartition("/")[2])
+        path = pathlib.Path(path)
+        path.parent.mkdir(parents=True, exist_ok=True)
+        with zipfile.ZipFile(path, "w") as archive:
+            if "annotations" in url:
+                for split in ("train", "val"):
+                    text = json.dumps(notes())
+                    archive.writestr(f"annotations/captions_{split}2017.json", text)
+                    archive.writestr(f"annotations/instances_{split}2017.json", "large")
+            else:
+                name = path.stem
+                archive.writestr(f"{name}/", "")
+                for k in range(3):
+                    archive.writestr(f"{name}/{k:012}.jpg", picture(k))
+        if path.name in self.broken:
+            path.write_bytes(path.read_bytes().replace(b"PNG", b"GNP", 1))
+        path.with_name(f"{path.name}.json").write_text("{}")
+        return path
+
+
+def test_download_gives_a_folder_that_the_reader_takes(tmp_path):
+    server = Server()
+    download(tmp_path / "coco", server, splits=("val",))
+    assert server.asked == ["annotations_trainval2017.zip", "val2017.zip"]
+    assert len(list(Coco(tmp_path / "coco", "val"))) == 3
+    found = sorted(p.name for p in (tmp_path / "coco").rglob("*") if p.is_file())
+    assert found == [*(f"{k:012}.jpg" for k in range(3)), "captions_val2017.json"]
+
+
+def test_download_fetches_only_what_is_not_there(tmp_path):
+    download(tmp_path, Server(), splits=("val",))
+    server = Server()
+    download(tmp_path, server)
+    assert server.asked == ["annotations_trainval2017.zip", "train2017.zip"]
+    server = Server()
+    download(tmp_path, server)
+    assert server.asked == []
+
+
+def test_a_damaged_archive_leaves_no_half_folder(tmp_path):
+    with pytest.raises(InputError, match="damaged"):
+        download(tmp_path, Server(broken=("val2017.zip",)), splits=("val",))
+    assert sorted(p.name for p in tmp_path.iterdir()) == [
+        "annotations",
+        "val2017.zip",
+        "val2017.zip.json",
+    ]
+    with pytest.raises(InputError, match="split is 'test'"):
+        download(tmp_path, Server(), splits=("test",))
+
+
+@pytest.mark.parametrize(
+    "name", ["../evil.jpg", "val2017/../../evil.jpg", "/etc/evil.jpg", "val2017\\..\\..\\evil.jpg"]
+)
+def test_an_archive_whose_names_lead_out_of_it_is_refused_whole(tmp_path, name):
+    with zipfile.ZipFile(tmp_path / "x.zip", "w") as archive:
+        archive.writestr("val2017/good.jpg", b"good")
+        archive.writestr(name, b"evil")
+    refused = pytest.raises(InputError, match="leads out of it")
+    with zipfile.ZipFile(tmp_path / "x.zip") as archive, refused:
+        unpack_folder(archive, "val2017", tmp_path / "out" / "val2017")
+    assert [p.name for p in tmp_path.rglob("*") if p.is_file()] == ["x.zip"]
+
+
+def test_an_archive_without_the_folder_is_refused(tmp_path):
+    with zipfile.ZipFile(tmp_path / "x.zip", "w") as archive:
+        archive.writestr("other/good.jpg", b"good")
+    refused = pytest.raises(InputError, match="holds no folder 'val2017'")
+    with zipfile.ZipFile(tmp_path / "x.zip") as archive, refused:
+        unpack_folder(archive, "val2017", tmp_path / "val2017")
+
+
+def test_every_archive_that_a_download_can_ask_for_is_listed():
+    wanted = {f"{part}{year}" for part in ("annotations", *coco.SPLITS) for year in coco.YEARS}
+    assert coco.ARCHIVES.keys() == wanted
+    assert len({archive.sha256 for archive in coco.ARCHIVES.values()}) == len(wanted)

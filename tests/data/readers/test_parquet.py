@@ -1,0 +1,116 @@
+"""Parquet files of img2dataset and of dataset hubs."""
+
+import io
+import pickle
+
+import pyarrow
+import pyarrow.parquet
+import pytest
+from PIL import Image
+
+from glide_jax.data.example import Rejected
+from glide_jax.data.readers import parquet
+from glide_jax.data.readers.parquet import Parquet
+from glide_jax.errors import InputError
+
+
+def picture(grey):
+    buffer = io.BytesIO()
+    Image.new("RGB", (10, 12), (grey,) * 3).save(buffer, "PNG")
+    return buffer.getvalue()
+
+
+def write(path, columns, rows_per_group=4):
+    table = pyarrow.table(columns)
+    pyarrow.parquet.write_table(table, path, row_group_size=rows_per_group)
+
+
+def shard(path, first, count):
+    numbers = range(first, first + count)
+    captions = [f"number {k}" for k in numbers]
+    write(path, {"key": captions, "jpg": [picture(k) for k in numbers], "caption": captions})
+
+
+def test_rows_of_all_files_and_row_groups_are_found(tmp_path):
+    shard(tmp_path / "0.parquet", 0, 9)
+    shard(tmp_path / "1.parquet", 9, 5)
+    source = Parquet(tmp_path)
+    assert [int(e.image[0, 0, 0]) for e in source] == list(range(14))
+    assert [e.captions[0] for e in source] == [f"number {k}" for k in range(14)]
+    assert source[10].name == "1.parquet[1]"
+    assert source[6].name == "0.parquet[6]"
+    assert source[3].image.shape == (12, 10, 3)
+
+
+def test_a_hubs_image_struct_and_lists_of_captions_are_read(tmp_path):
+    images = [{"bytes": picture(k), "path": f"{k}.png"} for k in range(2)]
+    write(
+        tmp_path / "x.parquet",
+        {"image": images, "text": ["a", "b"], "captions": [["one", "two"], []]},
+    )
+    assert [e.captions for e in Parquet(tmp_path / "x.parquet")] == [("a", "one", "two"), ("b",)]
+
+
+def test_rows_without_a_picture_or_a_caption_are_rejected(tmp_path):
+    write(
+        tmp_path / "x.parquet",
+        {"jpg": [None, b"", picture(1), b"broken"], "caption": ["a", "b", None, "d"]},
+    )
+    source, reasons = Parquet(tmp_path), []
+    for index in range(4):
+        with pytest.raises(Rejected, match=rf"x\.parquet\[{index}\]") as caught:
+            source[index]
+        reasons.append(caught.value.reason)
+    assert reasons == ["missing image", "missing image", "no caption", "corrupt image"]
+
+
+def test_row_groups_are_read_once_and_the_least_used_leave_first(tmp_path, monkeypatch):
+    reads, read = [], parquet._read_group
+    monkeypatch.setattr(
+        parquet, "_read_group", lambda path, group, c: reads.append(group) or read(path, group, c)
+    )
+    shard(tmp_path / "x.parquet", 0, 12)
+    source = Parquet(tmp_path)
+    for index in (0, 5, 9, 1, 6, 10):
+        source[index]
+    assert reads == [0, 1, 2]
+    reads.clear()
+    size = source._cache._bytes() // 3
+    small = Parquet(tmp_path, cache_bytes=int(2.5 * size))
+    for index in (0, 4, 0, 8, 0, 4):
+        assert small[index].captions == (f"number {index}",)
+    assert reads == [0, 1, 2, 1]
+
+
+def test_what_was_read_does_not_go_to_a_worker(tmp_path):
+    shard(tmp_path / "x.parquet", 0, 12)
+    source = Parquet(tmp_path)
+    before = len(pickle.dumps(source))
+    source[0]
+    assert len(pickle.dumps(source)) == before
+    assert pickle.loads(pickle.dumps(source))[5].captions == ("number 5",)
+
+
+def test_a_file_that_went_away_rejects_its_rows(tmp_path):
+    shard(tmp_path / "x.parquet", 0, 2)
+    source = Parquet(tmp_path)
+    (tmp_path / "x.parquet").unlink()
+    with pytest.raises(Rejected, match="unreadable file"):
+        source[0]
+
+
+def test_what_is_no_set_of_pictures_is_refused(tmp_path):
+    with pytest.raises(InputError, match=r"is no \.parquet file"):
+        Parquet(tmp_path)
+    (tmp_path / "x.parquet").write_bytes(b"PAR1 and no more")
+    with pytest.raises(InputError, match="cannot be read as a Parquet file"):
+        Parquet(tmp_path)
+    write(tmp_path / "x.parquet", {"url": ["u"], "caption": ["c"]})
+    with pytest.raises(InputError, match="has the columns url, caption; it must have one of pic"):
+        Parquet(tmp_path)
+    write(
+        tmp_path / "x.parquet",
+        {"jpg": pyarrow.array([], "binary"), "text": pyarrow.array([], "string")},
+    )
+    with pytest.raises(InputError, match="holds no rows"):
+        Parquet(tmp_path)
