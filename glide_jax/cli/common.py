@@ -13,7 +13,6 @@ import click
 
 from glide_jax import checks
 from glide_jax.errors import InputError
-from glide_jax.sampling.glide import load
 
 # Our own ranges are checked where the values are used; here they stay text.
 model_option = click.option(
@@ -151,6 +150,7 @@ def unused_accelerator() -> str | None:
 def load_glide(model: str, dtype: str, device: str | None, **how: Any) -> Any:
     """A model on the chosen device; says which, and how large it is."""
     description = choose_device(device)
+    from glide_jax.sampling.glide import load
 
     glide = load(model, dtype=dtype, cache=cache_folder(), **how)
     count = glide.parameter_count / 1e6

@@ -10,8 +10,6 @@ import click
 from glide_jax import checks
 from glide_jax.cli import common
 from glide_jax.errors import InputError
-from glide_jax.training.config import change, read_config
-from glide_jax.training.run import prepare_run
 
 data_dir_option = click.option(
     "--data-dir", type=click.Path(path_type=pathlib.Path),
@@ -131,6 +129,8 @@ def speed(ctx: click.Context, config: str, seconds: str) -> None:
     changes = train_.overrides(ctx.args)
 
     from glide_jax.data.loader import throughput
+    from glide_jax.training.config import change, read_config
+    from glide_jax.training.run import prepare_run
 
     read = read_config(config)
     change(read, changes)

@@ -9,7 +9,6 @@ import tempfile
 
 from glide_jax.cli import common
 from glide_jax.errors import InputError
-from glide_jax.sampling.glide import load
 
 PARTS = ("imports", "loading", "first picture", "second picture")
 
@@ -42,6 +41,8 @@ def _main(model: str, device: str, cache: str) -> dict[str, float]:
     common.choose_device(device or None)
 
     marks.append(time.perf_counter())
+    from glide_jax.sampling.glide import load
+
     glide = load(model, cache=pathlib.Path(cache))
     marks.append(time.perf_counter())
     for _ in range(2):

@@ -6,7 +6,6 @@ from typing import Any
 import click
 
 from glide_jax.cli import cluster, common
-from glide_jax.training.config import change, facts, read_config
 
 
 @click.command("train", context_settings={"ignore_unknown_options": True, "allow_extra_args": True})
@@ -76,6 +75,7 @@ def start(
     from glide_jax.mesh import hosts
     from glide_jax.model_dir import reading
     from glide_jax.training import init_from, session
+    from glide_jax.training.config import change, facts, read_config
 
     cache, place = common.cache_folder(), cluster.place(where)
     with hosts.join(place, say=common.say, heartbeat=heartbeat, wait=wait) as run:

@@ -128,7 +128,7 @@ class Glide:
         models: pathlib.Path = DEFAULT_FOLDER / "models",
         path: str | None = None,
     ):
-        """Takes what `loading.load` read, the folder of other models by name, and where this lay."""
+        """Takes a loaded model, the folder of other models by name, and where this one lies."""
         self.loaded, self.dtype, self._path = loaded, dtype, path
         other = lambda name: loading.load(reading.find(name, models), dtype)
         self._fitting = functools.cache(self.largest_batch)  # of "auto", the same in every call

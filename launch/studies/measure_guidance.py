@@ -53,8 +53,8 @@ class Data:
 
 
 MADE = """\
-Made by `launch/studies/measure_guidance.py --model {model}{clip}{more}`: {captions} captions, seen and
-held out, {each} for every scale, the same starting noise at every scale, seed {seed},
+Made by `launch/studies/measure_guidance.py --model {model}{clip}{more}`: {captions} captions, seen
+and held out, {each} for every scale, the same starting noise at every scale, seed {seed},
 preset {preset} ({sampler}, {steps} steps), 64 px, model sha256 {sha256}.
 
 """

@@ -1,7 +1,8 @@
 """What weights of fewer bytes cost in exactness and save in memory, and what a program spares.
 
 python -m launch.studies.measure_small_weights [--model MODEL] [--stages base,upsample]
-python -m launch.studies.measure_small_weights --model shapes --stages base --memory [--topology v5e:2x2]
+python -m launch.studies.measure_small_weights --model shapes --stages base --memory \
+    [--topology v5e:2x2]
 
 By default the released sizes with random weights, one evaluation at batch 1. Errors are of eps and
 of the whole output, relative to the root mean square of float32's. --memory compiles a guided

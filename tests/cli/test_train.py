@@ -24,7 +24,7 @@ from glide_jax.networks import initial
 from glide_jax.networks.initial import initialiser
 from glide_jax.tokenizers import SentencePiece
 from glide_jax.training import config, hooks, writers
-from glide_jax.training.run import build
+from glide_jax.training.run import prepare_run
 from tests import tiny
 
 STEPS = ("--config.train.num_steps=8", "--config.log.checkpoint_every_steps=3")
@@ -201,7 +201,7 @@ def test_another_rate_is_trained_at_and_compiles_nothing(whole, home, cli, cache
     assert result.code == 0, result.err
     assert compiled
     assert steps() == compiled
-    run = build(config.read_config("folder_64:smoke", data(home)))
+    run = prepare_run(config.read_config("folder_64:smoke", data(home)))
     states = []
     for folder in (whole, tmp_path / "w"):
         with Store(folder / "checkpoints") as store:
@@ -281,7 +281,7 @@ def test_another_models_network_is_refused_as_a_start(whole, home, cli, tmp_path
 
 def test_an_inpainting_run_starts_from_a_base_with_zeros_for_its_new_planes(whole):
     changes = [f"train.init_from={whole / 'model'}", "diffusion.prediction=v"]
-    run = build(config.read_config("base_64_inpaint:smoke", changes))
+    run = prepare_run(config.read_config("base_64_inpaint:smoke", changes))
     assert run.start is not None
     kernel = run.start["unet"]["input_0"]["kernel"]
     assert kernel.shape[2] == 7
@@ -299,7 +299,7 @@ def test_a_run_may_add_attention_to_the_network_that_it_starts_from(whole, tmp_p
     part = reading.Model("bare", model.tokenizer, {"base": (bare, params)})
     writing.save(tmp_path / "bare", part, card="# bare\n")
     changes = [f"train.init_from={tmp_path / 'bare'}", "diffusion.prediction=v"]
-    start = build(config.read_config("base_64_inpaint:smoke", changes)).start
+    start = prepare_run(config.read_config("base_64_inpaint:smoke", changes)).start
     assert jax.tree.map(np.shape, start) == jax.tree.map(
         np.shape, initial.shapes(dataclasses.replace(stage.model, inpaint=True))
     )
@@ -311,7 +311,7 @@ def test_a_run_may_add_attention_to_the_network_that_it_starts_from(whole, tmp_p
 def test_what_redraw_names_is_drawn_anew_and_the_rest_is_the_models(whole):
     changes = [f"train.init_from={whole / 'model'}", "diffusion.prediction=v"]
     changes.append("train.redraw=positional_embedding")
-    run = build(config.read_config("base_64_cfg:smoke", changes))
+    run = prepare_run(config.read_config("base_64_cfg:smoke", changes))
     params = reading.read(whole / "model").stages["base"][1]
     assert run.start is not None
     text, old = dict(run.start["text"]), dict(params["text"])
@@ -325,7 +325,7 @@ def test_a_run_that_draws_words_anew_has_a_vocabulary_of_its_own(whole):
     changes = [f"train.init_from={whole / 'model'}", "diffusion.prediction=v"]
     changes += ["model.vocab_size=290", "tokenizer.vocab_size=290", "model.text_context=20"]
     changes.append("train.redraw=^text/.*embedding")
-    run = build(config.read_config("base_64_cfg:smoke", changes))
+    run = prepare_run(config.read_config("base_64_cfg:smoke", changes))
     assert run.start is not None
     assert run.start["text"]["token_embedding"].shape == (290, 32)
     assert run.start["text"]["positional_embedding"].shape == (20, 32)
@@ -335,13 +335,13 @@ def test_a_run_that_draws_words_anew_has_a_vocabulary_of_its_own(whole):
     jax.tree.map(np.testing.assert_array_equal, run.start["unet"], old["unet"])
     changes[-1] = "train.redraw=token_embedding"
     with pytest.raises(InputError, match=r"padding_embedding of shape .*; train.redraw may"):
-        build(config.read_config("base_64_cfg:smoke", changes))
+        prepare_run(config.read_config("base_64_cfg:smoke", changes))
 
 
 @pytest.mark.slow
 def test_redraw_goes_for_a_clip_too():
     changes = ["train.init_from=shapes", "train.redraw=text/token_embedding"]
-    run = build(config.read_config("shapes_clip", changes))
+    run = prepare_run(config.read_config("shapes_clip", changes))
     clip = reading.read(reading.BOXED / "shapes").clip
     assert run.start is not None
     assert clip is not None

@@ -102,7 +102,7 @@ def test_a_model_is_found_by_path_by_name_and_in_the_box(tmp_path, monkeypatch):
     tiny.save(tmp_path / "models", "mine", upsample=False)
     assert reading.find("mine", tmp_path / "models") == tmp_path / "models" / "mine"
     assert reading.find(str(tmp_path), tmp_path) == tmp_path
-    monkeypatch.setattr(schema, "BOXED", tmp_path / "models")
+    monkeypatch.setattr(reading, "BOXED", tmp_path / "models")
     assert reading.boxed() == ["mine"]
     assert reading.find("mine", tmp_path / "none") == tmp_path / "models" / "mine"
     with pytest.raises(InputError, match="in the box: mine"):
