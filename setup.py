@@ -16,7 +16,7 @@ REQUIRES = [
     "optax>=0.2.6",
     "orbax-checkpoint>=0.11.30",
     "tensorflow-datasets>=4.9.8",
-    "sentencepiece>=0.2.1",
+    "sentencepiece>=0.2.3",
     "ml_collections>=1.0.0",
     "numpy>=2.0.0",
     "ml_dtypes>=0.5.0",
@@ -35,7 +35,7 @@ EVAL = ["scipy>=1.14.0", *PLOT]
 LOG = ["tensorboardX>=2.6.2"]
 PROGRAMS = ["flatbuffers>=24.3.25"]
 SMALL = ["qwix>=0.1.8"]
-EXTRAS = {
+EXTRAS = {  # glide_jax/extras.py knows them too
     "cuda": ["jax[cuda12]>=0.10.0"],  # runs with older drivers too
     "cuda13": ["jax[cuda13]>=0.10.0"],
     "tpu": ["jax[tpu]>=0.10.0"],
@@ -45,7 +45,6 @@ EXTRAS = {
     "tensorboard": LOG,  # event files of training runs; showing them takes TensorBoard itself
     "programs": PROGRAMS,  # networks exported by jax.export
     "quantized": SMALL,  # weights of a byte
-    "web": ["gradio>=6.31.0"],
     "dev": [
         *DATA,
         *EVAL,
@@ -59,6 +58,7 @@ EXTRAS = {
         "ruff>=0.17",
         "pyright>=1.1.390",
         "build>=1.2",
+        "setuptools>=70.1",
     ],
 }
 
@@ -73,10 +73,11 @@ setup(
     python_requires=">=3.11",
     packages=find_packages(include=["glide_jax", "glide_jax.*"]),
     package_data={
+        "": [f"*.{kind}" for kind in ("html", "md", "json", "txt", "css", "js")],
         "glide_jax": [
             "tokenizers/assets/*",
             *(f"boxed/**/*.{kind}" for kind in ("json", "safetensors", "model", "md")),
-        ]
+        ],
     },
     install_requires=REQUIRES,
     extras_require=EXTRAS,

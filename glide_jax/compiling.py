@@ -21,13 +21,22 @@ def options() -> dict[str, str] | None:
     """Compiler options for `jax.jit` on this backend, or None; starts the backend."""
     if jax.default_backend() != "cpu":
         return None
-    try:  # other jaxlibs may not know the option, and then refuse to compile
-        jax.jit(lambda x: x, compiler_options=_CPU).lower(0.0).compile()
-    except Exception as error:
-        if "xla_cpu_experimental_ynn_fusion_type" not in str(error):
-            raise
-        return None
-    return _CPU
+    unknown = unknown_options()
+    return {name: value for name, value in _CPU.items() if name not in unknown} or None
+
+
+@functools.cache
+def unknown_options() -> tuple[str, ...]:
+    """Names of our options for CPUs that this jaxlib would refuse to compile with."""
+    unknown = []
+    for name, value in _CPU.items():
+        try:
+            jax.jit(lambda x: x, compiler_options={name: value}).lower(0.0).compile()
+        except Exception as error:
+            if name not in str(error):
+                raise
+            unknown.append(name)
+    return tuple(unknown)
 
 
 def enable_cache(folder: pathlib.Path) -> None:
