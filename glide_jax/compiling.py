@@ -27,7 +27,9 @@ def options() -> dict[str, str] | None:
 
 @functools.cache
 def unknown_options() -> tuple[str, ...]:
-    """Names of our options for CPUs that this jaxlib would refuse to compile with."""
+    """Names of our options for this backend that jaxlib would refuse to compile with."""
+    if jax.default_backend() != "cpu":
+        return ()
     unknown = []
     for name, value in _CPU.items():
         try:

@@ -29,7 +29,11 @@ def extra(module: str) -> ModuleType:
         return importlib.import_module(module)
     except ImportError as error:
         package = module.split(".")[0]
-        brings = (name for name, names in EXTRAS.items() if package in {n.replace("-", "_") for n in names})
+        brings = (
+            name
+            for name, distributions in EXTRAS.items()
+            if package in {distribution.replace("-", "_") for distribution in distributions}
+        )
         raise InputError(
             f"{package!r}, which this needs, cannot be imported ({error}): "
             f"pip install 'glide-jax[{next(brings, 'data')}]'."
