@@ -29,6 +29,9 @@ REQUIRES = [
     "jaxtyping>=0.3.0",
 ]
 
+# Files beside the code that travel with it: models, tables, templates.
+DATA_FILES = ("json", "safetensors", "model", "toml", "md", "txt", "html", "css", "js")
+
 PLOT = ["matplotlib>=3.9"]
 DATA = ["grain>=0.2.12", "array_record>=0.8.1", "pyarrow>=17", "resvg-py>=0.5.0"]
 EVAL = ["scipy>=1.14.0", *PLOT]
@@ -72,13 +75,7 @@ setup(
     license="MIT",
     python_requires=">=3.11",
     packages=find_packages(include=["glide_jax", "glide_jax.*"]),
-    package_data={
-        "": [f"*.{kind}" for kind in ("html", "md", "json", "txt", "css", "js")],
-        "glide_jax": [
-            "tokenizers/assets/*",
-            *(f"boxed/**/*.{kind}" for kind in ("json", "safetensors", "model", "md")),
-        ],
-    },
+    package_data={"glide_jax": ["tokenizers/assets/*", *(f"**/*.{kind}" for kind in DATA_FILES)]},
     install_requires=REQUIRES,
     extras_require=EXTRAS,
     entry_points={"console_scripts": ["glide-jax = glide_jax.cli.main:main"]},
