@@ -1,4 +1,4 @@
-"""How programs are compiled: options that measured faster, and the cache that keeps them."""
+"""Compiling: the options that measured faster, and the cache that keeps programs."""
 
 import functools
 import pathlib
@@ -9,7 +9,7 @@ import jax
 from glide_jax import checks
 from glide_jax.errors import InputError
 
-DTYPES = ("float32", "bfloat16", "float16")  # that networks compute in
+DTYPES = ("float32", "bfloat16", "float16")  # networks compute in one of these
 
 # jaxlib's default sends every convolution to YNNPACK. The older path was 1.2 to 2.6 times as fast
 # on the forward and backward convolutions of the model in the box (2 CPU cores, jax 0.10.2).
@@ -55,10 +55,10 @@ def enable_cache(folder: pathlib.Path) -> None:
 
 
 def check_dtype(dtype: str) -> None:
-    """Refuses what the default device cannot compute in.
+    """Refuses a dtype that the default device cannot compute in.
 
     Raises:
-        InputError: there is no such dtype, or not here.
+        InputError: The dtype is unknown, or the device lacks it.
     """
     checks.one_of("dtype", dtype, DTYPES)
     if dtype == "float16" and jax.default_backend() == "cpu":
