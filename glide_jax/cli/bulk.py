@@ -11,7 +11,7 @@ import re
 from collections.abc import Callable, Iterator
 from typing import Any
 
-from glide_jax.cli import cluster, common
+from glide_jax.cli import common
 from glide_jax.errors import InputError
 
 
@@ -21,8 +21,7 @@ def draw(
     out: pathlib.Path,
     n: str,
     options: dict[str, Any],
-    where: cluster.Where,
-    waits: tuple[float, float],
+    place: Any,
 ) -> None:
     """This process's part of the pictures that are not there yet; the first one makes the sheet.
 
@@ -32,26 +31,24 @@ def draw(
         out: a folder of them all.
         n: pictures of each prompt.
         options: of `Glide.pictures`.
-        where: which process this is. With a coordinator they also wait for each other, which a
-            slice of TPUs needs before it can be used.
-        waits: seconds of heartbeat, and for the start.
+        place: None or a `hosts.Place`, which says which process this is. Where it has a
+            coordinator or leaves it to JAX, the processes also wait for each other, which a slice
+            of TPUs needs before it can be used.
     """
-    place = None if where.coordinator is None else cluster.place(where)
-    if place is None:
+    if place is None or (place.coordinator is None and place.count is not None):
         common.make_out(out)
-        _draw(make(), prompts, out, n, options, where)
+        share = (0, 1) if place is None else (place.index, place.count)
+        _draw(make(), prompts, out, n, options, share)
         return
     from glide_jax.mesh import hosts
     from glide_jax.version import __version__
 
-    heartbeat, wait = waits
-    with hosts.join(place, say=common.say, heartbeat=heartbeat, wait=wait) as run:
+    with hosts.join(place, say=common.say) as run:
+        glide = make()
         common.make_out(out)
         asked = {name: value for name, value in options.items() if value is not None}
         run.agree("the start", {"glide_jax": __version__, "prompts": prompts, "n": n, **asked})
-        run.start_jax()
-        glide = make()
-        _draw(glide, prompts, out, n, options, where, run.barrier)
+        _draw(glide, prompts, out, n, options, (run.index, run.count), run.barrier)
 
 
 def _draw(
@@ -60,25 +57,26 @@ def _draw(
     out: pathlib.Path,
     n: str,
     options: dict[str, Any],
-    where: cluster.Where,
+    share: tuple[int, int],
     barrier: Callable[[str], None] = lambda what: None,
 ) -> None:
     from glide_jax import checks, images
     from glide_jax.cli import sample_
 
+    index, processes = share
     count = checks.whole("n", n, 1, 1_000_000)
     if options.get("keep"):
         raise InputError(
             f"keep is {options['keep']}, but --prompts-file finishes what is there; use one."
         )
     if options["batch_size"] == "auto":
-        if where.count > 1:
+        if processes > 1:
             raise InputError("--batch-size auto may differ from process to process; give a number.")
         options = options | {"batch_size": str(glide.largest_batch())}
     options = options | {"number_on": True}
     expected = glide.parameters(prompts, n=count, **options)
     paths = [out / sample_.file_name(i // count, p) for i, p in enumerate(expected)]
-    mine = list(_batches(len(prompts), count, int(options["batch_size"]), where))
+    mine = list(_batches(len(prompts), count, int(options["batch_size"]), share))
     _remove_halves(out, {paths[i].name for k in mine for i in range(k[0] * count, k[-1] * count)})
     whole = lambda k: all(
         images.drawn_alike(images.read_parameters(paths[i]), expected[i])
@@ -104,15 +102,15 @@ def _draw(
                     images.write_png(paths[i], picture.image, picture.parameters)
                     common.result(paths[i])
     barrier("the last picture")
-    shared = where.count > 1 and not (out / "sheet.png").exists()
-    if where.index == 0 and (todo or shared):
+    shared = processes > 1 and not (out / "sheet.png").exists()
+    if index == 0 and (todo or shared):
         _sheet(out, paths, expected)
 
 
-def _batches(prompts: int, n: int, batch_size: int, where: cluster.Where) -> Iterator[range]:
+def _batches(prompts: int, n: int, batch_size: int, share: tuple[int, int]) -> Iterator[range]:
     """Ranges of prompts that this process draws: as many as fill a batch with n of each."""
-    each = max(1, batch_size // n)
-    for first in range(where.index * each, prompts, where.count * each):
+    (index, processes), each = share, max(1, batch_size // n)
+    for first in range(index * each, prompts, processes * each):
         yield range(first, min(first + each, prompts))
 
 

@@ -60,15 +60,14 @@ def command(
         raise InputError("there is no prompt; give one, in quotes.")
     how = {"program": program, "offload": offload, "weights": weights}
     make = lambda: common.load_glide(model, dtype, device, **how)
-    where = cluster.where(coordinator, num_processes, process_id)
+    place = cluster.place(coordinator, num_processes, process_id, heartbeat_seconds, wait_seconds)
     if prompts_file is None:
-        if where is not None and where.count > 1:
+        if place is not None and place.count != 1:
             raise InputError("--num-processes share a --prompts-file; without one, draw alone.")
         common.check_out(out)
         draw(make(), list(prompts), out, n, options)
         return
-    waits = cluster.waits(heartbeat_seconds, wait_seconds)
-    bulk.draw(make, list(prompts), out, n, options, where or cluster.Where(1, 0), waits)
+    bulk.draw(make, list(prompts), out, n, options, place)
 
 
 def read_prompts(path: pathlib.Path) -> tuple[str, ...]:

@@ -24,6 +24,7 @@ from jax.typing import DTypeLike
 from jaxtyping import Array, PyTree
 
 from glide_jax.errors import InputError
+from glide_jax.trees import path_of
 
 T = TypeVar("T")
 
@@ -158,8 +159,7 @@ def shardings(tree: Any, mesh: Mesh, min_size: int = MIN_SHARD_SIZE) -> PyTree[N
     """The place of each array of a tree: of parameters, of a train state, or of their shapes."""
 
     def place(path: tuple, x: Any) -> NamedSharding:
-        name = jax.tree_util.keystr(path, simple=True, separator="/")
-        return NamedSharding(mesh, partition(name, x.shape, mesh.shape, min_size))
+        return NamedSharding(mesh, partition(path_of(path), x.shape, mesh.shape, min_size))
 
     return jax.tree_util.tree_map_with_path(place, tree)
 
