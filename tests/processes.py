@@ -30,10 +30,14 @@ def pictures(folder: pathlib.Path) -> pathlib.Path:
 
 def free_port() -> int:
     """A port that is free, below those that the kernel hands out."""
-    for port in range(20_000 + os.getpid() * 7 % 8000, 32_000):
-        with contextlib.suppress(OSError), socket.create_server(("", port)):
-            return port
-    raise OSError("no port is free")
+    return next(filter(is_free, range(20_000 + os.getpid() * 7 % 8000, 32_000)))
+
+
+def is_free(port: int) -> bool:
+    """Whether nothing listens on a port."""
+    with contextlib.suppress(OSError), socket.create_server(("", port)):
+        return True
+    return False
 
 
 class Processes:

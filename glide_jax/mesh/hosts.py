@@ -212,6 +212,14 @@ def _start(place: Place) -> None:
         jax.config.update("jax_cpu_collectives_implementation", "gloo")
     # SIGTERM is answered by `hooks.interruptible` and `StopVote`, not by JAX's service.
     jax.config.update("jax_enable_preemption_service", False)
+    if place.index == 0 and place.coordinator is not None:  # where jaxlib 0.10 may crash instead
+        port = int(place.coordinator.rpartition(":")[2])
+        try:
+            socket.create_server(("", port)).close()
+        except OSError as error:
+            raise InputError(
+                f"--coordinator's port {port} must be free on host 0 ({error.strerror})."
+            ) from None
     try:
         jax.distributed.initialize(
             place.coordinator,
@@ -226,7 +234,7 @@ def _start(place: Place) -> None:
         why = str(error).split("\n")[0].rstrip(". ")
         raise InputError(
             f"JAX cannot start on several hosts ({why}); give --coordinator HOST:PORT of host 0, "
-            "where the port is free, --num-processes and --process-id, or --coordinator none."
+            "--num-processes and --process-id, or --coordinator none."
         ) from None
 
 
