@@ -27,10 +27,10 @@ def draw(
 
     Args:
         make: loads the model.
-        prompts: of all processes.
-        out: a folder of them all.
-        n: pictures of each prompt.
-        options: of `Glide.pictures`.
+        prompts: the prompts of all processes.
+        out: the folder of all processes.
+        n: number of pictures for each prompt.
+        options: options of `Glide.pictures`.
         place: None or a `hosts.Place`, which says which process this is. Where it has a
             coordinator or leaves it to JAX, the processes also wait for each other, which a slice
             of TPUs needs before it can be used.
@@ -115,7 +115,7 @@ def _batches(prompts: int, n: int, batch_size: int, share: tuple[int, int]) -> I
 
 
 def _remove_halves(out: pathlib.Path, names: set[str]) -> None:
-    """What a killed process left of pictures that are this one's to draw; see `files.replacing`."""
+    """Removes half-written files of this process's pictures; see `files.replacing`."""
     for entry in os.scandir(out):
         found = re.fullmatch(r"\.(.+\.png)\..+\.tmp", entry.name)
         if found and found[1] in names:

@@ -37,7 +37,7 @@ _PARTING_SECONDS = 10.0  # a host that ends waits so long for the others to end 
 _VERDICT_SECONDS = 10.0  # JAX reports a lost host within so long after the heartbeat timeout
 _VOTE_DELAY = 2  # a vote is read this many steps after it was cast, when its result is long there
 _SHOWN = 3  # fields that differ, and hosts with one value, before "more"
-_handlers: list[Any] = []  # of SIGABRT, kept alive because C holds no reference to them
+_handlers: list[Any] = []  # handlers of SIGABRT, kept alive because C holds no reference
 
 
 class Place(NamedTuple):

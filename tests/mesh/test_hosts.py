@@ -17,32 +17,52 @@ from tests import processes
 ROOT = pathlib.Path(__file__).parents[2]
 
 
-def meet(count, argument_of, **variables):
-    """`tests.meeting` in several processes: what each prints, in the order of hosts.
+class Meeting:
+    """Processes of `tests.meeting`; as a context it leaves none running.
 
     Args:
+        mode: see `tests.meeting`.
         count: number of processes.
-        argument_of: a process's number to its arguments and variables.
-        variables: variables of all.
+        own: a process's number to its variables; without them the processes meet at a free port.
     """
-    started = []
-    for k in range(count):
-        words, own = argument_of(k)
-        environment = os.environ | {"JAX_PLATFORMS": "cpu", **variables, **own}
-        command = [sys.executable, "-m", "tests.meeting", *map(str, words)]
-        started.append(
-            subprocess.Popen(command, env=environment, cwd=ROOT, text=True,
-                             stdout=subprocess.PIPE, stderr=subprocess.PIPE)
-        )  # fmt: skip
-    outs = [process.communicate(timeout=200) for process in started]
-    assert all(process.returncode == 0 for process in started), outs
-    return [json.loads(out.splitlines()[-1]) for out, _ in outs]
+
+    def __init__(self, mode, count, own=None):
+        port, self.all = processes.free_port(), []
+        for k in range(count):
+            numbers = [] if own else [str(k), str(count), str(port)]
+            self.all.append(
+                subprocess.Popen(
+                    [sys.executable, "-m", "tests.meeting", mode, *numbers],
+                    env=os.environ | {"JAX_PLATFORMS": "cpu", **(own(k) if own else {})},
+                    cwd=ROOT, text=True, stdout=subprocess.PIPE, stderr=subprocess.PIPE,
+                )
+            )  # fmt: skip
+
+    def __enter__(self):
+        return self
+
+    def __exit__(self, *_):
+        for process in self.all:
+            process.kill()
+            process.wait()
+
+    def outs(self):
+        """What each process printed, in the order of hosts."""
+        outs = [process.communicate(timeout=200) for process in self.all]
+        assert all(process.returncode == 0 for process in self.all), outs
+        return [json.loads(out.splitlines()[-1]) for out, _ in outs]
+
+    def ends(self):
+        """Each process's exit code and messages."""
+        errors = [process.communicate(timeout=200)[1] for process in self.all]
+        return [(each.returncode, text) for each, text in zip(self.all, errors, strict=True)]
 
 
 @pytest.mark.timeout(240)
 def test_hosts_meet_and_each_says_who_differs_and_who_is_late():
-    port = processes.free_port()
-    for k, seen in enumerate(meet(3, lambda k: ((k, 3, port), {}))):
+    with Meeting("all", 3) as meeting:
+        outs = meeting.outs()
+    for k, seen in enumerate(outs):
         assert (seen["index"], seen["count"]) == (k, 3)
         assert seen["numbers"] == [0, 1, 4]
         assert seen["texts"] == [0, 1000, 2000]  # of unequal lengths, and not ASCII
@@ -62,8 +82,43 @@ def test_the_variables_of_slurm_are_enough_for_jax_to_find_the_others():
     variables = {
         "SLURM_JOB_ID": str(job), "SLURM_STEP_NODELIST": "localhost", "SLURM_NTASKS": "2",
     }  # fmt: skip
-    own = lambda k: ((), {"SLURM_PROCID": str(k), "SLURM_LOCALID": str(k)})
-    assert [seen["numbers"] for seen in meet(2, own, **variables)] == [[0, 1]] * 2
+    own = lambda k: variables | {"SLURM_PROCID": str(k), "SLURM_LOCALID": str(k)}
+    with Meeting("all", 2, own) as meeting:
+        assert [seen["numbers"] for seen in meeting.outs()] == [[0, 1]] * 2
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(240)
+@pytest.mark.parametrize("killed", [0, 1])
+def test_a_killed_host_ends_all_others_with_a_sentence_and_a_code(killed):
+    with Meeting("loop", 3) as meeting:
+        for process in meeting.all:
+            assert process.stdout.readline() == "0\n"
+        meeting.all[killed].kill()
+        ends = meeting.ends()
+    for code, text in ends[:killed] + ends[killed + 1 :]:
+        assert code == 75, text
+        assert text.splitlines()[-1].startswith("glide-jax: JAX has lost another host"), text
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(240)
+def test_a_fault_of_one_host_ends_it_with_its_own_code_and_the_others_as_after_a_loss():
+    with Meeting("fault", 2) as meeting:
+        (lost, text), (code, own) = meeting.ends()
+    assert (lost, code) == (75, 2), (text, own)
+    assert "glide-jax: JAX has lost another host" in text
+    assert own.splitlines()[-1] == "a fault of host 1."
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(240)
+def test_a_mistake_of_all_hosts_ends_each_with_its_own_message():
+    with Meeting("mistake", 3) as meeting:
+        ends = meeting.ends()
+    assert [code for code, _ in ends] == [2, 2, 2], ends
+    for k, (_, text) in enumerate(ends):
+        assert text.splitlines()[-1] == f"a fault of host {k}."
 
 
 def test_a_difference_beyond_what_a_message_shows_is_seen_and_a_missing_field_too():
