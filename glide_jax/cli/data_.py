@@ -70,7 +70,7 @@ def pack(name: str, out: pathlib.Path, data_dir: pathlib.Path | None) -> None:
     from glide_jax.data.recipes import packing
 
     common.check_out(out)
-    folder, _ = catalogue.find(name, data_dir or default_data_dir())
+    folder, _ = catalogue.find_source(name, data_dir or default_data_dir())
     if folder is None:
         raise InputError(f"{name!r} is not a built set; give one such as emoji_256.")
     with _bars("pictures") as progress:
@@ -100,7 +100,7 @@ def look(
     keep = checks.whole("n", n, 1, 400)
     most = checks.whole("records", records, 1, 10_000_000)
     common.check_out(out)
-    folder, source = catalogue.find(what, data_dir or default_data_dir(), split)
+    folder, source = catalogue.find_source(what, data_dir or default_data_dir(), split)
     if folder is not None:
         _say_set(what, folder, built)
         common.say(f"looking at the split {split}")

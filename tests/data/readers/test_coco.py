@@ -169,4 +169,4 @@ def test_an_archive_without_the_folder_is_refused(tmp_path):
 def test_every_archive_that_a_download_can_ask_for_is_listed():
     wanted = {f"{part}{year}" for part in ("annotations", *coco.SPLITS) for year in coco.YEARS}
     assert coco.ARCHIVES.keys() == wanted
-    assert len({archive.sha256 for archive in coco.ARCHIVES.values()}) == len(wanted)
+    assert len({archive["sha256"] for archive in coco.ARCHIVES.values()}) == len(wanted)
