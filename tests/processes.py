@@ -12,7 +12,7 @@ from typing import Any, NamedTuple
 
 from PIL import Image
 
-from glide_jax.data.readers import shapes
+from tests.data.fakes import scenes
 
 # No sheets, which take a program of their own.
 TINY = ("--config=folder_64:smoke", "--config.data.source=folder",
@@ -21,7 +21,7 @@ TINY = ("--config=folder_64:smoke", "--config.data.source=folder",
 
 def pictures(folder: pathlib.Path) -> pathlib.Path:
     """Eight pictures with captions."""
-    images, captions = shapes.batch(0, 0, 8, 32)
+    images, captions = scenes(8, 32)
     folder.mkdir()
     for k, (pixels, caption) in enumerate(zip(images, captions, strict=True)):
         Image.fromarray(pixels).save(folder / f"{k}.png")

@@ -90,13 +90,6 @@ def choose(captions: Sequence[str], choice: str, rng: np.random.Generator) -> st
     return captions[int(rng.integers(len(captions)))] if choice == "random" else captions[0]
 
 
-def area_resize(image: NDArray[np.uint8], size: int) -> NDArray[np.uint8]:
-    """A square picture at `size` x `size`, each pixel the mean of what it covers."""
-    if image.shape[0] == size:
-        return image
-    return np.asarray(Image.fromarray(image).resize((size, size), Image.Resampling.BOX))
-
-
 def low_res(
     image: NDArray[np.uint8],
     side: int,

@@ -17,7 +17,6 @@ import pytest
 from PIL import Image
 
 from glide_jax.checkpoints.store import Store
-from glide_jax.data.readers import shapes
 from glide_jax.errors import InputError
 from glide_jax.model_dir import reading, writing
 from glide_jax.networks import initial
@@ -26,6 +25,7 @@ from glide_jax.tokenizers import SentencePiece
 from glide_jax.training import config, hooks, writers
 from glide_jax.training.run import prepare_run
 from tests import tiny
+from tests.data.fakes import scenes
 
 STEPS = ("--config.train.num_steps=8", "--config.log.checkpoint_every_steps=3")
 
@@ -34,7 +34,7 @@ STEPS = ("--config.train.num_steps=8", "--config.log.checkpoint_every_steps=3")
 def home(tmp_path_factory):
     """Eight pictures with captions, and the runs that several tests look at."""
     folder = tmp_path_factory.mktemp("home")
-    images, captions = shapes.batch(0, 0, 8, 32)
+    images, captions = scenes(8, 32)
     (folder / "pictures").mkdir()
     for k, (pixels, caption) in enumerate(zip(images, captions, strict=True)):
         Image.fromarray(pixels).save(folder / "pictures" / f"{k}.png")
