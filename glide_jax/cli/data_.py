@@ -1,14 +1,13 @@
 """`glide-jax data`: build captioned sets, and look at them or at pictures of one's own."""
 
-import contextlib
 import pathlib
-from collections.abc import Callable, Iterator
 from typing import Any
 
 import click
 
 from glide_jax import checks
 from glide_jax.cli import common
+from glide_jax.data.survey import Survey, histogram
 from glide_jax.errors import InputError
 
 data_dir_option = click.option(
@@ -38,7 +37,6 @@ def build(
     download: bool,
 ) -> None:
     """Build the set NAME, such as emoji_64, unless it is there; says where it lies."""
-    from glide_jax.data.readers import built
     from glide_jax.data.recipes import builders
 
     if no_people:
@@ -50,10 +48,11 @@ def build(
         if not name.startswith("coco_") or not path:
             raise InputError("--download fetches COCO into the folder that --path gives.")
         _download_coco(path)
-    options = builders.Options(size=count, path=path)
-    with _bars("pictures") as progress:
-        folder = builders.build(name, data_dir or default_data_dir(), options, progress)
-    _say_set(name, folder, built)
+    with common.progress_bars(" pictures") as progress:
+        folder = builders.build(
+            name, data_dir or default_data_dir(), size=count, path=path, progress=progress
+        )
+    _say_set(name, folder)
     common.result(folder)
 
 
@@ -73,7 +72,7 @@ def pack(name: str, out: pathlib.Path, data_dir: pathlib.Path | None) -> None:
     folder, _ = catalogue.find_source(name, data_dir or default_data_dir())
     if folder is None:
         raise InputError(f"{name!r} is not a built set; give one such as emoji_256.")
-    with _bars("pictures") as progress:
+    with common.progress_bars(" pictures") as progress:
         paths = packing.pack(folder, out, progress)
     for path in paths:
         common.result(path)
@@ -95,24 +94,23 @@ def look(
     records are usable, how large, and why the others are not.
     """
     from glide_jax.data import catalogue, survey
-    from glide_jax.data.readers import built
 
     keep = checks.whole("n", n, 1, 400)
     most = checks.whole("records", records, 1, 10_000_000)
     common.check_out(out)
     folder, source = catalogue.find_source(what, data_dir or default_data_dir(), split)
     if folder is not None:
-        _say_set(what, folder, built)
+        _say_set(what, folder)
         common.say(f"looking at the split {split}")
-    with _bars("records") as progress:
-        found = survey.survey(
+    with common.progress_bars(" records") as progress:
+        result = survey.survey(
             source, most=most, keep=keep, progress=lambda done, all_: progress("look", done, all_)
         )
-    _say_survey(found, len(source), survey.histogram)
+    _say_survey(result, len(source))
     stem = common.slug(pathlib.Path(what).name or what)
-    if found.examples:
-        _write_sheet(out / f"{stem}-sheet.png", found.examples, what)
-        _write_histogram(out / f"{stem}-words.png", found.words, what)
+    if result.examples:
+        _write_sheet(out / f"{stem}-sheet.png", result.examples, what)
+        _write_histogram(out / f"{stem}-words.png", result.words, what)
 
 
 @command.command(
@@ -142,7 +140,7 @@ def speed(ctx: click.Context, config: str, seconds: str) -> None:
 
 
 def default_data_dir() -> pathlib.Path:
-    """Where sets are built unless a person says otherwise."""
+    """Returns the folder in which sets are built by default."""
     return common.cache_folder() / "data"
 
 
@@ -157,7 +155,9 @@ def _download_coco(path: str) -> None:
     coco.download(path, fetch)
 
 
-def _say_set(name: str, folder: pathlib.Path, built: Any) -> None:
+def _say_set(name: str, folder: pathlib.Path) -> None:
+    from glide_jax.data.readers import built
+
     for split, count in built.split_lengths(folder).items():
         common.say(f"{name}: {count:,} pictures in {split}")
     notes = built.notes(folder)
@@ -167,16 +167,18 @@ def _say_set(name: str, folder: pathlib.Path, built: Any) -> None:
         common.say(notes["attribution"])
 
 
-def _say_survey(found: Any, records: int, histogram: Callable) -> None:
-    common.say(f"{found.usable:,} of {found.records:,} records looked at are usable ({records:,})")
-    for reason, count in found.rejected.most_common():
-        common.say(f"  {count:,} rejected: {reason}, such as {found.first_rejected[reason]}")
-    for (height, width), count in found.sizes.most_common(3):
+def _say_survey(result: Survey, records: int) -> None:
+    common.say(
+        f"{result.usable:,} of {result.records:,} records looked at are usable ({records:,})"
+    )
+    for reason, count in result.rejected.most_common():
+        common.say(f"  {count:,} rejected: {reason}, such as {result.first_rejected[reason]}")
+    for (height, width), count in result.sizes.most_common(3):
         common.say(f"  {count:,} are {width} x {height} pixels")
-    if found.words:
-        each = len(found.words) / found.usable
-        common.say(f"{len(found.words):,} captions, {each:.1f} a picture; words in a caption:")
-        common.say(histogram(found.words))
+    if result.words:
+        each = len(result.words) / result.usable
+        common.say(f"{len(result.words):,} captions, {each:.1f} a picture; words in a caption:")
+        common.say(histogram(result.words))
 
 
 def _write_sheet(path: pathlib.Path, examples: list, what: str) -> None:
@@ -209,22 +211,3 @@ def _write_histogram(path: pathlib.Path, words: list[int], what: str) -> None:
     with files.replacing(path) as temporary:
         figure.savefig(temporary, format="png", dpi=150)
     common.result(path)
-
-
-@contextlib.contextmanager
-def _bars(unit: str) -> Iterator[Callable[[str, int, int], None]]:
-    """One bar a split or task."""
-    from tqdm import tqdm
-
-    bars: dict[str, Any] = {}
-
-    def report(stage: str, done: int, total: int) -> None:
-        if stage not in bars:
-            bars[stage] = tqdm(total=total, desc=f"{stage:17}", unit=f" {unit}")
-        bars[stage].update(done - bars[stage].n)
-
-    try:
-        yield report
-    finally:
-        for bar in bars.values():
-            bar.close()

@@ -19,7 +19,7 @@ from tests.data import icons
 def data_dir(tmp_path_factory):
     folder = tmp_path_factory.mktemp("data")
     icons.write(folder)
-    builders.build("shapes_64", folder, builders.Options(size=30))
+    builders.build("shapes_64", folder, size=30)
     builders.build("emoji_64", folder)
     return folder
 
