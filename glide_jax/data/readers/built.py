@@ -53,12 +53,12 @@ class Built:
         if not 0 <= index < self._length:  # the reader of the files would end the process
             raise IndexError(index)
         try:
-            found = self._records[index]
+            record = self._records[index]
         except (RuntimeError, ValueError) as error:
             why = str(error).split("\n")[0]
             raise Rejected("corrupt record", f"{self.folder}[{index}]: {why}") from None
-        texts = [text.decode() for text in np.ravel(found["captions"]).tolist()]
-        return {"image": found["image"], "captions": texts, "name": found["name"].decode()}
+        texts = [text.decode() for text in np.ravel(record["captions"]).tolist()]
+        return {"image": record["image"], "captions": texts, "name": record["name"].decode()}
 
     @cached_property
     def _records(self) -> Any:
@@ -99,7 +99,7 @@ def split_lengths(folder: pathlib.Path) -> dict[str, int]:
 def notes(folder: pathlib.Path) -> dict[str, Any]:
     """Returns the notes taken at building: rejected (reason: count) and attribution."""
     try:
-        found = json.loads((folder / "metadata.json").read_bytes())
-        return found if isinstance(found, dict) else {}
+        content = json.loads((folder / "metadata.json").read_bytes())
+        return content if isinstance(content, dict) else {}
     except (OSError, ValueError):
         return {}  # a set that others built has none

@@ -37,7 +37,7 @@ class Scenes:
             raise InputError(f"seed is {self.seed}; a seed is not negative.")
         for kind in self.kinds:
             checks.one_of("kinds", kind, (*shapes.KINDS, *shapes.RELATIONS))
-        self[0]  # a wrong side or split is said now and not by a worker process
+        self[0]  # a wrong side or split fails here and not in a worker process
 
     def __len__(self) -> int:
         return self.count
@@ -49,5 +49,5 @@ class Scenes:
         return Example(picture, (shapes.caption(scene),), f"{self.split}/{index}")
 
     def all_captions(self) -> list[str]:
-        """Every caption there can be, since the scenes are too many to list."""
+        """Returns every possible caption, since the scenes are too many to list."""
         return shapes.captions(self.split)

@@ -116,14 +116,14 @@ def colourfulness(image: np.ndarray) -> float:
 
 
 def _values(text: str, tag: str) -> list[str]:
-    found = re.findall(rf"<dc:{tag}[^>]*>([^<]*)</dc:{tag}>", text)
-    return [" ".join(html.unescape(value).split()) for value in found]
+    values = re.findall(rf"<dc:{tag}[^>]*>([^<]*)</dc:{tag}>", text)
+    return [" ".join(html.unescape(value).split()) for value in values]
 
 
 def _keywords(text: str, agents: list[str]) -> list[str]:
-    found = [html.unescape(word).strip().lower() for word in re.findall("<rdf:li>(.*?)</", text)]
+    keywords = [html.unescape(word).strip().lower() for word in re.findall("<rdf:li>(.*?)</", text)]
     people = {agent.lower() for agent in agents}
-    words = [w.replace("_", " ") for w in found if w not in _NO_KEYWORDS and w not in people]
+    words = [w.replace("_", " ") for w in keywords if w not in _NO_KEYWORDS and w not in people]
     good = [w for w in words if re.fullmatch(r"[a-z][a-z0-9' -]{1,30}", w)]
     return list(dict.fromkeys(good))
 

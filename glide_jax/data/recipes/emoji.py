@@ -150,7 +150,7 @@ def slug(text: str) -> str:
 def read_concepts(folder: pathlib.Path) -> dict[str, Concept | None]:
     """Returns concepts by slug, by slug without its -, and by code point; None for a skin tone."""
     groups = json.loads((folder / "meta/groups.json").read_bytes())["groups"]
-    found: dict[str, Concept | None] = {}
+    named: dict[str, Concept | None] = {}
     for entry in json.loads((folder / "en/data.json").read_bytes()):
         group = groups.get(str(entry.get("group")), "letters")
         if group == _NOT_THINGS:
@@ -162,8 +162,8 @@ def read_concepts(folder: pathlib.Path) -> dict[str, Concept | None]:
         for one, shown in ((entry, concept), *tones):
             key = slug(one["label"])
             for name in (key, key.replace("-", ""), _code(one["hexcode"])):
-                found.setdefault(name, shown)
-    return found
+                named.setdefault(name, shown)
+    return named
 
 
 def read_style(
