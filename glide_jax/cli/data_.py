@@ -36,7 +36,7 @@ def build(
     path: str,
     download: bool,
 ) -> None:
-    """Build the set NAME, such as emoji_64, unless it is there; says where it lies."""
+    """Build the set NAME, such as emoji_64, unless it is there, and print its folder."""
     from glide_jax.data.recipes import builders
 
     if no_people:
@@ -90,7 +90,7 @@ def look(
 ) -> None:
     """Look at WHAT: a set such as emoji_64, or a folder, tar or parquet file with captions.
 
-    Writes a contact sheet and a histogram of caption lengths into --out, and says how many
+    Writes a contact sheet and a histogram of caption lengths into --out, and reports how many
     records are usable, how large, and why the others are not.
     """
     from glide_jax.data import catalogue, survey
@@ -120,7 +120,7 @@ def look(
 @click.option("--seconds", default="10", show_default=True, help="How long to read.")
 @click.pass_context
 def speed(ctx: click.Context, config: str, seconds: str) -> None:
-    """Read a run's batches as fast as they come, train nothing, and say how many that is."""
+    """Read a run's batches as fast as they come without training, and print the rate."""
     from glide_jax.cli import train_
 
     wanted = checks.real("seconds", seconds, 0.01, 86_400.0)

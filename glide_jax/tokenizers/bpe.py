@@ -81,7 +81,12 @@ class MergeTable:
 
 
 def read_merges(name: str, sha256: str, size: int) -> list[str]:
-    """Returns the lines of the packaged gzip file `name`, without comments and empty ones.
+    """Returns the lines of a packaged gzip file, without comments and empty ones.
+
+    Args:
+        name: the file's name.
+        sha256: the SHA-256 of its unpacked content.
+        size: bytes of that content.
 
     Raises:
         InputError: the file is missing, or does not unpack to `size` bytes of that SHA-256.
