@@ -150,7 +150,9 @@ def checked(edit: Any) -> Edit:
         InputError: it is something else.
     """
     if edit is not None and not isinstance(edit, Edit):
-        raise InputError(f"edit is {checks.shown(edit)}; it must come from glide_jax.sampling.edits.")
+        raise InputError(
+            f"edit is {checks.shown(edit)}; it must come from glide_jax.sampling.edits."
+        )
     return edit or _EMPTY
 
 
