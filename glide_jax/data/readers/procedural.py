@@ -8,7 +8,6 @@ import numpy as np
 from glide_jax import checks
 from glide_jax.data.example import Example
 from glide_jax.data.readers import shapes
-from glide_jax.errors import InputError
 
 KINDS = ("single", *shapes.KINDS)  # single objects, from which outlines are learned, twice
 ENDLESS = 2**31 - 1  # the most that a shuffle's 32-bit positions can address
@@ -31,10 +30,8 @@ class Scenes:
     count: int = ENDLESS
 
     def __post_init__(self):
-        if not 1 <= self.count <= ENDLESS:
-            raise InputError(f"size is {self.count}; there can be 1 to {ENDLESS} scenes.")
-        if self.seed < 0:
-            raise InputError(f"seed is {self.seed}; a seed is not negative.")
+        checks.whole("size", self.count, 1, ENDLESS)
+        checks.whole("seed", self.seed, 0, 2**32 - 1)
         for kind in self.kinds:
             checks.one_of("kinds", kind, (*shapes.KINDS, *shapes.RELATIONS))
         self[0]  # a wrong side or split fails here and not in a worker process

@@ -16,6 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image, ImageDraw
 
+from glide_jax import checks
 from glide_jax.errors import InputError
 
 COLOURS = {
@@ -112,7 +113,7 @@ def sample_scene(
     Raises:
         InputError: there is no such split.
     """
-    _check_split(split)
+    checks.one_of("split", split, SPLITS)
     spec = _sample_spec(rng, kinds)
     while not _in_split(spec, split):
         spec = _sample_spec(rng, kinds)
@@ -162,7 +163,7 @@ def parse(text: str) -> Spec | None:
 
 def captions(split: str = "all") -> list[str]:
     """Returns every caption of a split (61,440 in all), to train a tokenizer or list prompts."""
-    _check_split(split)
+    checks.one_of("split", split, SPLITS)
     return [caption(spec) for spec in _specs() if _in_split(spec, split)]
 
 
@@ -192,11 +193,6 @@ def render(scene: Scene, size: int = 64) -> NDArray[np.uint8]:
         cover = np.asarray(mask.reduce(_SUPERSAMPLE), np.float32)[..., None] / 255
         picture[top:bottom, left:right] += cover * (np.array(o.rgb, np.float32) - background)
     return np.rint(picture).clip(0, 255).astype(np.uint8)
-
-
-def _check_split(split: str) -> None:
-    if split not in SPLITS:
-        raise InputError(f"split is {split!r}, but it must be one of {', '.join(SPLITS)}.")
 
 
 def _in_split(spec: Spec, split: str) -> bool:
