@@ -24,7 +24,7 @@ _ENOUGH = 1 << 20  # a try that brought this much news does not count as a faile
 _LONGEST_PAUSE = 30.0
 
 
-def fetch(
+def fetch_file(
     url: str,
     path: str | os.PathLike,
     *,

@@ -45,12 +45,12 @@ def fetch_released(
     A file that someone put there by hand, under the name it has in the release, is taken as it is.
 
     Raises:
-        InputError: the name is unknown, or whatever `download.fetch` raises.
+        InputError: the name is unknown, or whatever `download.fetch_file` raises.
     """
     check_name(name)
     wanted = RELEASED[name]
     path = pathlib.Path(folder).expanduser() / wanted.file
-    return download.fetch(wanted.url, path, sha256=sha256 or wanted.sha256, progress=progress)
+    return download.fetch_file(wanted.url, path, sha256=sha256 or wanted.sha256, progress=progress)
 
 
 def check_name(name: str) -> None:

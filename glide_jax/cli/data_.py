@@ -150,7 +150,7 @@ def _download_coco(path: str) -> None:
 
     def fetch(url: str, to: pathlib.Path, **sums: Any) -> pathlib.Path:
         with progress.progress_bar(to.name) as report:
-            return download.fetch(url, to, progress=report, **sums)
+            return download.fetch_file(url, to, progress=report, **sums)
 
     coco.download(path, fetch)
 

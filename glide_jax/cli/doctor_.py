@@ -59,7 +59,7 @@ def _fits(model: str, dtype: str) -> list[str]:
     compiling.check_dtype(dtype)
     folder = common.cache_folder()
     compiling.enable_cache(folder / "xla")
-    directory = reading.find(model, folder / "models")
+    directory = reading.find_model(model, folder / "models")
     budget, whose = memory.free()
     lines = [f"\n{directory.resolve().name} in {dtype}, guided; {budget / 2**30:.1f} GiB {whose}"]
     for name, config in reading.stage_configs(directory).items():
@@ -126,4 +126,6 @@ def _models() -> list[str]:
     from glide_jax.model_dir import reading
 
     folder = common.cache_folder() / "models"
-    return reading.boxed() + sorted(path.parent.name for path in folder.glob("*/config.json"))
+    return reading.boxed_models() + sorted(
+        path.parent.name for path in folder.glob("*/config.json")
+    )

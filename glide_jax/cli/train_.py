@@ -79,7 +79,7 @@ def start(
     cache = common.cache_folder()
     read = read_config(config)
     if model is not None:
-        read = init_from.adopt(read, reading.find(model[0], cache / "models"), model[1])
+        read = init_from.adopt(read, reading.find_model(model[0], cache / "models"), model[1])
     change(read, changes)
     with hosts.join(place, say=common.say) as run:
         description = common.choose_device(device)

@@ -73,7 +73,7 @@ def import_files(
         raise InputError(f"--out {str(out)!r} exists and is not an empty directory.")
     states, paths = {}, {}
     for path in files:
-        state = reader.read(path)
+        state = reader.read_state_dict(path)
         kind = kind_of(state, path)
         if kind in states:
             raise InputError(f"{str(path)!r} is a second {kind} network; give one of each.")
@@ -101,7 +101,7 @@ def import_files(
                 params[part] = names.import_params(states[kind], shapes[part], entry)
         clip = (zoo.CLIP, ClipBPE(), params)
     card = CARD.format(name=name, kinds=", ".join(states))
-    writing.save(out, reading.Model(name, GlideBPE(), stages, clip), card=card, dtype=dtype)
+    writing.write_model(out, reading.Model(name, GlideBPE(), stages, clip), card=card, dtype=dtype)
 
 
 @contextlib.contextmanager
@@ -132,7 +132,7 @@ def export_files(directory: pathlib.Path, out: pathlib.Path) -> Iterator[pathlib
     Raises:
         InputError: the directory is not a model, or one whose networks PyTorch GLIDE lacks.
     """
-    model = reading.read(directory)
+    model = reading.read_model(directory)
     for stage, (config, _) in model.stages.items():
         groups = config.model.norm_groups
         if config.model.patch != 1 or config.prediction != "eps" or groups != 32:
@@ -143,11 +143,11 @@ def export_files(directory: pathlib.Path, out: pathlib.Path) -> Iterator[pathlib
     for stage, (config, params) in model.stages.items():
         kind = stage + ("-inpaint" if config.model.inpaint else "")
         path = out / FILES[kind]
-        writer.write(path, names.export_params(params))
+        writer.write_state_dict(path, names.export_params(params))
         yield path
     if model.clip is not None:
         for part in ("image", "text"):
             path = out / FILES[f"clip {part}"]
             state = names.export_params(model.clip[2][part], names.clip_entry)
-            writer.write(path, state)
+            writer.write_state_dict(path, state)
             yield path

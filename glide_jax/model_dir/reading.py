@@ -12,7 +12,7 @@ from glide_jax import checks, tokenizers
 from glide_jax.diffusion import schedules
 from glide_jax.errors import InputError
 from glide_jax.model_dir import disk
-from glide_jax.model_dir.schema import StageConfig, check_names, fields
+from glide_jax.model_dir.schema import StageConfig, check_names, parse_section
 from glide_jax.networks import zoo
 from glide_jax.networks.initial import shapes
 from glide_jax.tokenizers import Tokenizer
@@ -31,7 +31,7 @@ class Model:
     clip: tuple[zoo.ClipConfig, Tokenizer, Params] | None = None
 
 
-def find(dir_or_name: str, models_folder: pathlib.Path) -> pathlib.Path:
+def find_model(dir_or_name: str, models_folder: pathlib.Path) -> pathlib.Path:
     """The model directory that a user names: a path, a model in the box, or a downloaded one.
 
     Raises:
@@ -46,18 +46,18 @@ def find(dir_or_name: str, models_folder: pathlib.Path) -> pathlib.Path:
     for folder in (BOXED, models_folder):
         if path.name == dir_or_name and (folder / dir_or_name / "config.json").exists():
             return folder / dir_or_name
-    known = ", ".join(boxed()) or "none"
+    known = ", ".join(boxed_models()) or "none"
     raise InputError(
         f"model {dir_or_name!r} is neither a directory nor a known name; in the box: {known}."
     )
 
 
-def boxed() -> list[str]:
+def boxed_models() -> list[str]:
     """Names of the models that ship inside the package."""
     return sorted(path.parent.name for path in BOXED.glob("*/config.json"))
 
 
-def read(directory: pathlib.Path, *, whole: bool = True) -> Model:
+def read_model(directory: pathlib.Path, *, whole: bool = True) -> Model:
     """Reads a model directory.
 
     Args:
@@ -89,7 +89,9 @@ def read(directory: pathlib.Path, *, whole: bool = True) -> Model:
     if "clip" in config:
         part = _section(config, "clip", where)
         check_names(part, ("model", "tokenizer"), f"{where}: clip")
-        model = fields(zoo.ClipConfig, _section(part, "model", where), f"{where}: clip.model")
+        model = parse_section(
+            zoo.ClipConfig, _section(part, "model", where), f"{where}: clip.model"
+        )
         clip_tokenizer = tokenizers.load(_section(part, "tokenizer", where), directory)
         _check_vocabulary(clip_tokenizer, model.vocab_size, f"{where}: clip.model")
         if "base" in parts:
@@ -109,7 +111,7 @@ def stage_configs(directory: pathlib.Path) -> dict[str, StageConfig]:
 
 def _stage_configs(config: Mapping[str, Any], where: str) -> dict[str, StageConfig]:
     return {
-        name: fields(StageConfig, _section(config, name, where), f"{where}: {name}")
+        name: parse_section(StageConfig, _section(config, name, where), f"{where}: {name}")
         for name in ("base", "upsample")
         if name in config
     }

@@ -50,7 +50,7 @@ def check_names(values: Mapping[str, Any], known: Sequence[str], where: str) -> 
             raise InputError(f"{where} has an unknown field {checks.shown(name)}; {hint}")
 
 
-def fields(cls: type[T], values: Mapping[str, Any], where: str) -> T:
+def parse_section(cls: type[T], values: Mapping[str, Any], where: str) -> T:
     """A dataclass from a config, types checked; lists become tuples, sections dataclasses.
 
     Raises:
@@ -63,7 +63,7 @@ def fields(cls: type[T], values: Mapping[str, Any], where: str) -> T:
         default: Any = defaults[name]
         if dataclasses.is_dataclass(default) and isinstance(value, Mapping):
             kind: Any = type(default)
-            value = fields(kind, value, f"{where}.{name}")
+            value = parse_section(kind, value, f"{where}.{name}")
         value = tuple(value) if isinstance(value, list | tuple) else value
         if type(default) is float and type(value) is int:
             value = float(value)

@@ -19,7 +19,7 @@ CHOICES = ("float32", "bfloat16", "int8", "float8_e4m3fn")
 _EXACT = re.compile(r"unet/(input_0|out_conv|bypass|bypass_gain)/")
 
 
-def packed(params: Params, choice: str) -> Any:
+def pack_weights(params: Params, choice: str) -> Any:
     """Parameters as they are kept.
 
     "bfloat16" rounds all of them. "int8" and "float8_e4m3fn" round kernels, each output channel by
@@ -45,8 +45,8 @@ def packed(params: Params, choice: str) -> Any:
     return unflatten({path: quantized(p) if small(path) else p for path, p in flat.items()})
 
 
-def around(choice: str) -> Callable[[Callable], Callable]:
-    """What `models.stage` puts a network's `apply` into, so that it takes what `packed` gives."""
+def wrap_apply(choice: str) -> Callable[[Callable], Callable]:
+    """A wrapper of a network's `apply`, which then takes the output of `pack_weights`."""
     return {"float32": _as_is, "bfloat16": _widened}.get(choice, _dequantized)
 
 
@@ -78,7 +78,7 @@ def _late(apply: Callable, widen: Callable[[Any], Any]) -> Callable:
     return call
 
 
-def check(choice: str, program: Any) -> None:
+def check_weights(choice: str, program: Any) -> None:
     """Refuses what does not go together.
 
     Raises:

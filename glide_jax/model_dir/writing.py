@@ -14,7 +14,7 @@ from glide_jax import checks
 from glide_jax.errors import InputError
 from glide_jax.files import replacing_dir
 from glide_jax.model_dir import disk
-from glide_jax.model_dir.reading import Model, read
+from glide_jax.model_dir.reading import Model, read_model
 from glide_jax.trees import flatten
 from glide_jax.types import Params
 
@@ -50,7 +50,7 @@ class Rest(NamedTuple):
     parts: Collection[str]  # base, upsample, clip
 
 
-def save(
+def write_model(
     directory: pathlib.Path,
     model: Model,
     *,
@@ -58,7 +58,7 @@ def save(
     dtype: str = "float32",
     rest: Rest | None = None,
 ) -> None:
-    """Writes a model directory that `read` reads; whole or not at all.
+    """Writes a model directory that `read_model` reads; whole or not at all.
 
     Args:
         directory: must not exist, or be empty.
@@ -93,27 +93,29 @@ def save(
         (folder / "README.md").write_text(card, encoding="utf-8")
 
 
-def replace(directory: pathlib.Path, model: Model, *, card: str, dtype: str = "float32") -> None:
-    """As `save`, in place of the model directory that may be there.
+def replace_model(
+    directory: pathlib.Path, model: Model, *, card: str, dtype: str = "float32"
+) -> None:
+    """As `write_model`, in place of the model directory that may be there.
 
     Raises:
         FileExistsError: what is there is not a model directory.
     """
     if not (directory / "config.json").exists():
-        save(directory, model, card=card, dtype=dtype)
+        write_model(directory, model, card=card, dtype=dtype)
         return
     new = directory.with_name(f".{directory.name}.new")
     old = directory.with_name(f".{directory.name}.old")
     for path in (new, old):
         shutil.rmtree(path, ignore_errors=True)
-    save(new, model, card=card, dtype=dtype)
+    write_model(new, model, card=card, dtype=dtype)
     directory.rename(old)
     new.rename(directory)
     with contextlib.suppress(OSError):
         shutil.rmtree(old)
 
 
-def pack(
+def pack_models(
     parts: Sequence[pathlib.Path],
     out: pathlib.Path,
     *,
@@ -142,7 +144,7 @@ def pack(
     stages: dict[str, Any] = {}
     clip, tokenizer, cards, first = None, None, [], None
     for path in parts:
-        model = read(path, whole=False)
+        model = read_model(path, whole=False)
         if model.stages:
             if tokenizer is not None and _ids(model) != _ids(tokenizer):
                 raise InputError(_TOKENIZERS.format(str(path), str(first)))
@@ -155,7 +157,7 @@ def pack(
         raise InputError(f"there is no base among {', '.join(map(str, parts))}; a model needs one.")
     rest = None
     if rest_of is not None:
-        other = read(rest_of)
+        other = read_model(rest_of)
         if _ids(other) != _ids(tokenizer):
             raise InputError(_TOKENIZERS.format(str(rest_of), str(first)))
         stages, clip = {**other.stages, **stages}, clip or other.clip
@@ -167,7 +169,7 @@ def pack(
     joined = "\n".join(c.replace("# ", "## ", 1) for c in cards)
     try:
         text = card or f"# {name}\n\nMade of:\n\n{joined}"
-        save(out, packed, card=text, dtype=dtype, rest=rest)
+        write_model(out, packed, card=text, dtype=dtype, rest=rest)
     except FileExistsError as error:
         raise InputError(str(error)) from None
     return packed

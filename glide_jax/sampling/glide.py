@@ -108,7 +108,7 @@ def load(
     """
     compiling.check_dtype(dtype)
     folder = DEFAULT_FOLDER if cache is None else pathlib.Path(cache)
-    directory = reading.find(str(dir_or_name), folder / "models")
+    directory = reading.find_model(str(dir_or_name), folder / "models")
     if cache is not None:
         compiling.enable_cache(folder / "xla")
     path = None if program is None else pathlib.Path(program)
@@ -130,7 +130,7 @@ class Glide:
     ):
         """Takes a loaded model, the folder of other models by name, and where this one lies."""
         self.loaded, self.dtype, self._path = loaded, dtype, path
-        other = lambda name: loading.load(reading.find(name, models), dtype)
+        other = lambda name: loading.load(reading.find_model(name, models), dtype)
         self._fitting = functools.cache(self.largest_batch)  # of "auto", the same in every call
         # Where they are on the device already, to put them there is nothing.
         self._placed = functools.lru_cache(maxsize=1)(lambda n: jax.device_put(loaded.params[n]))

@@ -23,7 +23,7 @@ PLATFORMS = ("cpu", "cuda", "rocm", "tpu")
 _FORMAT = 1
 
 
-def write(
+def write_program(
     path: pathlib.Path,
     configs: Mapping[str, Any],
     stages: Mapping[str, Stage],
@@ -57,7 +57,7 @@ def write(
                 out.writestr(f"{name}.{part}", bytes(program.serialize()))
 
 
-def read(
+def read_program(
     path: pathlib.Path,
     configs: Mapping[str, Any],
     stages: Mapping[str, Stage],

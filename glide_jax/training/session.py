@@ -199,7 +199,7 @@ def write_model(run: Run, params: Any, step: int, directory: pathlib.Path, loss:
         ema=config.train.ema[0],
         use=_USE if "base" in stages else _PACK,
     )
-    writing.replace(directory, reading.Model(config.name, tokenizer, stages, clip), card=card)
+    writing.replace_model(directory, reading.Model(config.name, tokenizer, stages, clip), card=card)
 
 
 def _writers(workdir: pathlib.Path, step: int, say: Say) -> list[hooks.Writer]:

@@ -18,7 +18,9 @@ from tests.checkpoints.http_server import DATA, cut_after, status
 
 HASH = hashlib.sha256(DATA).hexdigest()
 ROOT = pathlib.Path(__file__).parents[2]
-SCRIPT = "import sys; from glide_jax.checkpoints import download; download.fetch(*sys.argv[1:])"
+SCRIPT = (
+    "import sys; from glide_jax.checkpoints import download; download.fetch_file(*sys.argv[1:])"
+)
 
 
 @pytest.fixture(autouse=True)
@@ -39,7 +41,7 @@ def path(tmp_path):
 
 
 def fetch(server, path, **options):
-    return download.fetch(server.url, path, **{"pause": 0.01, "retries": 2} | options)
+    return download.fetch_file(server.url, path, **{"pause": 0.01, "retries": 2} | options)
 
 
 def refused(server, path, **options) -> str:
@@ -102,12 +104,12 @@ def test_a_file_from_another_address_is_not_mistaken(server, path):
     fetch(server, path)
     other = server.url.replace("base", "upsample")
     with pytest.raises(InputError, match="came from"):
-        download.fetch(other, path)
-    assert download.fetch(other, path, sha256=HASH) == path
+        download.fetch_file(other, path)
+    assert download.fetch_file(other, path, sha256=HASH) == path
 
 
 def test_the_record_leaves_out_the_query(server, path):
-    download.fetch(server.url + "?signature=secret", path)
+    download.fetch_file(server.url + "?signature=secret", path)
     assert "secret" not in (path.parent / "base.pt.json").read_text()
 
 
@@ -290,7 +292,7 @@ def test_no_network_is_one_sentence(path):
         closed.bind(("127.0.0.1", 0))
         url = f"http://127.0.0.1:{closed.getsockname()[1]}/secret/base.pt"
         with pytest.raises(InputError, match=r"127\.0\.0\.1 \(Connection refused\).*by hand") as e:
-            download.fetch(url, path, retries=1, pause=0.01)
+            download.fetch_file(url, path, retries=1, pause=0.01)
     assert "secret" not in str(e.value)
     assert names(path) == []
 
@@ -300,7 +302,7 @@ def test_no_network_is_one_sentence(path):
 )
 def test_what_is_no_web_address_is_refused(url, path):
     with pytest.raises(InputError, match="not a web address"):
-        download.fetch(url, path)
+        download.fetch_file(url, path)
     assert not path.parent.exists()
 
 

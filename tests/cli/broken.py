@@ -124,7 +124,7 @@ def write_states(folder, monkeypatch, names, change=dict) -> None:
         tensors = state(name)
         if i == 0:
             change(tensors)
-        writer.write(folder / f"{name}.pt", tensors)
+        writer.write_state_dict(folder / f"{name}.pt", tensors)
 
 
 def occupy(folder, monkeypatch) -> None:

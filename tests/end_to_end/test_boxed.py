@@ -24,7 +24,7 @@ from launch.studies import inpainting
 ROOT = pathlib.Path(__file__).parents[2]
 
 
-@pytest.mark.parametrize("name", reading.boxed())
+@pytest.mark.parametrize("name", reading.boxed_models())
 def test_a_boxed_model_is_small_and_has_a_card(name):
     folder = reading.BOXED / name
     assert sum(path.stat().st_size for path in folder.iterdir()) < 16e6

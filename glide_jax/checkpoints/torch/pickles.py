@@ -77,7 +77,7 @@ class _Mark:
     """What the opcode MARK leaves on the stack."""
 
 
-def load(
+def read_pickle(
     data: mmap | bytes, start: int, end: int, source: str, *, scripts: bool = False
 ) -> tuple[Any, int]:
     """Reads one pickle from data[start:end]; returns its value and where it ended.

@@ -44,7 +44,7 @@ class _Block(NamedTuple):
     size: int
 
 
-def read(path: str | os.PathLike, *, scripts: bool = False) -> dict[str, np.ndarray]:
+def read_state_dict(path: str | os.PathLike, *, scripts: bool = False) -> dict[str, np.ndarray]:
     """The tensors of a PyTorch state-dict file by name, in its order.
 
     Both formats are read: the zip file that `torch.save` writes since 1.6, and the older one. A
@@ -109,7 +109,7 @@ def _read_zip(path: pathlib.Path, data: mmap.mmap, scripts: bool) -> tuple[Any, 
                 f"{path} was saved on a big-endian machine: save it on a little-endian one."
             )
     start, size = _entry(path, data, entries[f"{root}data.pkl"])
-    tree, _ = pickles.load(data, start, start + size, str(path), scripts=is_script)
+    tree, _ = pickles.read_pickle(data, start, start + size, str(path), scripts=is_script)
     if is_script:
         tree = _tensors_of(tree, path)
 
@@ -158,17 +158,17 @@ def _entry(path: pathlib.Path, data: mmap.mmap, info: zipfile.ZipInfo) -> _Block
 def _read_legacy(path: pathlib.Path, data: mmap.mmap) -> tuple[Any, Callable]:
     end, source = len(data), str(path)
     try:
-        magic, position = pickles.load(data, 0, end, source)
+        magic, position = pickles.read_pickle(data, 0, end, source)
     except InputError:
         magic = None
     if magic != _LEGACY_MAGIC:
         raise InputError(f"{path} {_lookalike(data)}.")
-    version, position = pickles.load(data, position, end, source)
-    about, position = pickles.load(data, position, end, source)
+    version, position = pickles.read_pickle(data, position, end, source)
+    about, position = pickles.read_pickle(data, position, end, source)
     if version != 1001 or type(about) is not dict or about.get("little_endian") is not True:
         raise InputError(f"{path} has an old format or byte order: save it anew with torch.save.")
-    tree, position = pickles.load(data, position, end, source)
-    keys, position = pickles.load(data, position, end, source)
+    tree, position = pickles.read_pickle(data, position, end, source)
+    keys, position = pickles.read_pickle(data, position, end, source)
     if type(keys) is not list or any(type(key) is not str for key in keys):
         raise InputError(f"{path} has no list of storages where one belongs: it was damaged.")
     places = _places(path, data, tree, keys, position)

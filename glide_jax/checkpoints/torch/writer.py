@@ -15,7 +15,7 @@ _ALIGNMENT = 64
 _NAMES = {dtype: name for name, dtype in STORAGES.items()}
 
 
-def write(path: str | os.PathLike, state: Mapping[str, np.ndarray]) -> None:
+def write_state_dict(path: str | os.PathLike, state: Mapping[str, np.ndarray]) -> None:
     """Writes named arrays as `torch.load(path, weights_only=True)` reads them: tensors on the CPU.
 
     The same arrays make the same bytes, and the file appears whole or not at all.

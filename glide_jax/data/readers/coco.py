@@ -90,7 +90,7 @@ def download(
 
     Args:
         folder: where they go.
-        fetch: (url, path, sha256=, size=) to a file that is whole: `checkpoints.download.fetch`.
+        fetch: (url, path, sha256=, size=) to a file that is whole: `download.fetch_file`.
         splits: "train" (118 k pictures, 19 GB), "val" (5 k, 0.8 GB) or both.
         year: 2014 or 2017.
 

@@ -86,7 +86,7 @@ def test_what_is_not_there_or_not_coco_is_refused(layout):
 
 
 class Server:
-    """Stands where `checkpoints.download.fetch` would: makes the archive of a URL."""
+    """Stands where `checkpoints.download.fetch_file` would: makes the archive of a URL."""
 
     def __init__(self, broken=()):
         self.asked, self.broken = [], broken
