@@ -1,5 +1,6 @@
 """`glide-jax data`: build captioned sets, and look at them or at pictures of one's own."""
 
+import functools
 import pathlib
 from typing import Any
 
@@ -7,6 +8,7 @@ import click
 
 from glide_jax import checks
 from glide_jax.cli import common
+from glide_jax.cli.progress import progress_bars
 from glide_jax.data.survey import Survey, histogram
 from glide_jax.errors import InputError
 
@@ -48,7 +50,7 @@ def build(
         if not name.startswith("coco_") or not path:
             raise InputError("--download fetches COCO into the folder that --path gives.")
         _download_coco(path)
-    with common.progress_bars(" pictures") as progress:
+    with progress_bars("pictures") as progress:
         folder = builders.build(
             name, data_dir or default_data_dir(), size=count, path=path, progress=progress
         )
@@ -72,7 +74,7 @@ def pack(name: str, out: pathlib.Path, data_dir: pathlib.Path | None) -> None:
     folder, _ = catalogue.find_source(name, data_dir or default_data_dir())
     if folder is None:
         raise InputError(f"{name!r} is not a built set; give one such as emoji_256.")
-    with common.progress_bars(" pictures") as progress:
+    with progress_bars("pictures") as progress:
         paths = packing.pack(folder, out, progress)
     for path in paths:
         common.result(path)
@@ -102,7 +104,7 @@ def look(
     if folder is not None:
         _say_set(what, folder)
         common.say(f"looking at the split {split}")
-    with common.progress_bars(" records") as progress:
+    with progress_bars("records") as progress:
         result = survey.survey(
             source, most=most, keep=keep, progress=lambda done, all_: progress("look", done, all_)
         )
@@ -145,11 +147,12 @@ def default_data_dir() -> pathlib.Path:
 
 
 def _download_coco(path: str) -> None:
-    from glide_jax.checkpoints import download, progress
+    from glide_jax.checkpoints import download
     from glide_jax.data.readers import coco
 
     def fetch(url: str, to: pathlib.Path, **sums: Any) -> pathlib.Path:
-        with progress.progress_bar(to.name) as report:
+        with progress_bars("B") as progress:
+            report = functools.partial(progress, to.name)
             return download.fetch_file(url, to, progress=report, **sums)
 
     coco.download(path, fetch)

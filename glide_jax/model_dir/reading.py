@@ -1,4 +1,4 @@
-"""Model directories to configs and parameters on the host."""
+"""Reads model directories: configs, and parameters on the host."""
 
 import dataclasses
 import pathlib
@@ -23,7 +23,7 @@ BOXED = pathlib.Path(__file__).parents[1] / "boxed"
 
 @dataclasses.dataclass(frozen=True)
 class Model:
-    """A model directory's content: configs with their parameters, float32 on the host."""
+    """The content of a model directory: configs with their parameters, float32 on the host."""
 
     name: str
     tokenizer: Tokenizer
@@ -32,10 +32,10 @@ class Model:
 
 
 def find_model(dir_or_name: str, models_folder: pathlib.Path) -> pathlib.Path:
-    """The model directory that a user names: a path, a model in the box, or a downloaded one.
+    """The model directory for a path, or for the name of a model in the box or a downloaded one.
 
     Raises:
-        InputError: there is none.
+        InputError: there is no such model.
     """
     path = pathlib.Path(dir_or_name)
     try:
@@ -61,8 +61,8 @@ def read_model(directory: pathlib.Path, *, whole: bool = True) -> Model:
     """Reads a model directory.
 
     Args:
-        directory: its path.
-        whole: whether there has to be a base; parts of a model, as training writes, have none.
+        directory: path of the model directory.
+        whole: whether there must be a base; the parts of a model that training writes have none.
 
     Raises:
         InputError: the directory is not a model, or something in it is missing or broken.
@@ -77,7 +77,7 @@ def read_model(directory: pathlib.Path, *, whole: bool = True) -> Model:
     weights = lambda name, shapes: disk.read_weights(
         disk.weights_file(directory, config, name), shapes
     )
-    parts = _stage_configs(config, where)
+    parts = stage_configs(directory, config)
     if whole and "base" not in parts:
         raise InputError(
             f"{where} has no section 'base', but every model has a base; `glide-jax pack` makes "
@@ -100,16 +100,15 @@ def read_model(directory: pathlib.Path, *, whole: bool = True) -> Model:
     return Model(name, tokenizer, stages, clip)
 
 
-def stage_configs(directory: pathlib.Path) -> dict[str, StageConfig]:
-    """What a model directory says of its stages; nothing else of it is read.
+def stage_configs(
+    directory: pathlib.Path, config: Mapping[str, Any] | None = None
+) -> dict[str, StageConfig]:
+    """The configs of a model directory's stages, without reading weights.
 
     Raises:
         InputError: config.json is missing or broken.
     """
-    return _stage_configs(disk.read_config(directory), str(directory / "config.json"))
-
-
-def _stage_configs(config: Mapping[str, Any], where: str) -> dict[str, StageConfig]:
+    config, where = config or disk.read_config(directory), str(directory / "config.json")
     return {
         name: parse_section(StageConfig, _section(config, name, where), f"{where}: {name}")
         for name in ("base", "upsample")
@@ -118,7 +117,7 @@ def _stage_configs(config: Mapping[str, Any], where: str) -> dict[str, StageConf
 
 
 def _check_stages(parts: Mapping[str, StageConfig], tokenizer: Tokenizer, where: str) -> None:
-    """What the sections of config.json must be to each other."""
+    """Refuses sections of config.json that contradict each other."""
     for name, part in parts.items():
         if part.model.upsampler != (name == "upsample"):
             raise InputError(
@@ -167,5 +166,5 @@ def _section(config: Mapping[str, Any], name: str, where: str) -> dict[str, Any]
 
 
 def parameter_count(params: Params) -> int:
-    """Numbers in a tree."""
+    """How many numbers the arrays of a tree hold."""
     return sum(int(np.size(leaf)) for leaf in jax.tree.leaves(params))

@@ -11,7 +11,8 @@ import time
 
 import pytest
 
-from glide_jax.checkpoints import download, progress, released, transfer
+from glide_jax.checkpoints import download, released
+from glide_jax.cli.progress import progress_bars
 from glide_jax.errors import InputError
 from tests.checkpoints import http_server
 from tests.checkpoints.http_server import DATA, cut_after, status
@@ -317,7 +318,7 @@ def test_a_full_disk_keeps_what_has_arrived(server, path, monkeypatch):
         return os.pwrite(descriptor, data[:1000], 0)
 
     with monkeypatch.context() as patch:
-        patch.setattr(transfer.os, "write", write)
+        patch.setattr(os, "write", write)
         assert "No space left on device): make room and run again" in refused(server, path)
     fetch(server, path)
     assert server.seen[-1]["Range"] == "bytes=1000-"
@@ -384,10 +385,10 @@ def test_fetch_released_uses_the_folder(server, tmp_path, monkeypatch):
 
 
 def test_the_progress_bar_follows(capsys):
-    with progress.progress_bar("base.pt") as show:
-        show(1 << 20, 4 << 20)
-        show(0, 4 << 20)
-        show(4 << 20, 4 << 20)
+    with progress_bars("B") as show:
+        show("base.pt", 1 << 20, 4 << 20)
+        show("base.pt", 0, 4 << 20)
+        show("base.pt", 4 << 20, 4 << 20)
     captured = capsys.readouterr()
     assert "100%" in captured.err
     assert not captured.out
