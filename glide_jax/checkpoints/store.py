@@ -233,8 +233,8 @@ def _layout(tree: Any) -> dict[str, str]:
 
 def _checksum(tree: Any) -> int:
     """A sum of all bits as integers modulo 2^32: the same on every mesh, in any order."""
-    # One after the other: several sums at once over many devices of a CPU may each hold the threads
-    # that the others wait for.
+    # One after the other: concurrent sums over many devices of a CPU may each hold threads that
+    # another one needs.
     sums = [jax.device_get(_bits(leaf)) for leaf in jax.tree.leaves(tree)]
     return sum((2 * n + 1) * int(part) for n, part in enumerate(sums)) % 2**32
 

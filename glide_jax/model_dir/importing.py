@@ -18,8 +18,8 @@ _STEM = "input_blocks.0.0.weight"
 _KINDS = {3: "base", 7: "base-inpaint", 6: "upsample", 10: "upsample-inpaint"}
 _CLIP = {"blocks.input.patch_proj": "clip image", "blocks.input.w_voc": "clip text"}
 _FILES = {  # names of the release
-    **{kind: RELEASED[kind].file for kind in _KINDS.values()},
-    **{f"clip {part}": RELEASED[f"clip/{part}-enc"].file for part in ("image", "text")},
+    **{kind: RELEASED[kind] for kind in _KINDS.values()},
+    **{f"clip {part}": RELEASED[f"clip/{part}-enc"] for part in ("image", "text")},
 }
 # Each stage's noise schedule and how the released notebooks draw with it.
 _STAGES: Mapping[str, tuple[str, Mapping[str, Any]]] = {

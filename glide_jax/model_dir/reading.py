@@ -119,43 +119,33 @@ def stage_configs(
 def _check_stages(parts: Mapping[str, StageConfig], tokenizer: Tokenizer, where: str) -> None:
     """Refuses sections of config.json that contradict each other."""
     for name, part in parts.items():
-        if part.model.upsampler != (name == "upsample"):
-            raise InputError(
-                f"{where}: {name}.model: upsampler is {part.model.upsampler}; it must be "
-                f"{name == 'upsample'}."
-            )
+        section, upsampler = f"{where}: {name}.model", part.model.upsampler
+        right = upsampler == (name == "upsample")
+        _check(right, section, "upsampler", upsampler, not upsampler)
         if part.model.text_width:
-            _check_vocabulary(tokenizer, part.model.vocab_size, f"{where}: {name}.model")
-    if {"base", "upsample"} - parts.keys():
-        return
-    small, large = parts["base"].model, parts["upsample"].model
-    if large.image_size % small.image_size:
-        raise InputError(
-            f"{where}: upsample.model: image_size is {large.image_size}; it must be a multiple of "
-            f"the base's {small.image_size}."
-        )
+            _check_vocabulary(tokenizer, part.model.vocab_size, section)
+    if {"base", "upsample"} <= parts.keys():
+        low, size = parts["base"].model.image_size, parts["upsample"].model.image_size
+        section, must = f"{where}: upsample.model", f"a multiple of the base's {low}"
+        _check(size % low == 0, section, "image_size", size, must)
 
 
 def _check_clip(config: zoo.ClipConfig, base: StageConfig, where: str) -> None:
-    if config.image_size != base.model.image_size:
-        raise InputError(
-            f"{where}: clip.model: image_size is {config.image_size}; it must be the base's "
-            f"{base.model.image_size}."
-        )
-    steps = len(schedules.alpha_bar(base.noise_schedule))
-    if config.num_timesteps < steps:
-        raise InputError(
-            f"{where}: clip.model: num_timesteps is {config.num_timesteps}; it must be at least "
-            f"the base's {steps}."
-        )
+    section, size = f"{where}: clip.model", config.image_size
+    must = f"the base's {base.model.image_size}"
+    _check(size == base.model.image_size, section, "image_size", size, must)
+    steps, t = len(schedules.alpha_bar(base.noise_schedule)), config.num_timesteps
+    _check(t >= steps, section, "num_timesteps", t, f"at least the base's {steps}")
 
 
 def _check_vocabulary(tokenizer: Tokenizer, vocab_size: int, where: str) -> None:
-    if tokenizer.vocab_size > vocab_size:
-        raise InputError(
-            f"{where}: vocab_size is {vocab_size}; it must be at least the tokenizer's "
-            f"{tokenizer.vocab_size}."
-        )
+    must = f"at least the tokenizer's {tokenizer.vocab_size}"
+    _check(tokenizer.vocab_size <= vocab_size, where, "vocab_size", vocab_size, must)
+
+
+def _check(right: bool, section: str, field: str, value: Any, must: Any) -> None:
+    if not right:
+        raise InputError(f"{section}: {field} is {value}; it must be {must}.")
 
 
 def _section(config: Mapping[str, Any], name: str, where: str) -> dict[str, Any]:

@@ -34,12 +34,12 @@ def write_program(
     """Writes the networks of a model to one file, for any batch at the stages' own size.
 
     Args:
-        path: of the file; replaced whole.
+        path: the file, which is replaced whole.
         configs: StageConfig of each stage.
-        stages: their functions.
-        params: their parameters, or their shapes.
-        dtype: that the networks compute in.
-        platforms: that the programs are for, of PLATFORMS; none is the default device's.
+        stages: the stages' functions.
+        params: the stages' parameters, or their shapes.
+        dtype: the type in which the networks compute.
+        platforms: platforms of the programs, from PLATFORMS; by default the default device's.
 
     Raises:
         InputError: a platform is unknown, or the extra that this needs is not installed.
@@ -64,10 +64,17 @@ def read_program(
     params: Mapping[str, Params],
     dtype: str,
 ) -> dict[str, Stage]:
-    """The stages with the file's programs in place of their networks; the rest as in `write`.
+    """The stages with the file's programs in place of their networks.
+
+    Args:
+        path: a file that `write_program` wrote.
+        configs: StageConfig of each stage.
+        stages: the stages' functions.
+        params: the stages' parameters.
+        dtype: the type in which the networks compute.
 
     Raises:
-        InputError: the file is broken, or of another model, dtype, platform or algorithm.
+        InputError: the file is broken, or made for another model, dtype, platform or algorithm.
     """
     _prepare()
     try:
@@ -85,7 +92,7 @@ def read_program(
         raise InputError(f"program {str(path)!r} cannot be read: {error.strerror}.") from None
     except InputError:
         raise
-    except Exception as error:  # what a damaged file makes zip, json and flatbuffers raise
+    except Exception as error:  # zip, json and flatbuffers raise anything on a damaged file
         raise InputError(
             f"program {str(path)!r} is not one that `glide-jax export-program` wrote, or is "
             f"damaged ({type(error).__name__})."
@@ -94,7 +101,7 @@ def read_program(
 
 
 def _facts(configs: Mapping[str, Any], params: Mapping[str, Params], dtype: str) -> dict[str, Any]:
-    """What has to be equal where a program is made and where it runs."""
+    """The facts that must be equal where a program is made and where it runs."""
     network = lambda config: {
         k: v for k, v in dataclasses.asdict(config).items() if k != "sampling"
     }
@@ -123,7 +130,7 @@ def _check(path: pathlib.Path, header: Mapping[str, Any], facts: Mapping[str, An
 
 
 def _low(configs: Mapping[str, Any]) -> int:
-    """Pixels a side of what an upsampler gets."""
+    """The side, in pixels, of an upsampler's input image."""
     return configs["base"].model.image_size
 
 
@@ -164,7 +171,7 @@ def _with(stage: Stage, low: int, network: Any, encode: Any) -> Stage:
             )
         if not stage.inpaint:  # known pixels are the sampler's alone
             cond = cond._replace(known=None, mask_known=None)
-        elif cond.known is None or cond.mask_known is None:  # as the network would
+        elif cond.known is None or cond.mask_known is None:  # the network does the same
             nothing = jnp.zeros_like(x_t)
             cond = cond._replace(known=nothing, mask_known=nothing[..., :1])
         return network.call(dict(params), x_t, t, cond)
@@ -178,14 +185,14 @@ def _with(stage: Stage, low: int, network: Any, encode: Any) -> Stage:
 
 
 def _platform() -> str:
-    """The default device's, by the name that exporting has for it."""
+    """The default device's platform, by its name in `jax.export`."""
     backend = jax.default_backend()
     return {"gpu": "cuda"}.get(backend, backend)
 
 
 @functools.cache
 def _prepare() -> None:
-    """Lets programs hold this project's own pytrees."""
+    """Registers this project's pytrees, so that programs can hold them."""
     extra("flatbuffers")
     import jax.export
 

@@ -367,18 +367,15 @@ def test_processes_that_want_the_same_file_fetch_it_once(server, path):
 
 
 def test_released_files_are_the_public_ones():
-    files = {name: entry.file for name, entry in released.RELEASED.items()}
+    files = released.RELEASED
     assert files["base-inpaint"] == "base_inpaint.pt"
     assert files["clip/image-enc"] == "clip_image_enc.pt"
     assert len(set(files.values())) == 6
-    for entry in released.RELEASED.values():
-        assert entry.url.startswith(
-            "https://openaipublic.blob.core.windows.net/diffusion/dec-2021/"
-        )
+    assert released.SOURCE == "https://openaipublic.blob.core.windows.net/diffusion/dec-2021"
 
 
 def test_fetch_released_uses_the_folder(server, tmp_path, monkeypatch):
-    monkeypatch.setitem(released.RELEASED, "base", released.Released(server.url))
+    monkeypatch.setattr(released, "SOURCE", server.url.rpartition("/")[0])
     assert released.fetch_released("base", tmp_path, sha256=HASH) == tmp_path / "base.pt"
     with pytest.raises(InputError, match="use 'upsample'"):
         released.fetch_released("upsampl", tmp_path)

@@ -245,7 +245,7 @@ def _storage(wanted: Any) -> Storage:
 
 
 def _tensor(storage, offset, shape, strides, *_unused) -> Tensor:
-    """What PyTorch's `_rebuild_tensor_v2` describes; gradient flags and hooks are dropped."""
+    """The tensor of PyTorch's `_rebuild_tensor_v2`, without gradient flags and hooks."""
     if type(storage) is not Storage or type(shape) is not tuple or type(strides) is not tuple:
         raise TypeError
     if len(shape) != len(strides) or len(shape) > MAX_DIMENSIONS:
