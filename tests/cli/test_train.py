@@ -1,5 +1,6 @@
 """Runs of the command line: resumed, stopped, killed, refused. All end in the same model."""
 
+import contextlib
 import dataclasses
 import json
 import os
@@ -14,6 +15,7 @@ import time
 import jax
 import numpy as np
 import pytest
+from jax.experimental.compilation_cache import compilation_cache
 from PIL import Image
 
 from glide_jax.checkpoints.store import Store
@@ -193,14 +195,30 @@ def test_what_may_change_is_told(whole, home, cli, tmp_path):
     assert "optim.lr was 0.001 and is now 1e-05" in result.err
 
 
-def test_another_rate_is_trained_at_and_compiles_nothing(whole, home, cli, cache, tmp_path):
-    shutil.copytree(whole, tmp_path / "w")
-    steps = lambda: sorted(cache.glob("xla/*train_step*-cache"))
-    compiled = steps()
-    result = cli(*words(home, tmp_path / "w", "--config.optim.lr=0", "--config.train.num_steps=9"))
-    assert result.code == 0, result.err
-    assert compiled
-    assert steps() == compiled
+@contextlib.contextmanager
+def new_programs(folder):
+    """Keeps programs in `folder` alone, so that those that are compiled can be counted."""
+    before = jax.config.jax_compilation_cache_dir
+    compilation_cache.reset_cache()
+    jax.config.update("jax_compilation_cache_dir", str(folder))
+    try:
+        yield lambda: sorted(folder.glob("*train_step*-cache"))
+    finally:
+        compilation_cache.reset_cache()
+        jax.config.update("jax_compilation_cache_dir", before)
+
+
+def test_another_rate_is_trained_at_and_compiles_nothing(whole, home, cli, tmp_path):
+    for name in ("same", "w"):
+        shutil.copytree(whole, tmp_path / name)
+    on = "--config.train.num_steps=9"
+    with new_programs(tmp_path / "xla") as steps:
+        assert cli(*words(home, tmp_path / "same", on)).code == 0
+        compiled = steps()
+        result = cli(*words(home, tmp_path / "w", "--config.optim.lr=0", on))
+        assert result.code == 0, result.err
+        assert compiled
+        assert steps() == compiled
     run = prepare_run(config.read_config("folder_64:smoke", data(home)))
     states = []
     for folder in (whole, tmp_path / "w"):
