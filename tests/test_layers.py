@@ -10,7 +10,8 @@ ROOT = pathlib.Path(__file__).parents[1] / "glide_jax"
 FILES = sorted(ROOT.rglob("*.py"))
 
 # From the bottom up. A layer may import every layer below its own line, and no neighbour on it.
-GROUND = ("errors", "version", "checks", "extras", "files", "types", "trees", "compiling", "images")
+GROUND = ("errors", "version", "checks", "extras", "files", "types", "trees", "tables",
+          "compiling", "images")  # fmt: skip
 LAYERS = (
     *((name,) for name in GROUND),
     ("diffusion", "networks", "tokenizers"),
@@ -33,7 +34,7 @@ ONLY = {
     "click": ("cli",),
 }
 OUTSIDE = {  # layer: every package from outside the standard library that it may import
-    **{name: set() for name in ("errors", "version", "files", "extras", "checks")},
+    **{name: set() for name in ("errors", "version", "files", "extras", "checks", "tables")},
     "types": {"jax", "numpy", "jaxtyping"},
     "trees": {"jax"},
     "diffusion": {"jax", "numpy", "jaxtyping", "einops"},
