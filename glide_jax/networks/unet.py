@@ -9,10 +9,10 @@ from jaxtyping import Array, Float
 
 from glide_jax.networks.blocks import (
     AttentionBlock,
+    GroupNorm,
     ResBlock,
     conv3x3,
     depth_to_space,
-    group_norm,
     space_to_depth,
     timestep_embedding,
     upsample,
@@ -113,7 +113,7 @@ class UNet(nn.Module):
             h = self._block(block, h, emb, text, train)
 
         # The head runs in float32: eps is what the sampler amplifies.
-        h = nn.silu(group_norm(h.astype(jnp.float32), "out_norm", self.groups))
+        h = nn.silu(GroupNorm(self.groups, name="out_norm")(h.astype(jnp.float32)))
         out = conv3x3(6 * self.patch**2, jnp.float32, "out_conv", zero=True)(h)
         if self.patch > 1:
             out = depth_to_space(out + self._bypass(x, emb), self.patch)

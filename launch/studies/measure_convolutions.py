@@ -22,7 +22,7 @@ sys.path.insert(0, str(pathlib.Path(__file__).parents[1]))
 from glide_jax import compiling
 from glide_jax.benchmarks import timing
 from glide_jax.evaluation import report
-from glide_jax.networks.cpu import direct, winograd
+from glide_jax.networks.cpu import convolution, winograd
 
 SHAPES = ("16x32x32", "16x16x64", "16x8x128", "1x64x192", "1x16x576")
 TURNS = 5  # of the loop
@@ -72,11 +72,11 @@ def ways(shape: tuple[int, int, int]) -> dict[str, tuple[Calls, int]]:
 
     found = {}
     tiles = jax.block_until_ready(winograd.transform(kernel, 4))
-    by_tiles = lambda x, kernel, tiles: winograd.convolve(x, tiles)
-    convolution = lambda x, kernel, tiles: plain(x, kernel)
-    found["the convolution, by tiles"] = calls(convolution, by_tiles, x, kernel, tiles), 1
+    by_tiles = lambda x, kernel, tiles: winograd.convolve(x, tiles, 4)
+    usual = lambda x, kernel, tiles: plain(x, kernel)
+    found["the convolution, by tiles"] = calls(usual, by_tiles, x, kernel, tiles), 1
     for of, name in enumerate(("gradient of the input", "gradient of the kernel")):
-        theirs, ours = gradient(plain, of), gradient(direct.convolve, of)
+        theirs, ours = gradient(plain, of), gradient(convolution.convolve, of)
         found[name] = calls(theirs, ours, x, kernel, dy), 1
         found[f"{name}, in a loop"] = calls(looped(theirs), looped(ours), x, kernel, dy), TURNS
     return found
