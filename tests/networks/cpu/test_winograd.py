@@ -7,11 +7,12 @@ import pytest
 
 from glide_jax.errors import InputError
 from glide_jax.model_dir import reading
+from glide_jax.model_dir.weights import around, packed
 from glide_jax.networks import initial, zoo
 from glide_jax.networks.blocks import Conv3x3
 from glide_jax.networks.cpu import choice, winograd
 from glide_jax.networks.cpu.choice import plan, prepared
-from glide_jax.networks.cpu.convolution import transform_kernel
+from glide_jax.networks.cpu.convolution import TransformedKernel, bare_kernels, transform_kernel
 from glide_jax.types import Cond
 from tests import tiny
 
@@ -104,3 +105,24 @@ def test_the_model_in_the_box_is_too_narrow_to_gain():
     model = reading.read_model(reading.BOXED / "shapes")
     config, params = model.stages["base"]
     assert plan(config.model, params, largest=4) == {}
+
+
+@pytest.mark.parametrize(("weights", "error"), [("bfloat16", 0.004), ("int8", 0.004)])
+def test_small_weights_keep_the_type_of_a_transformed_kernel(weights, error):
+    plain = np.float32(np.random.default_rng(0).standard_normal((3, 3, 32, 32)))
+    kernel = transform_kernel(plain, 4)
+    kept = packed({"conv": {"kernel": kernel}}, weights)
+    assert kept["conv"]["kernel"].m == 4
+    assert sum(leaf.nbytes for leaf in jax.tree.leaves(kept)) <= 0.6 * kernel.tiles.nbytes
+    read = jax.jit(around(weights)(lambda variables: variables["conv"]["kernel"]))(kept)
+    assert isinstance(read, TransformedKernel)
+    scale = float(jnp.abs(kernel.tiles).max())
+    np.testing.assert_allclose(read.tiles, kernel.tiles, atol=error * scale)
+
+
+def test_bare_kernels_are_the_arrays_of_typed_ones(narrow):
+    params = prepared(tiny.BASE, tiny.weights(tiny.BASE), "winograd4")
+    kernel = params["unet"]["input_1_res"]["in_conv"]["kernel"]
+    bare = bare_kernels(params)
+    assert bare["unet"]["input_1_res"]["in_conv"]["kernel"] is kernel.tiles
+    assert jax.tree.structure(bare) == jax.tree.structure(tiny.weights(tiny.BASE))
