@@ -18,6 +18,7 @@ from glide_jax.mesh import partition
 from glide_jax.model_dir import schema
 from glide_jax.networks import interception, zoo
 from glide_jax.networks.initial import initialiser
+from glide_jax.networks.unet import attention_blocks
 from glide_jax.training import clip_objective, flops, objectives, optim, validity
 from glide_jax.training.step import TrainState, train_step
 from glide_jax.types import Loss, Params
@@ -185,7 +186,7 @@ def _check_heads(model: zoo.ModelConfig | zoo.ClipConfig, tensor: int) -> None:
     if isinstance(model, zoo.ClipConfig):
         counts = {"image_heads": model.image_heads, "text_heads": model.text_heads}
     else:
-        counts = {f"heads of {b.name}": b.heads for b in model.unet_shape().attention()}
+        counts = {f"heads of {b.name}": b.heads for b in attention_blocks(model)}
         counts |= {"text_heads": model.text_heads} if model.text_width else {}
         counts["groups of norms"] = 32
     for name, count in counts.items():
