@@ -51,17 +51,23 @@ def gelu(x: Array) -> Array:
 
 
 def upsample(x: Image) -> Image:
-    """Nearest neighbour, twice the size."""
+    """Twice the size, by nearest neighbours."""
     return x.repeat(2, axis=1).repeat(2, axis=2)
 
 
 def downsample(x: Image) -> Image:
-    """Mean of 2 x 2 pixels, half the size."""
+    """Half the size, by means of 2 x 2 pixels."""
     return nn.avg_pool(x, window_shape=(2, 2), strides=(2, 2))
 
 
 def resize_bilinear(x: Image, height: int, width: int) -> Image:
-    """Bilinear with half-pixel centres and no antialiasing, as PyTorch's interpolate."""
+    """Bilinear with half-pixel centres and no antialiasing, as PyTorch's interpolate.
+
+    Args:
+        x: (b, h, w, c).
+        height: pixels of the result.
+        width: pixels of the result.
+    """
     shape = (x.shape[0], height, width, x.shape[3])
     return jax.image.resize(x, shape, "bilinear", antialias=False)
 
@@ -108,9 +114,15 @@ def attend(
 ) -> Float[Array, "b n e"]:
     """Softmax attention with a float32 softmax; heads are joined.
 
-    Heads go in front of positions first, and the sum of weights is divided by last: on CPUs half
-    the time of `jax.nn.dot_product_attention`, which also asks in float16 for a product that only
-    GPUs have.
+    Heads go in front of positions first, and the sum of weights is divided by last: this takes a
+    CPU half the time of `jax.nn.dot_product_attention`, which in float16 also needs a product that
+    only GPUs have.
+
+    Args:
+        q: queries, (b, n, heads, d).
+        k: keys, (b, m, heads, d).
+        v: values, (b, m, heads, d).
+        causal: each query attends to its own position and those before it.
     """
     q, k, v = q.swapaxes(1, 2), k.transpose(0, 2, 3, 1), v.swapaxes(1, 2)
     product = partial(jnp.matmul, preferred_element_type=jnp.float32)
@@ -142,7 +154,15 @@ class Conv3x3(nn.Module):
 
 
 def conv3x3(channels: int, dtype: DTypeLike, name: str, *, stride: int = 1, zero: bool = False):
-    """A `Conv3x3`; `zero` starts it at zero, so that a fresh residual branch adds nothing."""
+    """A `Conv3x3` layer.
+
+    Args:
+        channels: channels of the result.
+        dtype: the compute dtype.
+        name: its place in the parameter tree.
+        stride: 1 or 2.
+        zero: starts it at zero, so that a fresh residual branch adds nothing.
+    """
     init = nn.initializers.zeros if zero else nn.initializers.lecun_normal()
     return Conv3x3(channels, dtype, stride, init, name=name)
 

@@ -1,4 +1,4 @@
-"""What decides a network's parameters, and which values build a network."""
+"""The configs that decide a network's parameters, and the values from which one can be built."""
 
 import dataclasses
 from dataclasses import dataclass
@@ -32,7 +32,7 @@ class ModelConfig:
     scale_shift: bool = True
     resblock_updown: bool = True
     patch: int = _whole(1, 64)  # pixels a side that the UNet treats as one
-    norm_groups: int = _whole(32, 8192)  # of every GroupNorm; one a channel would lose its level
+    norm_groups: int = _whole(32, 8192)  # in every GroupNorm; one a channel would lose its level
     dropout: float = 0.1
     text_width: int = 512  # 0: no text at all, whatever the other fields say of it
     text_layers: int = _whole(16, 256)

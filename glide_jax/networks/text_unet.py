@@ -57,7 +57,7 @@ class GlideModel(nn.Module):
     def token_logits(
         self, tokens: Int[Array, "b n"], mask: Bool[Array, "b n"]
     ) -> Float[Array, "b n v"]:
-        """Which word the text encoder believes is at each position; for training only.
+        """Logits of the word at each position, for training only.
 
         The head is the token embedding's transpose, so it adds no parameter; its rows have length
         sqrt(width) in a fresh network, and dividing by that makes logits of unit variance.
@@ -78,13 +78,19 @@ class GlideModel(nn.Module):
         return self.unet(jnp.concatenate(planes, axis=-1), t, cond.text, train=train)
 
     def initialise(self, tokens, mask, x_t: Image, t: Timestep, cond: Cond) -> Prediction:
-        """Touches every parameter; for `init(..., method="initialise")` only."""
+        """A prediction from tokens, for `init(..., method="initialise")`: it reads every parameter.
+
+        Args:
+            tokens: ids, padded to the context.
+            mask: True where a token is real.
+            x_t: noised images.
+            t: their timesteps.
+            cond: the condition except for its text.
+        """
         return self(x_t, t, cond._replace(text=self.encode(tokens, mask)))
 
     @staticmethod
     def _inpainting_planes(x_t: Image, cond: Cond) -> list[Image]:
-        if (
-            cond.known is None or cond.mask_known is None
-        ):  # nothing known: the model paints everything
+        if cond.known is None or cond.mask_known is None:  # the model paints every pixel
             return [jnp.zeros_like(x_t), jnp.zeros_like(x_t[..., :1])]
         return [cond.known * cond.mask_known, cond.mask_known]

@@ -21,8 +21,8 @@ from glide_jax.networks.cpu import winograd
 from glide_jax.networks.cpu.sums import Channels, add_bias
 from glide_jax.types import Image
 
-# Transforming a kernel costs as much as fewer positions save, and with few channels the tiles cost
-# as much as the products.
+# With fewer positions, transforming the kernel costs more than is saved; with fewer channels, the
+# tiles cost more than their products save.
 _MIN_POSITIONS = 1024
 _MIN_CHANNELS = 64
 
@@ -74,9 +74,14 @@ def bare_kernels(params: Any) -> Any:
 
 @functools.partial(jax.jit, static_argnames="stride")  # traced once a shape, as norms
 def convolve(x: Image, kernel: Kernel, stride: int = 1) -> Image:
-    """The convolution, padded by one pixel on every side.
+    """The convolution with a plain kernel, without a bias.
 
     Flax's "SAME" would pad a stride of 2 by (0, 1), PyTorch pads by (1, 1).
+
+    Args:
+        x: (b, h, w, i).
+        kernel: (3, 3, i, o).
+        stride: 1 or 2.
     """
     y: Any = _with_gradients(x, kernel, stride)
     return y
@@ -93,7 +98,7 @@ def _general(x: Array, kernel: Array, padding, *, window_strides=(1, 1), **optio
 
 
 def _forward(x: Image, kernel: Kernel, stride: int) -> tuple[Image, tuple[Image, Kernel]]:
-    """What is differentiated, and so a step of training: see `_large`."""
+    """The forward pass of what is differentiated, as in training."""
     usual = functools.partial(_convolve, stride=stride)
     by_tiles = lambda x, kernel: winograd.convolve(x, winograd.transform(kernel, 4), 4)
     on_cpu = by_tiles if _large(x, kernel, stride) else usual

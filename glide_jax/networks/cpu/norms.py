@@ -15,8 +15,8 @@ from glide_jax.types import Image
 EPSILON = 1e-5
 
 
-# Jitted to be traced once for each shape: a network has a hundred norms, and tracing them took most
-# of the time of tracing a network.
+# Jitted to be traced once for each shape: a network has a hundred norms, and tracing each of them
+# took most of a network's time of tracing.
 @functools.partial(jax.jit, static_argnames="groups")
 def group_norm(x: Image, scale: Channels, bias: Channels, groups: int) -> Image:
     """Each group of channels of each picture normalised to mean 0 and variance 1, then scaled.
