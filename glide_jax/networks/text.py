@@ -6,7 +6,7 @@ from jax.typing import DTypeLike
 from jaxtyping import Array, Bool, Float, Int
 
 from glide_jax.networks.blocks import attend, gelu, layer_norm, quiet
-from glide_jax.networks.config import ModelConfig
+from glide_jax.networks.model_config import ModelConfig
 
 
 class TransformerBlock(nn.Module):

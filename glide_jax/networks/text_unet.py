@@ -8,7 +8,7 @@ from jax.typing import DTypeLike
 from jaxtyping import Array, Bool, Float, Int
 
 from glide_jax.networks.blocks import resize_bilinear
-from glide_jax.networks.config import ModelConfig
+from glide_jax.networks.model_config import ModelConfig
 from glide_jax.networks.text import TextEncoder
 from glide_jax.networks.unet import UNet, attention_blocks
 from glide_jax.types import Cond, Image, Prediction, TextCond, Timestep

@@ -17,7 +17,7 @@ from glide_jax.networks.blocks import (
     timestep_embedding,
     upsample,
 )
-from glide_jax.networks.config import ModelConfig
+from glide_jax.networks.model_config import ModelConfig
 from glide_jax.types import Image, Prediction, TextCond, Timestep
 
 

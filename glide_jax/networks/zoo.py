@@ -7,7 +7,7 @@ from jax.typing import DTypeLike
 
 from glide_jax.errors import InputError
 from glide_jax.networks.clip import ClipImageEncoder, ClipModel, ClipTextEncoder
-from glide_jax.networks.config import ClipConfig, ModelConfig
+from glide_jax.networks.model_config import ClipConfig, ModelConfig
 from glide_jax.networks.text import TextEncoder
 from glide_jax.networks.text_unet import GlideModel, TextKeysValues
 from glide_jax.networks.unet import UNet

@@ -7,7 +7,7 @@ import pytest
 
 from glide_jax.errors import InputError
 from glide_jax.model_dir import reading
-from glide_jax.model_dir.weights import around, packed
+from glide_jax.model_dir.weights import pack_weights, wrap_apply
 from glide_jax.networks import initial, zoo
 from glide_jax.networks.blocks import Conv3x3
 from glide_jax.networks.cpu import choice, winograd
@@ -111,10 +111,10 @@ def test_the_model_in_the_box_is_too_narrow_to_gain():
 def test_small_weights_keep_the_type_of_a_transformed_kernel(weights, error):
     plain = np.float32(np.random.default_rng(0).standard_normal((3, 3, 32, 32)))
     kernel = transform_kernel(plain, 4)
-    kept = packed({"conv": {"kernel": kernel}}, weights)
+    kept = pack_weights({"conv": {"kernel": kernel}}, weights)
     assert kept["conv"]["kernel"].m == 4
     assert sum(leaf.nbytes for leaf in jax.tree.leaves(kept)) <= 0.6 * kernel.tiles.nbytes
-    read = jax.jit(around(weights)(lambda variables: variables["conv"]["kernel"]))(kept)
+    read = jax.jit(wrap_apply(weights)(lambda variables: variables["conv"]["kernel"]))(kept)
     assert isinstance(read, TransformedKernel)
     scale = float(jnp.abs(kernel.tiles).max())
     np.testing.assert_allclose(read.tiles, kernel.tiles, atol=error * scale)
