@@ -23,7 +23,7 @@ _SIDE = 64  # the pictures are judged at this size
 _GRID = 24  # side of a normalised mask
 _CONTRAST = 22.0  # CIELAB distance from the background that makes a pixel an object's
 _MIN_AREA = 24  # pixels at 64; the smallest object of the set, a star, has about 95
-_MIN_SCORE = 0.70  # clean objects score .74 and more, what is no shape of the set mostly less
+_MIN_SCORE = 0.70  # clean objects score .74 and more, other forms mostly less
 _MAX_COLOUR_DISTANCE = 40.0  # blurred objects stay below 32; gray and white are 44 from cyan
 _MAX_SMALL = 28  # extent in pixels at 64: small objects have at most 24, large ones at least 30
 _NOISE = 2.5  # grey levels of noise from which a median filter pays
@@ -43,7 +43,7 @@ class Found(NamedTuple):
 
 
 class Judged(NamedTuple):
-    """What the judge sees in a picture."""
+    """The background and the objects that the judge sees in a picture."""
 
     background: str
     objects: tuple[Found, ...]
@@ -83,16 +83,16 @@ def judge(image: NDArray[np.uint8]) -> Judged:
     return Judged(background, tuple(sorted((f for f in found if f), key=lambda f: f.x)))
 
 
-def check(image: NDArray[np.uint8], caption: str) -> Verdict:
+def judge_caption(image: NDArray[np.uint8], caption: str) -> Verdict:
     """Check a picture on a caption of the set, alone: nothing else of the scene is needed."""
-    return compare(judge(image), spec_of(caption))
+    return verdict_on(judge(image), parse_caption(caption))
 
 
-def spec_of(text: str) -> shapes.Spec:
-    """What a caption of the set says.
+def parse_caption(text: str) -> shapes.Spec:
+    """Parses a caption of the set.
 
     Raises:
-        InputError: it is none.
+        InputError: it is no caption of the set.
     """
     spec = shapes.parse(text)
     if spec is None:
@@ -100,8 +100,8 @@ def spec_of(text: str) -> shapes.Spec:
     return spec
 
 
-def compare(judged: Judged, spec: shapes.Spec) -> Verdict:
-    """Check what was seen on what a caption says; order matters for relations only."""
+def verdict_on(judged: Judged, spec: shapes.Spec) -> Verdict:
+    """Check the objects seen on a parsed caption; order matters for relations only."""
     seen = judged.objects
     binding = _same(((o.colour, o.shape) for o in seen), spec.objects)
     relation = size = None

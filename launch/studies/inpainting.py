@@ -99,7 +99,7 @@ def kept(case: Case, result: UInt8[np.ndarray, "h w 3"]) -> bool:
 
 def outcome(case: Case, result: UInt8[np.ndarray, "h w 3"]) -> Outcome:
     """Judges a result by its pixels."""
-    spec = shapes_judge.spec_of(case.caption)
+    spec = shapes_judge.parse_caption(case.caption)
     judged = shapes_judge.judge(result)
     height, width = case.painted.shape
     inside = [
@@ -113,7 +113,7 @@ def outcome(case: Case, result: UInt8[np.ndarray, "h w 3"]) -> Outcome:
         object=(colour, shape) == case.asked,
         colour=colour == case.asked[0],
         shape=shape == case.asked[1],
-        whole=shapes_judge.compare(judged, spec).all,
+        whole=shapes_judge.verdict_on(judged, spec).all,
     )
 
 

@@ -54,7 +54,7 @@ def main() -> None:
     for defect in defects.DEFECTS:
         found = measuring.compare(extractor, summarise(defect.spoil(sound)), reference)
         pairs = zip(defect.spoil(scenes), defect.mislabel(captions), strict=True)
-        right = [shapes_judge.check(picture, caption).all for picture, caption in pairs]
+        right = [shapes_judge.judge_caption(picture, caption).all for picture, caption in pairs]
         numbers = [round(found[name], 4) for name in COLUMNS]
         rows.append((defect.name, *numbers, round(100 * float(np.mean(right)), 1)))
         print(*rows[-1], sep="  ", flush=True)
