@@ -12,7 +12,6 @@ command goes on where it was stopped.
 import argparse
 import itertools
 import pathlib
-import sys
 import time
 from collections.abc import Callable, Sequence
 from typing import Any, NamedTuple
@@ -21,13 +20,13 @@ import numpy as np
 from PIL import Image
 from tqdm import tqdm
 
-sys.path.insert(0, str(pathlib.Path(__file__).parents[1]))
-
 import glide_jax
 from glide_jax import images
-from glide_jax.evaluation import draws, protocols, report
-from glide_jax.evaluation.shapes_report import percent, share
+from glide_jax.evaluation import draws, protocols
+from glide_jax.evaluation.metrics.intervals import percent, share_of
+from glide_jax.evaluation.report import picture, write_page
 from glide_jax.sampling import edits
+from glide_jax.tables import table
 from launch.studies import inpainting, seams
 from launch.studies.inpainting import Case
 
@@ -70,7 +69,7 @@ def shapes_cells(cases: Sequence[Case], results: Sequence[np.ndarray]) -> list[s
     outcomes = [inpainting.outcome(c, r) for c, r in zip(cases, results, strict=True)]
     right = lambda aspect: sum(getattr(outcome, aspect) for outcome in outcomes)
     aspects = ("object", "colour", "shape", "whole")
-    return [percent(share(right(aspect), len(cases))) for aspect in aspects]
+    return [percent(share_of(right(aspect), len(cases))) for aspect in aspects]
 
 
 def emoji_cells(cases: Sequence[Case], results: Sequence[np.ndarray]) -> list[str]:
@@ -133,11 +132,11 @@ def draw(
         )
         options["first_index"] = i
         [expected] = glide.parameters(case.caption, edit=edit, **options)
-        if not draws.is_there(path, expected):
+        if not draws.is_drawn(path, expected):
             began = time.perf_counter()
-            [picture] = glide(case.caption, edit=edit, **options)
+            [drawn] = glide(case.caption, edit=edit, **options)
             seconds.append(time.perf_counter() - began)
-            images.write_png(path, picture.image, picture.parameters)
+            images.write_png(path, drawn.image, drawn.parameters)
         results.append(np.asarray(images.read(path)))
     return results, float(np.median(seconds)) if seconds else None
 
@@ -206,9 +205,9 @@ def main() -> None:
     for name, fill in data.extra.items():
         rows.append(row_of(name, data, cases, [fill(case) for case in cases]))
     rows += [row_of(name, data, cases, *found) for name, found in drawn.items()]
-    picture = args.out.with_suffix(".png")
+    sheet_file = args.out.with_suffix(".png")
     shown = cases[: args.shown]
-    sheet(picture, shown, {name: results for name, (results, _) in drawn.items()})
+    sheet(sheet_file, shown, {name: results for name, (results, _) in drawn.items()})
     about = MADE.format(
         data="" if args.data == "shapes" else f" --data {args.data} --n {args.n}",
         pictures=data.pictures, judged=data.judged,
@@ -220,14 +219,14 @@ def main() -> None:
     captions = "\n".join(f"{i + 1}. {case.caption}" for i, case in enumerate(shown))
     columns = ", ".join(["given", *drawn])
     blocks = [
-        report.Text(about),
-        report.Table(("way", *data.head, *SEAM), rows),
-        report.Heading("The first cases, none left out"),
-        report.Text(f"From left to right: {columns}."),
-        report.Picture(picture.name, columns),
-        report.Text(captions),
+        about,
+        table(rows, ("way", *data.head, *SEAM)),
+        "## The first cases, none left out",
+        f"From left to right: {columns}.",
+        picture(sheet_file.name, columns),
+        captions,
     ]
-    report.page(args.out, f"Inpainting of {args.data}", blocks)
+    write_page(args.out, f"Inpainting of {args.data}", blocks)
 
 
 if __name__ == "__main__":
