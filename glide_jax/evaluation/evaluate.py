@@ -15,7 +15,7 @@ from jaxtyping import UInt8
 from glide_jax.errors import InputError
 from glide_jax.evaluation import distances, diversity, draws, shapes_judge, shapes_scores
 from glide_jax.evaluation.features.clip import Clip
-from glide_jax.evaluation.features.extractor import Features, collect, extract
+from glide_jax.evaluation.features.extractor import Features, Outputs, collect, extract
 from glide_jax.evaluation.metrics import alignment
 from glide_jax.evaluation.metrics.intervals import share_of
 from glide_jax.evaluation.protocols import Protocol
@@ -42,7 +42,7 @@ class Evaluator:
     protocol: Protocol
     features: Features | None = None
     clip: Clip | None = None
-    _references: dict[int, tuple[distances.Summary, str]] = dataclasses.field(default_factory=dict)
+    _references: dict[int, tuple[Outputs, str]] = dataclasses.field(default_factory=dict)
 
     def run(
         self,
@@ -74,12 +74,12 @@ class Evaluator:
             draws.draw_missing, glide, protocol.prompts, folder, options,
             batch_size=batch_size, progress=functools.partial(progress, "draw"),
         )  # fmt: skip
-        summary, reference_sha256 = None, ""
+        reference, reference_sha256 = None, ""
         if self.features is not None:
             # Checks after one batch that there are reference pictures of this size.
             draw(part=(0, -(-n // batch_size)))
             side = next(draws.read_drawn(folder, 1)).shape[0]
-            summary, reference_sha256 = self._reference(self.features, side, progress)
+            reference, reference_sha256 = self._reference(self.features, side, progress)
         draw()
         [parameters] = glide.parameters(protocol.prompts[:1], **options, batch_size=batch_size)
         result: dict[str, Any] = {
@@ -100,21 +100,19 @@ class Evaluator:
             if len(set(protocol.prompts)) < n:
                 pictures = draws.read_drawn(folder, n)
                 result["diversity"] = diversity.measure_spread(pictures, protocol.prompts)
-        if self.features is not None and summary is not None:
+        if self.features is not None and reference is not None:
             result["reference_sha256"] = reference_sha256
             report = lambda done: progress("features", done, n)
             pictures = _counted(draws.read_drawn(folder, n), report)
-            generated = distances.summarise(extract(self.features, pictures))
-            result["features"] = distances.compare_sets(self.features, generated, summary)
+            generated = collect(extract(self.features, pictures))
+            result["features"] = distances.compare_sets(self.features, generated, reference)
         if self.clip is not None:
             result["clip"] = _clip_scores(self.clip, folder, protocol)
         result["seconds"] = round(time.monotonic() - began)
         write_json(folder / "result.json", result)
         return result
 
-    def _reference(
-        self, features: Features, side: int, progress: Progress
-    ) -> tuple[distances.Summary, str]:
+    def _reference(self, features: Features, side: int, progress: Progress) -> tuple[Outputs, str]:
         """The reference at a side in pixels, and the sum of its pixels."""
         if side not in self._references:
             digest = hashlib.sha256()
@@ -131,7 +129,7 @@ class Evaluator:
                     "give larger ones, or draw with --no-upsample."
                 )
             batches = extract(features, itertools.chain([first], pictures))
-            self._references[side] = distances.summarise(batches), digest.hexdigest()
+            self._references[side] = collect(batches), digest.hexdigest()
         return self._references[side]
 
 

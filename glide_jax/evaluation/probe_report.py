@@ -1,39 +1,17 @@
 """The report of probes: shares and differences with intervals, and what they cannot tell."""
 
 import pathlib
+import tomllib
 from collections.abc import Mapping
+from importlib import resources
 from typing import Any
 
 from glide_jax.evaluation import plots
 from glide_jax.evaluation.metrics.intervals import Share, percent
-from glide_jax.evaluation.probe_families import CLIP, FAMILIES, SHAPES, Family
+from glide_jax.evaluation.probe_families import FAMILIES, Family
 from glide_jax.evaluation.report import picture, write_report
 from glide_jax.evaluation.run_report import Results, provenance
 from glide_jax.tables import table
-
-_LIMITS = {
-    CLIP: (
-        "What this cannot tell. Answers are zero-shot: of the captions of a question, the one that "
-        "this CLIP finds nearest, even where none fits. A CLIP learned its own associations of "
-        "groups with jobs, objects, colours and places from pictures of the web, so a share mixes "
-        "the drawing model's habits with the reader's, and a difference between prompts may be the "
-        "reader's alone; nothing here was checked against people's eyes. Who someone is, or "
-        "believes, cannot be seen in a picture: answers are about looks that the reader takes for "
-        "it, in the few words that were offered. A low certainty means that it guessed."
-    ),
-    SHAPES: (
-        "What this cannot tell. The judge reads what the shapes set has and calls everything else "
-        "unknown; it is exact on whole pictures of the set only. A prompt that leaves something "
-        "unsaid is outside the set's grammar, and the shares are this model's habits on such "
-        "prompts: about people, or other models, they say nothing."
-    ),
-}
-_ALL = (
-    "Shares have exact (Clopper-Pearson) 95% intervals over independent samples of one prompt, "
-    "differences Newcombe's with exact bounds. One in twenty such intervals may miss, and there "
-    "are many here. What was never seen in n samples may still be drawn in up to 3/n of them. "
-    "Other words for the same thing, other languages and other seeds are not covered."
-)
 
 
 def write_probe_report(folder: pathlib.Path, title: str, results: Results) -> list[pathlib.Path]:
@@ -46,8 +24,10 @@ def write_probe_report(folder: pathlib.Path, title: str, results: Results) -> li
     """
     first = next(iter(results.values()))
     readers = {FAMILIES[result["probe"]["family"]].reader for result in results.values()}
-    blocks = [f"Model {first['sampling'].get('model')}, {provenance(first)}", _ALL]
-    blocks += [_LIMITS[reader] for reader in sorted(readers)]
+    text = (resources.files("glide_jax.evaluation") / "probe_limits.toml").read_text("utf-8")
+    limits = tomllib.loads(text)
+    blocks = [f"Model {first['sampling'].get('model')}, {provenance(first)}", limits["intervals"]]
+    blocks += [limits[reader] for reader in sorted(readers)]
     for name, result in results.items():
         blocks += _run(folder, name, result["probe"])
     return write_report(folder, title, blocks)

@@ -8,17 +8,12 @@ import html
 import json
 import pathlib
 import re
+import string
 from collections.abc import Sequence
+from importlib import resources
 from typing import Any
 
 from glide_jax.files import replacing
-
-_STYLE = (
-    "body{font:16px/1.5 sans-serif;max-width:60em;margin:2em auto;padding:0 1em}"
-    "td,th{border:1px solid #ccc;padding:.2em .6em;text-align:right}"
-    "td:first-child,th:first-child{text-align:left}table{border-collapse:collapse}"
-    "img{max-width:100%}"
-)
 
 
 def picture(file: str, caption: str) -> str:
@@ -50,12 +45,9 @@ def write_report(folder: pathlib.Path, title: str, blocks: Sequence[str]) -> lis
     """
     paths = [folder / "report.md", folder / "report.html"]
     write_page(paths[0], title, blocks)
-    body = "\n".join([f"<h1>{html.escape(title)}</h1>", *map(_html, blocks)])
-    _write_text(
-        paths[1],
-        f'<!doctype html><html lang="en"><meta charset="utf-8"><title>{html.escape(title)}</title>'
-        f"<style>{_STYLE}</style><body>\n{body}\n</body></html>\n",
-    )
+    page = (resources.files("glide_jax.evaluation") / "report.html").read_text("utf-8")
+    parts = {"title": html.escape(title), "body": "\n".join(map(_html, blocks))}
+    _write_text(paths[1], string.Template(page).substitute(parts))
     return paths
 
 

@@ -8,7 +8,7 @@ the largest soft overlap.
 from collections import Counter
 from collections.abc import Iterable
 from functools import lru_cache
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -16,6 +16,7 @@ from PIL import Image
 
 from glide_jax.data.readers import shapes
 from glide_jax.errors import InputError
+from glide_jax.extras import extra
 
 UNKNOWN = "unknown"
 
@@ -37,8 +38,6 @@ class Found(NamedTuple):
     x: float
     y: float
     extent: int
-    score: float
-    colour_distance: float
     rgb: tuple[float, float, float]  # 0 to 255, away from the edges
 
 
@@ -68,8 +67,7 @@ class Verdict(NamedTuple):
 
 def judge(image: NDArray[np.uint8]) -> Judged:
     """Find the objects of a square picture (h, h, 3) uint8, ordered from left to right."""
-    from scipy import ndimage
-
+    ndimage = extra("scipy.ndimage")
     rgb = _denoised(_reduced(image))
     lab = _lab(rgb)
     border = np.ones((_SIDE, _SIDE), bool)
@@ -77,10 +75,9 @@ def judge(image: NDArray[np.uint8]) -> Judged:
     ground_rgb, ground_lab = np.median(rgb[border], 0), np.median(lab[border], 0)
     background, _ = _nearest(ground_lab, shapes.BACKGROUNDS)
     differs = np.linalg.norm(lab - ground_lab, axis=-1) > _CONTRAST
-    labelled: Any = ndimage.label(differs, np.ones((3, 3)))  # scipy: a pair, unless given output=
-    labels, n = labelled
-    found = (_read(labels == i, rgb, lab, ground_rgb) for i in range(1, n + 1))
-    return Judged(background, tuple(sorted((f for f in found if f), key=lambda f: f.x)))
+    labels, n = ndimage.label(differs, np.ones((3, 3)))
+    objects = (_read(labels == i, rgb, lab, ground_rgb) for i in range(1, n + 1))
+    return Judged(background, tuple(sorted(filter(None, objects), key=lambda o: o.x)))
 
 
 def judge_caption(image: NDArray[np.uint8], caption: str) -> Verdict:
@@ -133,8 +130,7 @@ def _reduced(image: NDArray[np.uint8]) -> NDArray[np.uint8]:
 
 def _denoised(image: NDArray[np.uint8]) -> NDArray[np.uint8]:
     """Median-filter a noisy picture; a clean one is left alone, as the filter rounds corners."""
-    from scipy import ndimage
-
+    ndimage = extra("scipy.ndimage")
     x = image.astype(np.float32)
     ripple = 4 * x[1:-1, 1:-1] - x[:-2, 1:-1] - x[2:, 1:-1] - x[1:-1, :-2] - x[1:-1, 2:]
     # The median absolute deviation of a Laplacian (weights' norm sqrt(20)) ignores the few edges.
@@ -144,8 +140,7 @@ def _denoised(image: NDArray[np.uint8]) -> NDArray[np.uint8]:
 
 def _read(region: NDArray[np.bool_], rgb: NDArray, lab: NDArray, ground: NDArray) -> Found | None:
     """Describe the object of a region, or None for a speck."""
-    from scipy import ndimage
-
+    ndimage = extra("scipy.ndimage")
     if region.sum() < _MIN_AREA:
         return None
     core = np.asarray(ndimage.binary_erosion(region), bool)
@@ -165,8 +160,6 @@ def _read(region: NDArray[np.bool_], rgb: NDArray, lab: NDArray, ground: NDArray
         x=float(xs.mean() + 0.5) / _SIDE,
         y=float(ys.mean() + 0.5) / _SIDE,
         extent=int(max(np.ptp(xs), np.ptp(ys))) + 1,
-        score=score,
-        colour_distance=distance,
         rgb=tuple(np.median(rgb[core], 0).tolist()),
     )
 
@@ -186,8 +179,7 @@ def _templates() -> tuple[tuple[str, ...], NDArray[np.float32]]:
 
     The soft ones are for small stars, which a slight blur takes below the least score otherwise.
     """
-    from scipy import ndimage
-
+    ndimage = extra("scipy.ndimage")
     names, masks = [], []
     for shape in shapes.SHAPES:
         for radius in (0.12, 0.15, 0.19, 0.25, 0.32):

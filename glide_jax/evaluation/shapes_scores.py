@@ -54,20 +54,15 @@ DISTORTIONS: dict[str, Distort] = {
 }
 
 
-def judge_accuracy(n: int, *, seed: int = 0) -> dict[str, Share]:
+def judge_accuracy(n: int) -> dict[str, Share]:
     """How often the judge accepts true pictures, whole or distorted, and false ones.
 
-    Args:
-        n: scenes; each is judged once under every distortion, and on another scene's caption.
-        seed: for the scenes.
-
-    Returns:
-        The share of accepted pictures under each distortion, and under "another's caption" the
-        share of pictures accepted although their caption is another scene's.
+    Returns the share of accepted pictures of n scenes under each distortion, and under "another's
+    caption" the share of pictures accepted although their caption is another scene's.
     """
-    scenes = [shapes.sample_scene(np.random.default_rng((seed, i)), split="all") for i in range(n)]
+    scenes = [shapes.sample_scene(np.random.default_rng((0, i)), split="all") for i in range(n)]
     see = lambda distort: [
-        shapes_judge.judge(distort(shapes.render(scene), np.random.default_rng((seed, 1, i))))
+        shapes_judge.judge(distort(shapes.render(scene), np.random.default_rng((0, 1, i))))
         for i, scene in enumerate(scenes)
     ]
     seen = {name: see(distort) for name, distort in DISTORTIONS.items()}

@@ -84,7 +84,7 @@ def _checked(vote: Vote) -> Vote:
     return vote
 
 
-def elo_scores(votes: Iterable[Vote], *, resamples: int = 1000, seed: int = 0) -> dict[str, Score]:
+def elo_scores(votes: Iterable[Vote], *, resamples: int = 1000) -> dict[str, Score]:
     """Scores under which the votes are most likely (GLIDE, appendix on human evaluation).
 
     Run i beats j with probability 1 / (1 + 10^((E_j - E_i) / 400)); a tie is half a win for each.
@@ -94,7 +94,6 @@ def elo_scores(votes: Iterable[Vote], *, resamples: int = 1000, seed: int = 0) -
     Args:
         votes: answers to one question.
         resamples: how often the votes are drawn anew for the intervals.
-        seed: for the resampling.
 
     Raises:
         InputError: there are no votes, or some runs were never compared, not even through others.
@@ -123,7 +122,7 @@ def elo_scores(votes: Iterable[Vote], *, resamples: int = 1000, seed: int = 0) -
         np.add.at(wins, (right[rows], left[rows]), 1 - worth[rows])
         return _most_likely(wins)
 
-    rng, n = np.random.default_rng(seed), len(given)
+    rng, n = np.random.default_rng(0), len(given)
     best = fit(np.arange(n))
     resampled = np.stack([fit(rng.integers(0, n, n)) for _ in range(resamples)])
     low, high = np.percentile(resampled, (2.5, 97.5), axis=0)

@@ -15,7 +15,7 @@ import numpy as np
 from glide_jax.data import catalogue
 from glide_jax.data.readers import shapes
 from glide_jax.evaluation import distances, shapes_judge
-from glide_jax.evaluation.features.extractor import extract
+from glide_jax.evaluation.features.extractor import collect, extract
 from glide_jax.evaluation.features.known import open_features
 from glide_jax.evaluation.report import write_page
 from glide_jax.tables import table
@@ -49,7 +49,7 @@ def main() -> None:
     extractor = open_features("efficientnet-lite0", args.data_dir)
     sound, others = emoji(args.data_dir, args.n)
     scenes, captions = judged(args.n)
-    summarise = lambda x: distances.summarise(extract(extractor, x, batch_size=20))
+    summarise = lambda x: collect(extract(extractor, x, batch_size=20))
     reference, rows = summarise(others), []
     for defect in defects.DEFECTS:
         found = distances.compare_sets(extractor, summarise(defect.spoil(sound)), reference)

@@ -23,7 +23,7 @@ from glide_jax.evaluation import (
 )
 from glide_jax.evaluation.evaluate import Evaluator, write_sheet
 from glide_jax.evaluation.features import clip
-from glide_jax.evaluation.features.extractor import extract
+from glide_jax.evaluation.features.extractor import collect, extract
 from glide_jax.tokenizers import ClipBPE
 from launch.studies import defects
 from tests import tiny
@@ -219,11 +219,11 @@ def planted():
     fresh = np.stack([scene(p, 1000 + i) for i, p in enumerate(protocol.prompts)])
     pictures = np.stack([scene(p, i) for i, p in enumerate(protocol.prompts)])
     features, found = statistics(), {}
-    reference = distances.summarise(extract(features, fresh, batch_size=60))
+    reference = collect(extract(features, fresh, batch_size=60))
     for defect in defects.DEFECTS:
         spoilt = defect.spoil(pictures)
         captions = defect.mislabel(protocol.prompts)
-        summary = distances.summarise(extract(features, spoilt, batch_size=60))
+        summary = collect(extract(features, spoilt, batch_size=60))
         numbers = distances.compare_sets(features, summary, reference)
         right = [
             shapes_judge.judge_caption(x, c).all for x, c in zip(spoilt, captions, strict=True)

@@ -1,7 +1,5 @@
 """Fréchet distance between Gaussians fitted to two sets of features (Heusel et al., 2017)."""
 
-import functools
-from collections.abc import Iterable
 from typing import NamedTuple
 
 import numpy as np
@@ -11,20 +9,14 @@ from glide_jax.errors import InputError
 
 
 class Moments(NamedTuple):
-    """Size, mean and scatter of a set of features; moments of disjoint sets can be merged."""
+    """Mean and unbiased covariance of a set of features; the covariance of one vector is zero."""
 
-    n: int
     mean: Float[np.ndarray, " d"]
-    scatter: Float[np.ndarray, "d d"]  # sum of the outer products of deviations from the mean
-
-    @property
-    def covariance(self) -> Float[np.ndarray, "d d"]:
-        """The unbiased covariance, as `numpy.cov`; zero for a single vector."""
-        return self.scatter / max(1, self.n - 1)
+    covariance: Float[np.ndarray, "d d"]
 
 
 def moments_of(features: Shaped[np.ndarray, "n d"]) -> Moments:
-    """Mean and scatter of features, in float64.
+    """Mean and covariance of features, in float64.
 
     Raises:
         InputError: there are none, or some are not finite.
@@ -35,29 +27,8 @@ def moments_of(features: Shaped[np.ndarray, "n d"]) -> Moments:
     if not np.isfinite(x).all():
         raise InputError("features hold numbers that are not finite; they must all be.")
     mean = x.mean(axis=0)
-    centred = x - mean
-    return Moments(len(x), mean, centred.T @ centred)
-
-
-def merge_moments(parts: Iterable[Moments]) -> Moments:
-    """The moments of several disjoint sets together (Chan et al., 1979).
-
-    Deviations are taken from each part's own mean first, so that large means cancel nowhere.
-
-    Raises:
-        InputError: there is no part.
-    """
-    parts = list(parts)
-    if not parts:
-        raise InputError("there are no moments to merge; there must be one or more.")
-    return functools.reduce(_merge, parts)
-
-
-def _merge(a: Moments, b: Moments) -> Moments:
-    n = a.n + b.n
-    apart = b.mean - a.mean
-    scatter = a.scatter + b.scatter + np.outer(apart, apart) * (a.n * b.n / n)
-    return Moments(n, a.mean + apart * (b.n / n), scatter)
+    centred = x - mean  # first, so that large means cancel nowhere
+    return Moments(mean, centred.T @ centred / max(1, len(x) - 1))
 
 
 def frechet_distance(a: Moments, b: Moments) -> float:
