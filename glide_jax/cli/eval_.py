@@ -90,7 +90,7 @@ def command(
     """
     share = None if part is None else parse_part(part)
     setup = open_setup(options)
-    runs = runs_of(scales, steps, sampler)
+    runs = runs_for(scales, steps, sampler)
     common.choose_device(options["device"])  # before anything else starts JAX on another
     evaluator = setup.open_evaluator() if share is None else None
     glide = common.load_glide(setup.model, options["dtype"], options["device"])
@@ -132,8 +132,14 @@ def open_setup(options: dict[str, Any], **shared: Any) -> "Setup":
     return setup.Setup(protocol, judges, options["model"], options["out"], shared, size, caches)
 
 
-def runs_of(scales: tuple[str, ...], steps: str | None, sampler: str | None) -> list[dict]:
-    """The sampling options of each guidance scale's run; of one run if there are no scales."""
+def runs_for(scales: tuple[str, ...], steps: str | None, sampler: str | None) -> list[dict]:
+    """The sampling options of each run: one for each guidance scale, or one if there are none.
+
+    Args:
+        scales: values of --guidance-scale.
+        steps: value of --steps.
+        sampler: value of --sampler.
+    """
     from glide_jax.evaluation import sweeps
 
     given = lambda value: () if value is None else (value,)

@@ -48,7 +48,7 @@ def command(
     glide = common.load_glide(model, dtype, device)
     results: dict[str, Any] = {}
     for family in chosen:
-        for run in eval_.runs_of(scales, steps, sampler):
+        for run in eval_.runs_for(scales, steps, sampler):
             name = f"{family.name}/{setup.run_name(run)}"
             with eval_.bars(name) as progress:
                 result = probes.run_probe(

@@ -27,7 +27,7 @@ WORDS = frozenset(
 _VERSION = 1  # changes with the rules and the words
 
 
-class Kept(NamedTuple):
+class Filtered(NamedTuple):
     """The pictures that a filter keeps, by their numbers in the source."""
 
     reference: tuple[int, ...]
@@ -35,7 +35,7 @@ class Kept(NamedTuple):
     about: dict[str, Any]  # for the result: the filter's name and the sums of its inputs
 
 
-def apply_filter(filtered: str, source: Coco, path: str | pathlib.Path) -> Kept:
+def apply_filter(filtered: str, source: Coco, path: str | pathlib.Path) -> Filtered:
     """Chooses the pictures that pass.
 
     Args:
@@ -76,7 +76,7 @@ def apply_filter(filtered: str, source: Coco, path: str | pathlib.Path) -> Kept:
         "pictures_sha256": _sum(json.dumps([names[i] for i in kept]).encode()),
         **about,
     }
-    return Kept(kept, kept if filtered in NAMES else tuple(range(len(names))), about)
+    return Filtered(kept, kept if filtered in NAMES else tuple(range(len(names))), about)
 
 
 def _mentions_people(captions: Sequence[str]) -> bool:

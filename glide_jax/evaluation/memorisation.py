@@ -65,7 +65,7 @@ def usable_pictures(source: Source, side: int, most: int) -> Iterator[tuple[int,
 
     Args:
         source: training pictures.
-        side: of the squares, in pixels.
+        side: pixels a side of the squares.
         most: pictures tried, at even distances if the source has more.
     """
     chosen = np.linspace(0, len(source) - 1, min(most, len(source))).round().astype(int)

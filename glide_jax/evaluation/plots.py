@@ -134,7 +134,7 @@ def over_scale(
     Args:
         folder: for the plot.
         metric: a name in every run's "numbers".
-        runs: as in `trade_offs`.
+        runs: see `trade_offs`.
     """
     curves = _curves(runs, lambda run: run["guidance_scale"], metric)
     return panels(folder / f"over-scale-{metric}.png", [Panel("guidance scale", metric, curves)])

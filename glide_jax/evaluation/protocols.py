@@ -188,7 +188,7 @@ def _chosen(name: str, source: Source, n: int) -> list[tuple[str, int]]:
 
 
 def coco_protocol(
-    source: Coco, n: int = COCO_CAPTIONS, kept: coco_filter.Kept | None = None
+    source: Coco, n: int = COCO_CAPTIONS, kept: coco_filter.Filtered | None = None
 ) -> Protocol:
     """The paper's protocol: n captions of COCO's 2014 validation set against all its pictures.
 

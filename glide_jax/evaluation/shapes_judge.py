@@ -30,7 +30,7 @@ _MAX_SMALL = 28  # extent in pixels at 64: small objects have at most 24, large 
 _NOISE = 2.5  # grey levels of noise from which a median filter pays
 
 
-class Found(NamedTuple):
+class SeenObject(NamedTuple):
     """An object of a picture: x (right), y (down) in [0, 1], extent in pixels at 64."""
 
     colour: str
@@ -45,7 +45,7 @@ class Judged(NamedTuple):
     """The background and the objects that the judge sees in a picture."""
 
     background: str
-    objects: tuple[Found, ...]
+    objects: tuple[SeenObject, ...]
 
 
 class Verdict(NamedTuple):
@@ -138,7 +138,9 @@ def _denoised(image: NDArray[np.uint8]) -> NDArray[np.uint8]:
     return ndimage.median_filter(image, (3, 3, 1)) if noise > _NOISE else image
 
 
-def _read(region: NDArray[np.bool_], rgb: NDArray, lab: NDArray, ground: NDArray) -> Found | None:
+def _read(
+    region: NDArray[np.bool_], rgb: NDArray, lab: NDArray, ground: NDArray
+) -> SeenObject | None:
     """Describe the object of a region, or None for a speck."""
     ndimage = extra("scipy.ndimage")
     if region.sum() < _MIN_AREA:
@@ -154,7 +156,7 @@ def _read(region: NDArray[np.bool_], rgb: NDArray, lab: NDArray, ground: NDArray
     if len(xs) < _MIN_AREA:
         return None
     shape, score = _match(_normalised(cover))
-    return Found(
+    return SeenObject(
         colour=colour if distance <= _MAX_COLOUR_DISTANCE else UNKNOWN,
         shape=shape if score >= _MIN_SCORE else UNKNOWN,
         x=float(xs.mean() + 0.5) / _SIDE,
@@ -229,7 +231,7 @@ def _same(first: Iterable, second: Iterable) -> bool:
     return Counter(first) == Counter(second)
 
 
-def _holds(relation: str, seen: tuple[Found, ...], pairs: tuple[tuple[str, str], ...]) -> bool:
+def _holds(relation: str, seen: tuple[SeenObject, ...], pairs: tuple[tuple[str, str], ...]) -> bool:
     """Whether first is, for example, to the left of second: by more than it is above or below."""
     first, second = (next(o for o in seen if (o.colour, o.shape) == pair) for pair in pairs)
     right, down = second.x - first.x, second.y - first.y

@@ -77,10 +77,7 @@ def drawing(
     settings: cascade.Settings = cascade.DEFAULTS,
     temperature: float = 1.0,
 ) -> Draw:
-    """A stage as a function of sampler, grid and steps.
-
-    Args: see `cascade.run`.
-    """
+    """A stage as a function of sampler, grid and steps; of the arguments see `cascade.run`."""
 
     def draw(sampler: str, grid: str, steps: int) -> np.ndarray:
         schedule = cascade.schedule_of(stage, steps, grid)

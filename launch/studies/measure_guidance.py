@@ -125,7 +125,7 @@ DATA = {
 }  # fmt: skip
 
 
-def packed(model: str, clip: str, work: pathlib.Path) -> str:
+def _packed(model: str, clip: str, work: pathlib.Path) -> str:
     """A directory of the model's base with that CLIP; `writing.pack` might take another base."""
     find = lambda name: reading.find(name, cache_folder() / "models")
     found, other = reading.read(find(model)), reading.read(find(clip), whole=False).clip
@@ -157,7 +157,7 @@ def seen(data: Data, curves: dict[str, list[tuple[float, Result]]]) -> str:
     return "\n\n".join(lines)
 
 
-def write(out: pathlib.Path, work: pathlib.Path, args: argparse.Namespace) -> None:
+def _write(out: pathlib.Path, work: pathlib.Path, args: argparse.Namespace) -> None:
     """The page and its plot, from the runs' files."""
     data, curves = DATA[args.data], dict[str, list[tuple[float, Result]]]()
     for row in json.loads((work / "sweep.json").read_text()):
@@ -204,7 +204,7 @@ def write(out: pathlib.Path, work: pathlib.Path, args: argparse.Namespace) -> No
 
 def run_sweep(data: Data, args: argparse.Namespace) -> None:
     """Draws and measures what is missing of the sweep in --work."""
-    model = packed(args.model, args.clip, args.work) if args.clip else args.model
+    model = _packed(args.model, args.clip, args.work) if args.clip else args.model
     cache = cache_folder()
     folders = setup.Folders(cache / "models", cache / "data")
     protocol = protocols.open_protocol(data.protocol, n=args.n, data_dir=folders.data)
@@ -239,7 +239,7 @@ def main() -> None:
     parser.add_argument("--out", type=pathlib.Path, required=True)
     args = parser.parse_args()
     run_sweep(DATA[args.data], args)
-    write(args.out, args.work, args)
+    _write(args.out, args.work, args)
 
 
 if __name__ == "__main__":

@@ -42,13 +42,15 @@ each stretch of {jump} steps {repeats} times."""
 
 
 class Data(NamedTuple):
-    """What is erased, and how what comes back is measured."""
+    """The cases of a kind of pictures, and the measures of their results."""
 
-    cases: Callable[[int, int], list[Case]]  # of how many and of which side
+    cases: Callable[[int, int], list[Case]]  # (number of cases, pixels a side)
     pictures: str
     judged: str
     head: tuple[str, ...]
-    cells: Callable[[Sequence[Case], Sequence[np.ndarray]], list[str]]  # one each of `head`
+    cells: Callable[
+        [Sequence[Case], Sequence[np.ndarray]], list[str]
+    ]  # one cell for each column in `head`
     extra: dict[str, Callable[[Case], np.ndarray]]  # rows to compare with, by name
 
 
@@ -65,7 +67,7 @@ def of_emoji(n: int, size: int) -> list[Case]:
 
 
 def shapes_cells(cases: Sequence[Case], results: Sequence[np.ndarray]) -> list[str]:
-    """Of how many the judge finds what was asked for."""
+    """Shares of cases in which the judge finds the object, its colour and so on."""
     outcomes = [inpainting.outcome(c, r) for c, r in zip(cases, results, strict=True)]
     right = lambda aspect: sum(getattr(outcome, aspect) for outcome in outcomes)
     aspects = ("object", "colour", "shape", "whole")
@@ -116,7 +118,7 @@ what an error means can be told by it.""",
 }
 
 
-def draw(
+def _draw(
     name: str, glide: Any, cases: Sequence[Case], work: pathlib.Path, args: Any, **how: Any
 ) -> tuple[list[np.ndarray], float | None]:
     """Results of all cases, drawn if they are not there, and the median seconds of the drawn."""
@@ -141,7 +143,7 @@ def draw(
     return results, float(np.median(seconds)) if seconds else None
 
 
-def row_of(
+def _row_of(
     name: str, data: Data, cases: Sequence[Case], results: Sequence[np.ndarray], seconds=None
 ) -> tuple:
     """A way's results as a row of the table."""
@@ -159,7 +161,7 @@ def row_of(
     )
 
 
-def sheet(path: pathlib.Path, cases: Sequence[Case], ways: dict[str, list[np.ndarray]]) -> None:
+def _sheet(path: pathlib.Path, cases: Sequence[Case], ways: dict[str, list[np.ndarray]]) -> None:
     """The first cases, none left out: what was given and what each way made of it, a line each."""
     side, gap = 96, 6
     columns = 1 + len(ways)
@@ -197,17 +199,17 @@ def main() -> None:
     drawn = {}
     for name in args.inpaint:
         folder = name.strip("/").replace("/", "_")
-        drawn[name] = draw(folder, glide_jax.load(name), cases, args.work, args)
-    drawn["known pixels"] = draw("known", base, cases, args.work, args)
+        drawn[name] = _draw(folder, glide_jax.load(name), cases, args.work, args)
+    drawn["known pixels"] = _draw("known", base, cases, args.work, args)
     repaint = dict(repeats=args.repeats, jump=args.jump)
-    drawn["RePaint"] = draw("repaint", base, cases, args.work, args, **repaint)
-    rows = [row_of("true picture", data, cases, [case.image for case in cases])]
+    drawn["RePaint"] = _draw("repaint", base, cases, args.work, args, **repaint)
+    rows = [_row_of("true picture", data, cases, [case.image for case in cases])]
     for name, fill in data.extra.items():
-        rows.append(row_of(name, data, cases, [fill(case) for case in cases]))
-    rows += [row_of(name, data, cases, *found) for name, found in drawn.items()]
+        rows.append(_row_of(name, data, cases, [fill(case) for case in cases]))
+    rows += [_row_of(name, data, cases, *found) for name, found in drawn.items()]
     sheet_file = args.out.with_suffix(".png")
     shown = cases[: args.shown]
-    sheet(sheet_file, shown, {name: results for name, (results, _) in drawn.items()})
+    _sheet(sheet_file, shown, {name: results for name, (results, _) in drawn.items()})
     about = MADE.format(
         data="" if args.data == "shapes" else f" --data {args.data} --n {args.n}",
         pictures=data.pictures, judged=data.judged,

@@ -53,10 +53,10 @@ def errors(loaded: dict[str, Any]) -> str:
     rms = lambda a: float(np.sqrt(np.square(a).mean()))
     rows = []
     for name, (config, params) in loaded.items():
-        wanted = outputs(config, params, "float32")
+        wanted = _outputs(config, params, "float32")
         for weights in CHOICES:
-            small = pack_weights(params, weights)
-            error = outputs(config, small, weights) - wanted
+            small = packed(params, weights)
+            error = _outputs(config, small, weights) - wanted
             relative = rms(error[..., :3]) / rms(wanted[..., :3])
             size = sum(leaf.nbytes for leaf in jax.tree.leaves(small)) / 1e6
             largest = np.abs(error).max() / rms(wanted)
@@ -80,7 +80,7 @@ def starts(loaded: dict[str, Any]) -> str:
             seconds = []
             for stage in (plain[name], read[name]):
                 began = time.perf_counter()
-                lowered(stage, params[name], config)
+                _lowered(stage, params[name], config)
                 seconds.append(time.perf_counter() - began)
             rows.append((name, f"{seconds[0]:.2f}", f"{seconds[1] + reading:.2f}", f"{size:,.0f}"))
     return table(rows, ("network", "traced, s", "by a program, s", "the file, KB"))
@@ -97,15 +97,15 @@ def memory(loaded: dict[str, Any], name: str | None) -> str:
     rows = []
     for network, (config, params) in loaded.items():
         for weights in CHOICES:
-            stage = stages.stage(config, dtype, wrap_apply(weights))
-            found: Any = lowered(stage, pack_weights(params, weights), config, place).compile()
+            stage = stages.stage(config, dtype, around(weights))
+            found: Any = _lowered(stage, packed(params, weights), config, place).compile()
             sizes = found.memory_analysis()
             parts = sizes.argument_size_in_bytes / 1e6, sizes.temp_size_in_bytes / 1e6
             rows.append((network, weights, *(f"{part:,.1f}" for part in (*parts, sum(parts)))))
     return table(rows, ("network", "weights", "arguments, MB", "temporary, MB", "both"))
 
 
-def outputs(config: schema.StageConfig, params: Any, weights: str) -> np.ndarray:
+def _outputs(config: schema.StageConfig, params: Any, weights: str) -> np.ndarray:
     """eps and var_frac of one evaluation on noise."""
     stage = stages.stage(config, "float32", wrap_apply(weights))
     x = networks.inputs(config.model, 1)
@@ -117,7 +117,7 @@ def outputs(config: schema.StageConfig, params: Any, weights: str) -> np.ndarray
     return np.concatenate(jax.device_get(jax.jit(evaluate)(params, x)), axis=-1)
 
 
-def lowered(stage: types.Stage, params: Any, config: schema.StageConfig, place: Any = None) -> Any:
+def _lowered(stage: types.Stage, params: Any, config: schema.StageConfig, place: Any = None) -> Any:
     """A guided chain's program as the compiler gets it, for this device or another."""
     x = networks.inputs(config.model, 1)
     text = jax.eval_shape(stage.encode, params, x.tokens, x.mask)
