@@ -91,19 +91,37 @@ def command(
     share = None if part is None else parse_part(part)
     setup = open_setup(options)
     runs = runs_for(scales, steps, sampler)
-    common.choose_device(options["device"])  # before anything else starts JAX on another
-    evaluator = setup.open_evaluator() if share is None else None
+    if share is not None:
+        glide = common.load_glide(setup.model, options["dtype"], options["device"])
+        return setup.draw_part(glide, runs, share, bars)
+    title, results = evaluate_runs(setup, runs, options)
+    for path in setup.write_report(title, results):
+        common.result(path)
+    if not samples:
+        setup.drop_pictures(list(results))
+
+
+def evaluate_runs(
+    setup: "Setup", runs: list[dict[str, Any]], options: dict[str, Any]
+) -> tuple[str, dict[str, dict[str, Any]]]:
+    """Loads judges and model, and evaluates every run.
+
+    Args:
+        setup: from `open_setup`.
+        runs: sampling options of each run.
+        options: the command's options.
+
+    Returns:
+        The report's title, and the results by the runs' names.
+    """
+    common.choose_device(options["device"])  # before the judges start JAX on another
+    evaluator = setup.open_evaluator()
     glide = common.load_glide(setup.model, options["dtype"], options["device"])
-    if evaluator is None or share is not None:
-        return setup.draw_part(glide, runs, share or (0, 1), bars)
     results = {}
     for name, result in setup.evaluate(glide, runs, evaluator, bars):
         common.result(setup.out / name / "result.json")
         results[name] = result
-    for path in setup.write_report(f"{glide.loaded.name}, {setup.protocol.name}", results):
-        common.result(path)
-    if not samples:
-        setup.drop_pictures(list(results))
+    return f"{glide.loaded.name}, {setup.protocol.name}", results
 
 
 def folders(data_dir: pathlib.Path | None = None) -> "Folders":

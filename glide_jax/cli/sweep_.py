@@ -41,15 +41,10 @@ def command(
         _listed("samplers", samplers),
     )
     setup = eval_.open_setup(options, **({} if preset is None else {"preset": preset}))
-    common.choose_device(options["device"])
-    evaluator = setup.open_evaluator()
-    glide = common.load_glide(setup.model, options["dtype"], options["device"])
-    chosen, results = {run_name(run): run for run in runs}, {}
-    for name, result in setup.evaluate(glide, runs, evaluator, eval_.bars):
-        common.result(setup.out / name / "result.json")
-        results[name] = chosen[name], result
-    title = f"{glide.loaded.name}, {setup.protocol.name}"
-    for path in sweeps.write_sweep_report(setup.out, title, results):
+    title, results = eval_.evaluate_runs(setup, runs, options)
+    chosen = {run_name(run): run for run in runs}
+    named = {name: (chosen[name], result) for name, result in results.items()}
+    for path in sweeps.write_sweep_report(setup.out, title, named):
         common.result(path)
 
 

@@ -46,7 +46,7 @@ class Setup:
 
     Attributes:
         protocol: the prompts and the reference pictures.
-        judges: their names and files; checked here, loaded by `open_evaluator`.
+        judges: their names and files, which `open_evaluator` loads.
         model: a model directory or a name.
         out: the folder of all runs, which is of this model from now on.
         options: sampling options that all runs share.

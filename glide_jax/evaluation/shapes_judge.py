@@ -119,10 +119,8 @@ def verdict_on(judged: Judged, spec: shapes.Spec) -> Verdict:
 
 def _reduced(image: NDArray[np.uint8]) -> NDArray[np.uint8]:
     image = np.asarray(image)
-    if image.dtype != np.uint8 or image.ndim != 3 or image.shape[0] != image.shape[1]:
+    if image.dtype != np.uint8 or image.ndim != 3 or image.shape != (len(image), len(image), 3):
         raise InputError(f"image is {image.dtype} {image.shape}, but must be uint8 (h, h, 3).")
-    if image.shape[2] != 3:
-        raise InputError(f"image has {image.shape[2]} channels, but must have 3 (RGB).")
     if len(image) == _SIDE:
         return image
     return np.asarray(Image.fromarray(image).resize((_SIDE, _SIDE), Image.Resampling.BOX))
