@@ -75,13 +75,7 @@ setup(
     license="MIT",
     python_requires=">=3.11",
     packages=find_packages(include=["glide_jax", "glide_jax.*"]),
-    package_data={
-        "glide_jax": [
-            "tokenizers/assets/*",
-            *(f"evaluation/*.{kind}" for kind in ("html", "toml", "txt")),
-            *(f"boxed/**/*.{kind}" for kind in ("json", "safetensors", "model", "md")),
-        ]
-    },
+    package_data={"glide_jax": ["tokenizers/assets/*", *(f"**/*.{kind}" for kind in DATA_FILES)]},
     install_requires=REQUIRES,
     extras_require=EXTRAS,
     entry_points={"console_scripts": ["glide-jax = glide_jax.cli.main:main"]},

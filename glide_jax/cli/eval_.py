@@ -1,14 +1,15 @@
 """`glide-jax eval`: a protocol on a model, in one command that may be stopped and started."""
 
-import contextlib
 import pathlib
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
+from contextlib import AbstractContextManager
 from typing import TYPE_CHECKING, Any
 
 import click
 
 from glide_jax import checks
 from glide_jax.cli import common
+from glide_jax.cli.progress import Report, progress_bars
 from glide_jax.errors import InputError
 
 if TYPE_CHECKING:
@@ -173,20 +174,6 @@ def parse_part(part: str) -> tuple[int, int]:
     return checks.whole("part", mine, 0, total - 1), total
 
 
-@contextlib.contextmanager
-def bars(name: str) -> Iterator[Callable[[str, int, int], None]]:
-    """One bar for each task of a run."""
-    from tqdm import tqdm
-
-    open_bars: dict[str, Any] = {}
-
-    def report(task: str, done: int, total: int) -> None:
-        if task not in open_bars:
-            open_bars[task] = tqdm(total=total or None, desc=f"{name} {task}", unit=" pictures")
-        open_bars[task].update(done - open_bars[task].n)
-
-    try:
-        yield report
-    finally:
-        for bar in open_bars.values():
-            bar.close()
+def bars(name: str) -> AbstractContextManager[Report]:
+    """One progress bar for each task of a run."""
+    return progress_bars("pictures", prefix=f"{name} ")

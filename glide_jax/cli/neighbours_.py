@@ -47,7 +47,7 @@ def command(
     limit, shown = checks.whole("most", most, 2, 10_000_000), checks.whole("pairs", pairs, 1, 400)
     folder = eval_.folders(data_dir).data
     draws.finished_result(run)
-    _, source = catalogue.find(data, folder)
+    _, source = catalogue.find_source(data, folder)
     common.choose_device(device)
     extractor = known.open_features(features, folder, inception, clip_file)
     with eval_.bars("neighbours") as progress:

@@ -167,7 +167,7 @@ def open_clip(model: str | None, file: str | None, models: pathlib.Path) -> clip
         return openai_clip.load_openai_clip(file)
     if model is None:
         return None
-    directory = reading.read(reading.find(model, models))
+    directory = reading.read_model(reading.find_model(model, models))
     if directory.clip is None:
         raise InputError(f"model {model!r} has no CLIP to read pictures with.")
     return clip.noised_clip(directory.name, *directory.clip)
@@ -186,7 +186,7 @@ def run_name(run: Run) -> str:
 
 def sha256_of_model(model: str, models: pathlib.Path) -> str:
     """The sum of a model directory's files: names and contents, and weights it has of another."""
-    digest, folder = hashlib.sha256(), reading.find(model, models)
+    digest, folder = hashlib.sha256(), reading.find_model(model, models)
     files = {
         path.relative_to(folder).as_posix(): path
         for path in folder.rglob("*")

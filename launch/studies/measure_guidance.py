@@ -126,9 +126,9 @@ DATA = {
 
 
 def _packed(model: str, clip: str, work: pathlib.Path) -> str:
-    """A directory of the model's base with that CLIP; `writing.pack` might take another base."""
-    find = lambda name: reading.find(name, cache_folder() / "models")
-    found, other = reading.read(find(model)), reading.read(find(clip), whole=False).clip
+    """A directory of the model's base with that CLIP; `pack_models` might take another base."""
+    find = lambda name: reading.find_model(name, cache_folder() / "models")
+    found, other = reading.read_model(find(model)), reading.read_model(find(clip), whole=False).clip
     if other is None:
         raise SystemExit(f"{clip} has no CLIP.")
     folder = work / "model"

@@ -55,7 +55,7 @@ def errors(loaded: dict[str, Any]) -> str:
     for name, (config, params) in loaded.items():
         wanted = _outputs(config, params, "float32")
         for weights in CHOICES:
-            small = packed(params, weights)
+            small = pack_weights(params, weights)
             error = _outputs(config, small, weights) - wanted
             relative = rms(error[..., :3]) / rms(wanted[..., :3])
             size = sum(leaf.nbytes for leaf in jax.tree.leaves(small)) / 1e6
@@ -97,8 +97,8 @@ def memory(loaded: dict[str, Any], name: str | None) -> str:
     rows = []
     for network, (config, params) in loaded.items():
         for weights in CHOICES:
-            stage = stages.stage(config, dtype, around(weights))
-            found: Any = _lowered(stage, packed(params, weights), config, place).compile()
+            stage = stages.stage(config, dtype, wrap_apply(weights))
+            found: Any = _lowered(stage, pack_weights(params, weights), config, place).compile()
             sizes = found.memory_analysis()
             parts = sizes.argument_size_in_bytes / 1e6, sizes.temp_size_in_bytes / 1e6
             rows.append((network, weights, *(f"{part:,.1f}" for part in (*parts, sum(parts)))))

@@ -140,7 +140,7 @@ def pictures():
 def test_inception_is_the_network_of_2015_read_from_a_pytorch_file(pictures, tmp_path, cache):
     network = InceptionV3(narrow=16)
     state = state_of(network, 299, lambda name: (f"{name}.conv", f"{name}.bn"))
-    writer.write(tmp_path / "weights.pth", state)
+    writer.write_state_dict(tmp_path / "weights.pth", state)
     network_2015 = inception.load_inception(tmp_path / "weights.pth", network)
     assert not network_2015.is_fid
     assert network_2015.name == f"inception-v3-{network_2015.sha256[:8]}"

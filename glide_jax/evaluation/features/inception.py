@@ -28,7 +28,7 @@ def load_inception(path: str | os.PathLike, network: InceptionV3 | None = None) 
         InputError: the file cannot be read or is another network's.
     """
     network = network or InceptionV3()
-    params = _params(reader.read(path), network, path)
+    params = _params(reader.read_state_dict(path), network, path)
     sha256 = file_sha256(path)
     name = FID if sha256 == SHA256 else f"inception-v3-{sha256[:8]}"
     return Features(name, sha256, SIDE, params, functools.partial(_apply, network))

@@ -35,7 +35,7 @@ def load_openai_clip(path: str | os.PathLike) -> Clip:
     Raises:
         InputError: the file cannot be read or is another network's.
     """
-    state = reader.read(path, scripts=True)
+    state = reader.read_state_dict(path, scripts=True)
     try:
         network, side = clip_network(state)
         params = clip_params(state)
