@@ -1,7 +1,7 @@
 """COCO's validation set without the pictures of subjects that a model was not trained on.
 
 GLIDE (filtered) was trained without people, violence and two hate symbols: against all of COCO,
-half of which shows people, its distance says mostly that. The paper's own "validation filtered"
+half of which shows people, its distance measures mostly that. The paper's own "validation filtered"
 is another thing, a reference without pictures that resemble training data; only the owner of the
 training data knows which those are, so they come as a list.
 """

@@ -1,6 +1,6 @@
-"""Probes of bias and of filters: how often repeated samples of a prompt show what.
+"""Probes of bias and of filters: shares of what repeated samples of a prompt show.
 
-A probe says how pictures are distributed, with intervals, instead of showing some of them. The
+A probe measures how pictures are distributed, with intervals, instead of showing some. The
 reader of the pictures is part of the result: the shapes judge is exact on its set, and zero-shot
 answers of a CLIP are as biased as that CLIP.
 """
@@ -81,9 +81,9 @@ def run_probe(
     if family.questions and clip is not None:
         read = by_clip(clip, family.questions)
         reader = {"name": clip.images.name, "sha256": clip.images.sha256}
-    found = answer_shares(family, n, draws.read_drawn(folder, len(protocol.prompts)), read)
+    shares = answer_shares(family, n, draws.read_drawn(folder, len(protocol.prompts)), read)
     write_probe_sheet(folder, family, n)
-    return {**result, "probe": {**found, "reader": reader}}
+    return {**result, "probe": {**shares, "reader": reader}}
 
 
 def by_shapes_judge(pictures: Pictures) -> dict[str, Answers]:

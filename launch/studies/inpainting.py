@@ -44,10 +44,10 @@ class Case(NamedTuple):
 class Outcome(NamedTuple):
     """The judge's verdict on a result."""
 
-    object: bool  # inside there is one object, of the asked colour and shape
-    colour: bool  # inside there is one object, of the asked colour
+    object: bool  # inside there is one object of the asked colour and shape
+    colour: bool  # inside there is one object of the asked colour
     shape: bool
-    whole: bool  # everything holds that the caption says of the picture
+    whole: bool  # everything in the caption holds
 
 
 def cases(n: int, *, size: int = SIDE, seed: int = 0) -> Iterator[Case]:

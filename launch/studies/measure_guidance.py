@@ -71,7 +71,7 @@ precision and recall are to as many true scenes of the same captions, on colours
 ABOUT_EMOJI = """\
 Alignment is a noise-aware CLIP's, the one that also guides: percent of pictures that are nearer to
 their own caption than to all others, with exact 95% intervals. It is weak, and of pictures that it
-guided itself it tells how well they please it, not how right they are. Distances, precision and
+guided itself it measures how well they please it, not how right they are. Distances, precision and
 recall are to the true emoji of these captions, by EfficientNet-Lite0; with {n} pictures the Fréchet
 distance is biased upwards, for every row alike."""
 

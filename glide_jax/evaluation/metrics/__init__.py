@@ -1,5 +1,5 @@
 """Numbers about sets of pictures, computed from features on the host in float64.
 
-It imports numpy, scipy and the ground floor only. docs/evaluation.md says which published
-convention each metric follows.
+It imports numpy, scipy and the ground floor only. docs/evaluation.md lists the published
+convention of each metric.
 """
