@@ -11,8 +11,8 @@ from jaxtyping import Array, UInt8
 
 from glide_jax.checkpoints.torch import reader
 from glide_jax.data.recipes import packages
+from glide_jax.evaluation.features.convert import State, check_params, fold_norm
 from glide_jax.evaluation.features.extractor import Features
-from glide_jax.evaluation.features.weights import State, check_params, fold_norm
 from glide_jax.networks.efficientnet import BLOCKS, SIDE, EfficientNetLite0
 from glide_jax.types import Params
 
