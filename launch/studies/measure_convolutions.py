@@ -18,7 +18,7 @@ from jax.typing import ArrayLike
 
 from glide_jax import compiling
 from glide_jax.benchmarks import timing
-from glide_jax.networks.cpu import direct, winograd
+from glide_jax.networks.cpu import convolution, winograd
 from glide_jax.tables import table
 
 SHAPES = ("16x32x32", "16x16x64", "16x8x128", "1x64x192", "1x16x576")
