@@ -84,20 +84,15 @@ def start(
     from glide_jax.training.config import Start, read_config, shared_facts
 
     cache = common.cache_folder()
-    read = read_config(config)
-    if model is not None:
-        read = init_from.adopt(read, reading.find_model(model[0], cache / "models"), model[1])
-    change(read, changes)
+    stage = Start(reading.find_model(model[0], cache / "models"), model[1]) if model else None
+    read = read_config(config, changes, stage)
     with hosts.join(place, say=common.say) as run:
         description = common.choose_device(device)
         say = common.say if run.leads else lambda text: None
         if run.leads:
             common.check_out(workdir, "--workdir")
-        going_on = Start(reading.find(model[0], cache / "models"), model[1]) if model else None
-        read = read_config(config, changes, going_on)
         run.agree("the start", shared_facts(read))
-        run.start_jax()
-        say(f"device: {common.choose_device(device)}")
+        say(f"device: {description}")
         compiling.enable_cache(cache / "xla")
         done = session.train(read, workdir, say=say, dry_run=dry_run, cache=cache, hosts=run)
     if run.count > 1 and not done:  # the launcher of all processes is to start them again

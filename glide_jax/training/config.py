@@ -154,7 +154,7 @@ def _adopt(config: ConfigDict, start: Start) -> None:
     if not isinstance(found.get(stage), dict):
         raise InputError(f"{str(directory)!r} has no {stage}; it has {', '.join(found)}.")
     where = f"{directory / 'config.json'}: {stage}"
-    part = schema.fields(schema.StageConfig, found[stage], where)
+    part = schema.parse_section(schema.StageConfig, found[stage], where)
     config.model = dataclasses.asdict(part.model)
     config.diffusion.update(noise_schedule=part.noise_schedule, prediction=part.prediction)
     config.sampling = _sampling(part.sampling, f"{where}.sampling")
@@ -169,7 +169,7 @@ def _adopt(config: ConfigDict, start: Start) -> None:
 
 
 def _sampling(values: Mapping[str, Any], where: str) -> dict[str, Any]:
-    return dataclasses.asdict(schema.fields(settings.Sampling, values, where))
+    return dataclasses.asdict(schema.parse_section(settings.Sampling, values, where))
 
 
 def _checked(values: dict[str, Any]) -> TrainConfig:
@@ -198,9 +198,9 @@ def _checked(values: dict[str, Any]) -> TrainConfig:
         )
     part: schema.StageConfig | zoo.ClipConfig
     if objective == "clip":
-        part = model = schema.fields(zoo.ClipConfig, values["model"], "config.model")
+        part = model = schema.parse_section(zoo.ClipConfig, values["model"], "config.model")
     else:
-        model = schema.fields(zoo.ModelConfig, values["model"], "config.model")
+        model = schema.parse_section(zoo.ModelConfig, values["model"], "config.model")
         sampling = _sampling(values.get("sampling", {}), "config.sampling")
         part = schema.StageConfig(model, diffusion.noise_schedule, diffusion.prediction, sampling)
     names = {field.name for field in dataclasses.fields(sections.Data)}
@@ -227,7 +227,7 @@ def _checked(values: dict[str, Any]) -> TrainConfig:
 
 def _section(cls: type[T], values: dict[str, Any], name: str) -> T:
     """A section, each field of its type and in its range; a missing one has its default."""
-    section = schema.fields(cls, values, f"config.{name}")
+    section = schema.parse_section(cls, values, f"config.{name}")
     for field in dataclasses.fields(cls):  # type: ignore[arg-type]
         if check := field.metadata.get("check"):
             check(f"{name}.{field.name}", getattr(section, field.name))

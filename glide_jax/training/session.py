@@ -136,7 +136,7 @@ class _Session:
                 ],
                 key=run.key,
                 num_steps=last,
-                stopping=Together(self.interrupted, hosts),
+                stopping=StopVote(self.interrupted, hosts),
                 timing=self.log.timing,
             )
             if int(state.step) not in self.store.steps:
@@ -252,7 +252,7 @@ class _Session:
             use=writing.USE_MODEL if "base" in stages else writing.USE_PART,
         )
         model = reading.Model(config.name, tokenizer, stages, clip)
-        writing.replace(self.workdir / "model", model, card=card)
+        writing.replace_model(self.workdir / "model", model, card=card)
 
 
 def _facts(run: Run, workdir: pathlib.Path, dry_run: bool, hosts: Hosts) -> dict[str, Any]:
