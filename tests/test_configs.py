@@ -3,7 +3,11 @@
 import dataclasses
 import math
 import operator
+import os
 import pathlib
+import shutil
+import subprocess
+import sys
 
 import jax
 import pytest
@@ -110,6 +114,31 @@ def test_a_config_is_found_by_path_and_by_name(tmp_path, monkeypatch):
         "    return config\n"
     )
     assert read_config("mine/run.py").optim.lr == 0.5
+
+
+def test_an_installed_package_brings_its_configs_and_runs_those_of_users(tmp_path):
+    """Away from a checkout, `configs` is a part of the package and nothing else."""
+    ignored = shutil.ignore_patterns("__pycache__", "boxed")
+    shutil.copytree(FOLDER.parent / "glide_jax", tmp_path / "site" / "glide_jax", ignore=ignored)
+    work = tmp_path / "work"
+    (work / "configs").mkdir(parents=True)
+    text = "from configs import presets\nfrom glide_jax.configs import shapes_64\n"
+    text += "def get_config():\n    return presets.smoke(shapes_64.get_config())\n"
+    for mine in (work / "mine.py", work / "configs" / "mine.py"):
+        mine.write_text(text)
+    code = (
+        "import sys\nfrom glide_jax.training.config import read_config\n"
+        "print(*(read_config(path).name for path in sys.argv[1:]))"
+    )
+    paths = ["configs/shapes_64.py:smoke", "shapes_64:smoke", "mine.py", "configs/mine.py"]
+    done = subprocess.run(
+        [sys.executable, "-P", "-c", code, *paths],
+        cwd=work,
+        env=os.environ | {"PYTHONPATH": str(tmp_path / "site")},
+        capture_output=True,
+        text=True,
+    )
+    assert done.stdout.split() == ["shapes_64-smoke"] * 4, done.stderr
 
 
 @pytest.mark.parametrize(
