@@ -206,7 +206,7 @@ def test_another_rate_is_told_trained_at_and_compiles_nothing(whole, home, cli, 
         shutil.copytree(whole, tmp_path / name)
     on = "--config.train.num_steps=9"
     with new_programs(tmp_path / "xla") as steps:
-        assert cli(*words(home, tmp_path / "same", on)).code == 0
+        assert cli(*words(home, tmp_path / "same")).code == 0
         compiled = steps()
         result = cli(*words(home, tmp_path / "w", "--config.optim.lr=0", on))
         assert result.code == 0, result.err
