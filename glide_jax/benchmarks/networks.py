@@ -122,18 +122,18 @@ def gradient(part: Part, x: Inputs) -> tuple[Callable[[], Any], float]:
     )
 
 
-def half_guided(part: Part, how: settings.Sampling) -> settings.Sampling:
+def half_guided(part: Part, how: settings.StageSettings) -> settings.StageSettings:
     """The same chain, guided in the middle half of its steps alone."""
-    schedule = cascade.schedule_of(part.stage, how.steps, how.grid)
+    schedule = cascade.schedule_of(part.stage, how)
     t, n = np.asarray(schedule.t), int(schedule.num_steps)
     low, high = t[n // 4], t[n // 4 + n // 2 - 1]
     return dataclasses.replace(how, guidance_interval=(float(low), float(high)))
 
 
-def draw(part: Part, x: Inputs, how: settings.Sampling) -> tuple[Callable[[], Any], int]:
+def draw(part: Part, x: Inputs, how: settings.StageSettings) -> tuple[Callable[[], Any], int]:
     """Whole chains of a batch from encoded text, and how many steps they have."""
     stage = part.stage
-    schedule = cascade.schedule_of(stage, how.steps, how.grid)
+    schedule = cascade.schedule_of(stage, how)
     keys = cascade.image_keys(SEED, np.arange(len(x.x_t)), 0)
     text = cascade.encode_text(stage.encode, part.params, x.tokens, x.mask)
     null = None
@@ -141,9 +141,6 @@ def draw(part: Part, x: Inputs, how: settings.Sampling) -> tuple[Callable[[], An
         empty = np.zeros_like(x.tokens[:1]), np.zeros_like(x.mask[:1])
         null = cascade.encode_text(stage.encode, part.params, *empty)
     cond = Cond(text, low_res=None if x.low_res is None else jnp.asarray(x.low_res))
-    traced = settings.settings(how)
-    run = lambda: cascade.run(
-        stage, part.params, keys, cond, null, schedule, traced,
-        sampler=how.sampler, temperature=how.temperature,
-    ).block_until_ready()  # fmt: skip
+    inputs = cascade.Inputs(part.params, keys, cond, null)
+    run = lambda: cascade.run(stage, inputs, how).block_until_ready()
     return run, int(schedule.num_steps)

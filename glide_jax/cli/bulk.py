@@ -1,88 +1,86 @@
 """A file of prompts drawn by one process or many: each picture once, whatever is killed when.
 
 The prompts are cut into batches by their number alone, and process k of N draws batches k, k + N,
-and so on. Whoever draws a batch, and whenever, draws it in the same company and with the same
-noise, so the pictures are the same bit for bit; nobody needs to ask anybody.
+and so on. A batch and its noise do not depend on which process draws it, or when, so the pictures
+are the same bit for bit and no coordination is needed.
 """
 
 import os
 import pathlib
 import re
-from collections.abc import Callable, Iterator
-from typing import Any
+from collections.abc import Callable, Iterator, Sequence
+from typing import TYPE_CHECKING, Any
 
 from glide_jax.cli import cluster, common
+from glide_jax.cli.drawing import Drawing, file_name, write_sheet
 from glide_jax.errors import InputError
 
+if TYPE_CHECKING:
+    from glide_jax.sampling.glide import Glide
 
-def draw(
-    make: Callable[[], Any],
-    prompts: list[str],
-    out: pathlib.Path,
-    n: str,
-    options: dict[str, Any],
+
+def draw_share(
+    load: Callable[[], "Glide"],
+    prompts: Sequence[str],
+    drawing: Drawing,
     where: cluster.Where,
     waits: tuple[float, float],
 ) -> None:
     """This process's part of the pictures that are not there yet; the first one makes the sheet.
 
     Args:
-        make: loads the model.
-        prompts: of all processes.
-        out: a folder of them all.
-        n: pictures of each prompt.
-        options: of `Glide.pictures`.
+        load: loads the model.
+        prompts: those of all processes.
+        drawing: the command's options; its folder is shared by all processes.
         where: which process this is. With a coordinator they also wait for each other, which a
             slice of TPUs needs before it can be used.
         waits: seconds of heartbeat, and for the start.
+
+    Raises:
+        InputError: an option does not go with a file of prompts.
     """
+    call = drawing.call
+    if call.keep is not None:
+        raise InputError(
+            f"keep is {call.keep}, but --prompts-file finishes what is there; use one."
+        )
+    if call.batch_size == "auto" and where.count > 1:
+        raise InputError("--batch-size auto may differ from process to process; give a number.")
     place = None if where.coordinator is None else cluster.place(where)
     if place is None:
-        common.make_out(out)
-        _draw(make(), prompts, out, n, options, where)
+        common.make_out(drawing.out)
+        _draw(load(), prompts, drawing, where)
         return
     from glide_jax.mesh import hosts
     from glide_jax.version import __version__
 
     heartbeat, wait = waits
     with hosts.join(place, say=common.say, heartbeat=heartbeat, wait=wait) as run:
-        common.make_out(out)
-        asked = {name: value for name, value in options.items() if value is not None}
-        run.agree("the start", {"glide_jax": __version__, "prompts": prompts, "n": n, **asked})
+        common.make_out(drawing.out)
+        run.agree("the start", {"glide_jax": __version__, "prompts": [*prompts], **drawing.given})
         run.start_jax()
-        glide = make()
-        _draw(glide, prompts, out, n, options, where, run.barrier)
+        _draw(load(), prompts, drawing, where, run.barrier)
 
 
 def _draw(
-    glide: Any,
-    prompts: list[str],
-    out: pathlib.Path,
-    n: str,
-    options: dict[str, Any],
+    glide: "Glide",
+    prompts: Sequence[str],
+    drawing: Drawing,
     where: cluster.Where,
     barrier: Callable[[str], None] = lambda what: None,
 ) -> None:
-    from glide_jax import checks, images
-    from glide_jax.cli import sample_
+    from glide_jax import images
+    from glide_jax.sampling.call import parse
 
-    count = checks.whole("n", n, 1, 1_000_000)
-    if options.get("keep"):
-        raise InputError(
-            f"keep is {options['keep']}, but --prompts-file finishes what is there; use one."
-        )
-    if options["batch_size"] == "auto":
-        if where.count > 1:
-            raise InputError("--batch-size auto may differ from process to process; give a number.")
-        options = options | {"batch_size": str(glide.largest_batch())}
-    options = options | {"number_on": True}
-    expected = glide.parameters(prompts, n=count, **options)
-    paths = [out / sample_.file_name(i // count, p) for i, p in enumerate(expected)]
-    mine = list(_batches(len(prompts), count, int(options["batch_size"]), where))
-    _remove_halves(out, {paths[i].name for k in mine for i in range(k[0] * count, k[-1] * count)})
+    call, out = parse({"number_on": True}, drawing.call), drawing.out
+    n, size = call.n, glide.largest_batch() if call.batch_size == "auto" else int(call.batch_size)
+    expected = glide.parameters(prompts, call, batch_size=size)
+    paths = [out / file_name(i // n, p) for i, p in enumerate(expected)]
+    mine = list(_batches(len(prompts), n, size, where))
+    _remove_halves(out, {paths[i].name for k in mine for i in range(k[0] * n, k[-1] * n)})
     whole = lambda k: all(
         images.drawn_alike(images.read_parameters(paths[i]), expected[i])
-        for i in range(k * count, (k + 1) * count)
+        for i in range(k * n, (k + 1) * n)
     )
     todo = {k for batch in mine for k in batch if not whole(k)}
     total = sum(map(len, mine))
@@ -91,16 +89,13 @@ def _draw(
     batches = [batch for batch in mine if todo & set(batch)]
     with common.progress_bars() as progress:
         for number, batch in enumerate(batches):
-            first = int(options["first_index"]) + batch[0] * count
             done = lambda stage, i, of, k=number: progress(stage, k * of + i, len(batches) * of)
             drawn = glide.pictures(
-                [prompts[k] for k in batch],
-                n=count,
-                progress=done,
-                **options | {"first_index": first},
-            )
-            for i, picture in enumerate(drawn, batch[0] * count):
-                if i // count in todo:
+                [prompts[k] for k in batch], call, batch_size=size, progress=done,
+                first_index=call.first_index + batch[0] * n,
+            )  # fmt: skip
+            for i, picture in enumerate(drawn, batch[0] * n):
+                if i // n in todo:
                     images.write_png(paths[i], picture.image, picture.parameters)
                     common.result(paths[i])
     barrier("the last picture")
@@ -117,17 +112,15 @@ def _batches(prompts: int, n: int, batch_size: int, where: cluster.Where) -> Ite
 
 
 def _remove_halves(out: pathlib.Path, names: set[str]) -> None:
-    """What a killed process left of pictures that are this one's to draw; see `files.replacing`."""
+    """Removes what a killed process left of this one's own pictures; see `files.replacing`."""
     for entry in os.scandir(out):
         found = re.fullmatch(r"\.(.+\.png)\..+\.tmp", entry.name)
         if found and found[1] in names:
             os.unlink(entry.path)
 
 
-def _sheet(out: pathlib.Path, paths: list[pathlib.Path], expected: list[dict]) -> None:
-    from glide_jax.cli import sample_
-
+def _sheet(out: pathlib.Path, paths: list[pathlib.Path], expected: list[dict[str, Any]]) -> None:
     if all(path.exists() for path in paths):
-        sample_.write_sheet(out, [(p, e["prompt"]) for p, e in zip(paths, expected, strict=True)])
+        write_sheet(out, [(p, e["prompt"]) for p, e in zip(paths, expected, strict=True)])
     else:
         common.say("other processes still draw; the same command makes the sheet after them")

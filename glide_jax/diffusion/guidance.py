@@ -6,8 +6,8 @@ one of those two, or a finished denoiser, so the pieces stack in any order. `ass
 that are asked for.
 """
 
-from collections.abc import Callable, Sequence
-from typing import NamedTuple, TypeAlias
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any, TypeAlias
 
 import jax
 import jax.numpy as jnp
@@ -31,6 +31,9 @@ from glide_jax.types import (
 Branches: TypeAlias = Callable[[Image, Timestep], list[Prediction]]  # one for each condition
 Combine: TypeAlias = Callable[[Image, Timestep, Image, Image], Image]  # (x_t, t, eps, eps_null)
 ScaleOfTime: TypeAlias = Callable[[Timestep], Float[Array, "b 1 1 1"]]
+# Traced settings by the names of `sampling.settings.StageSettings`. One that is off is absent, so
+# the compiled program does not have it.
+Knobs: TypeAlias = Mapping[str, Any]
 
 
 def conditional(network: Network, cond: Cond) -> Denoiser:
@@ -256,40 +259,28 @@ def both(*scores: Score) -> Score | None:
     return lambda x_t, t: sum((score(x_t, t) for score in scores[1:]), scores[0](x_t, t))
 
 
-class Extras(NamedTuple):
-    """What classifier-free guidance does besides; None is off, and then not in the program."""
-
-    interval: tuple[Scalar, Scalar] | None = None  # of timesteps: `limited`
-    power: Scalar | None = None  # `ramp`
-    rescale: Scalar | None = None  # `rescaled`
-    apg: tuple[Scalar, Scalar] | None = None  # parallel and radius: `projected`
-    plus_scale: Scalar | None = None  # CFG++ at this scale, whatever the other
-
-
 def assemble(
     network: Network,
     conds: Sequence[Cond],
     weights: Float[Array, " k"] | None,
     null: Cond | None,
-    scale: Scalar,
-    extras: Extras,
+    knobs: Knobs,
     schedule: Schedule,
     weak: tuple[Denoiser, Scalar] | None = None,
 ) -> tuple[Denoiser, Denoiser]:
-    """Stacks what is asked for.
+    """Stacks the guidance that the settings ask for.
 
     Args:
         network: takes x_t, t and a condition.
         conds: the prompt's condition, and those mixed into it.
-        weights: of `conds`, if there are several.
-        null: without the prompt; None for no classifier-free guidance.
-        scale: as of `extrapolate`.
-        extras: what else.
-        schedule: whose timesteps are visited; its tables as long as the trained diffusion.
+        weights: of shape (k,), one for each of `conds`; None if there is only one.
+        null: the condition without the prompt; None for no classifier-free guidance.
+        knobs: the settings that are on, by name, with traced values.
+        schedule: the chain's; its tables are as long as the trained diffusion.
         weak: a worse model and the scale of `autoguided`.
 
     Returns:
-        The denoiser, and the one without guidance, of a single evaluation.
+        The denoiser, and the one without guidance, which evaluates the network once.
     """
     mix: Callable[[Branches], Branches] = lambda branches: branches
     plain = conditional(network, conds[0])
@@ -299,21 +290,22 @@ def assemble(
         plain = lambda x_t, t: alone(x_t, t)[0]
     denoise, outside = plain, plain
     if null is not None:
-        of_time: Scalar | ScaleOfTime = scale if extras.plus_scale is None else extras.plus_scale
-        if extras.power is not None:
-            of_time = ramp(scale, extras.power, schedule.t.shape[0])
-        combine = extrapolate(of_time)
-        if extras.apg is not None:
-            combine = projected(schedule, of_time, *extras.apg)
-        if extras.rescale is not None:
-            combine = rescaled(combine, schedule, extras.rescale)
-        renoise_null = extras.plus_scale is not None
+        renoise_null = "cfgpp_scale" in knobs
+        scale = knobs["cfgpp_scale" if renoise_null else "guidance_scale"]
+        if "guidance_power" in knobs:
+            scale = ramp(scale, knobs["guidance_power"], schedule.t.shape[0])
+        combine = extrapolate(scale)
+        if "apg_parallel" in knobs or "apg_radius" in knobs:
+            parallel, radius = knobs.get("apg_parallel", 1.0), knobs.get("apg_radius", jnp.inf)
+            combine = projected(schedule, scale, parallel, radius)
+        if "guidance_rescale" in knobs:
+            combine = rescaled(combine, schedule, knobs["guidance_rescale"])
         branches = mix(together(network, [*conds, null]))
         denoise = guided(branches, combine, renoise_null=renoise_null)
         if renoise_null:  # both sides of an interval give the same kinds of numbers
             outside = lambda x_t, t: (lambda out: out._replace(renoise=out.eps))(plain(x_t, t))
     if weak is not None:
         denoise = autoguided(denoise, *weak)
-    if extras.interval is not None and denoise is not outside:
-        denoise = limited(denoise, outside, *extras.interval)
+    if "guidance_interval" in knobs and denoise is not outside:
+        denoise = limited(denoise, outside, *knobs["guidance_interval"])
     return denoise, plain

@@ -5,13 +5,12 @@ import pathlib
 
 import jax
 
-from glide_jax.model_dir import schema
 from glide_jax.model_dir.reading import read
 from glide_jax.model_dir.schema import StageConfig
 from glide_jax.model_dir.weights import around, check, packed
 from glide_jax.networks.cpu.choice import prepared
 from glide_jax.sampling import programs
-from glide_jax.sampling.settings import Sampling
+from glide_jax.sampling.settings import StageSettings, from_config
 from glide_jax.sampling.stages import ClipStage, clip_stage, stage
 from glide_jax.tokenizers import Tokenizer
 from glide_jax.types import Params, Stage
@@ -24,13 +23,14 @@ class Loaded:
     name: str
     tokenizer: Tokenizer
     stages: dict[str, Stage]
-    sampling: dict[str, Sampling]
+    sampling: dict[str, StageSettings]
     configs: dict[str, StageConfig]
     params: dict[str, Params]
     clip: ClipStage | None = None
     clip_tokenizer: Tokenizer | None = None
     exported: bool = False  # stages are programs, which have no gradient
-    weights: str = "float32"  # as `stored` keeps those of the stages
+    weights: str = "float32"  # how the stages' parameters are kept
+    dtype: str = "float32"  # the type that networks compute in
 
 
 def load(
@@ -77,7 +77,7 @@ def load(
         tokenizer=model.tokenizer,
         stages=stages,
         sampling={
-            name: schema.fields(Sampling, config.sampling, f"{where}: {name}.sampling")
+            name: from_config(config.sampling, f"{where}: {name}.sampling")
             for name, config in configs.items()
         },
         configs=configs,
@@ -89,4 +89,5 @@ def load(
         clip_tokenizer=clip_tokenizer,
         exported=program is not None,
         weights=weights,
+        dtype=dtype,
     )

@@ -43,8 +43,7 @@ def adopt(config: ConfigDict, directory: pathlib.Path, stage: str) -> ConfigDict
     with config.unlocked():
         config.model = dataclasses.asdict(part.model)
         config.diffusion.update(noise_schedule=part.noise_schedule, prediction=part.prediction)
-        defaults = schema.fields(settings.Sampling, part.sampling, f"{where}.sampling")
-        config.sampling = dataclasses.asdict(defaults)
+        config.sampling = settings.from_config(part.sampling, f"{where}.sampling").record()
         config.train.init_from = str(directory)
         config.name = f"{found.get('name', directory.name)}-finetuned"
         if part.model.upsampler:

@@ -1,7 +1,5 @@
 """What a run's config may say, checked before anything is made of it."""
 
-import dataclasses
-
 from ml_collections import ConfigDict
 
 from glide_jax import checks
@@ -27,9 +25,7 @@ def part_of(config: ConfigDict) -> schema.StageConfig | zoo.ClipConfig:
         model=schema.fields(zoo.ModelConfig, config.model.to_dict(), "config.model"),
         noise_schedule=config.diffusion.noise_schedule,
         prediction=config.diffusion.prediction,
-        sampling=dataclasses.asdict(
-            schema.fields(settings.Sampling, config.sampling.to_dict(), "config.sampling")
-        ),
+        sampling=settings.from_config(config.sampling.to_dict(), "config.sampling").record(),
     )
 
 

@@ -26,7 +26,7 @@ def pixels(pictures) -> np.ndarray:
 
 def programs() -> int:
     """How many programs the cascade has compiled in this process."""
-    return sum(program._cache_size() for program in cascade._programs())
+    return sum(program._cache_size() for program in cascade.programs())
 
 
 def test_a_picture_has_the_last_stages_size_and_all_its_parameters(glide):
@@ -214,7 +214,7 @@ def test_numbers_that_are_not_finite_are_not_drawn(glide):
     broken["base"] = jax.tree.map(lambda a: a * np.float32(1e30), broken["base"])
     loaded = dataclasses.replace(glide.loaded, params=broken)
     with pytest.raises(InputError, match="not finite"):
-        Glide(loaded, "float32")(RED, **FEW)
+        Glide(loaded)(RED, **FEW)
 
 
 def test_png_and_parameters_go_together(glide, tmp_path):

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from glide_jax import InputError
-from glide_jax.sampling import cascade, guides, settings
+from glide_jax.sampling import cascade, request, settings
 from tests.sampling.test_glide import BLUE, RED, pixels, programs
 
 BASE = dict(steps=3, upsample=False, seed=1)
@@ -65,9 +65,11 @@ def test_presets_choose_for_each_stage_and_give_way_to_what_is_said(glide):
     for preset, stages in settings.PRESETS.items():
         [p] = glide.parameters(RED, preset=preset)
         for stage, values in stages.items():
-            assert {name: p[stage][name] for name in values} == values
+            assert {name: p[stage][name] for name in values} == {
+                name: str(value) for name, value in values.items()
+            }
     assert set(settings.PRESETS) == {"fast", "balanced", "reference"}
-    assert int(settings.PRESETS["fast"]["base"]["steps"]) <= 25
+    assert settings.PRESETS["fast"]["base"]["steps"].count <= 25
     [p] = glide.parameters(RED, preset="fast", steps=7, upsample_sampler="ddpm")
     assert (p["base"]["steps"], p["upsample"]["sampler"]) == ("7", "ddpm")
     [p] = glide.parameters(RED, preset="fast", steps="fast27")
@@ -156,12 +158,12 @@ def test_autoguidance_by_a_model_of_another_size_is_refused(glide):
     loaded = glide.loaded
     larger = {"base": loaded.stages["base"]._replace(image_size=64)}
     with pytest.raises(InputError, match="64 pixels"):
-        guides.check_weak(dataclasses.replace(loaded, stages=larger), loaded)
+        request.check_weak(dataclasses.replace(loaded, stages=larger), loaded)
     noisier = {
         "base": loaded.stages["base"]._replace(alpha_bar=loaded.stages["base"].alpha_bar ** 2)
     }
     with pytest.raises(InputError, match="noise schedule"):
-        guides.check_weak(dataclasses.replace(loaded, stages=noisier), loaded)
+        request.check_weak(dataclasses.replace(loaded, stages=noisier), loaded)
 
 
 def test_cfg_plus_plus_and_a_dynamic_threshold_draw_and_their_values_are_traced(glide):
