@@ -14,11 +14,12 @@ Params: TypeAlias = PyTree[Float[Array, "..."]]
 
 
 class Prediction(NamedTuple):
-    """What a network says about x_t."""
+    """A network's or a denoiser's output at x_t."""
 
     eps: Image  # the noise in x_t
     var_frac: Image  # reverse log-variance: 0 is the posterior's, 1 is beta's
-    renoise: Image | None = None  # what a step puts back, where that is not eps (CFG++)
+    renoise: Image | None = None  # the noise that a step puts back, where that is not eps (CFG++)
+    memory: Any = ()  # guidance's memory after this evaluation, see `Guide`
 
 
 class TextCond(NamedTuple):
@@ -45,10 +46,12 @@ class Cond(NamedTuple):
 
 Network: TypeAlias = Callable[[Image, Timestep, Cond], Prediction]  # model.apply with params bound
 Denoiser: TypeAlias = Callable[[Image, Timestep], Prediction]  # a network with its condition bound
+Memory: TypeAlias = Any  # a pytree that guidance hands from step to step; () is nothing
+Guide: TypeAlias = Callable[[Memory], Denoiser]  # the guided denoiser, given what it remembers
 Score: TypeAlias = Callable[[Image, Timestep], Image]  # grad of log p(y | x_t) in x_t
 X0Fn: TypeAlias = Callable[[Image], Image]  # applied to every prediction of x_0
 Step: TypeAlias = Callable[[Image, Int[Array, ""], Image], Image]  # (x_t, i, noise) -> x_{t-1}
-History: TypeAlias = Any  # what a solver remembers of its earlier steps, a pytree; () is nothing
+History: TypeAlias = Any  # a solver's memory of its earlier steps, a pytree; () is nothing
 Solver: TypeAlias = Callable[  # a step that remembers: (x_t, i, noise, history)
     [Image, Int[Array, ""], Image, History], tuple[Image, History]
 ]

@@ -19,7 +19,9 @@ from glide_jax.diffusion.schedules import Schedule
 from glide_jax.types import (
     Cond,
     Denoiser,
+    Guide,
     Image,
+    Memory,
     Network,
     Prediction,
     Scalar,
@@ -267,7 +269,7 @@ def assemble(
     knobs: Knobs,
     schedule: Schedule,
     weak: tuple[Denoiser, Scalar] | None = None,
-) -> tuple[Denoiser, Denoiser]:
+) -> tuple[Guide, Denoiser]:
     """Stacks the guidance that the settings ask for.
 
     Args:
@@ -280,7 +282,8 @@ def assemble(
         weak: a worse model and the scale of `autoguided`.
 
     Returns:
-        The denoiser, and the one without guidance, which evaluates the network once.
+        The guided denoiser of a memory, which begins as `fresh`, and the denoiser without
+        guidance, which evaluates the network once.
     """
     mix: Callable[[Branches], Branches] = lambda branches: branches
     plain = conditional(network, conds[0])
@@ -288,9 +291,8 @@ def assemble(
         mix = lambda branches: mixed(branches, weights)
         alone = mix(together(network, conds))
         plain = lambda x_t, t: alone(x_t, t)[0]
-    denoise, outside = plain, plain
+    combine, branches, renoise_null = None, None, "cfgpp_scale" in knobs
     if null is not None:
-        renoise_null = "cfgpp_scale" in knobs
         scale = knobs["cfgpp_scale" if renoise_null else "guidance_scale"]
         if "guidance_power" in knobs:
             scale = ramp(scale, knobs["guidance_power"], schedule.t.shape[0])
@@ -301,11 +303,26 @@ def assemble(
         if "guidance_rescale" in knobs:
             combine = rescaled(combine, schedule, knobs["guidance_rescale"])
         branches = mix(together(network, [*conds, null]))
-        denoise = guided(branches, combine, renoise_null=renoise_null)
-        if renoise_null:  # both sides of an interval give the same kinds of numbers
-            outside = lambda x_t, t: (lambda out: out._replace(renoise=out.eps))(plain(x_t, t))
-    if weak is not None:
-        denoise = autoguided(denoise, *weak)
-    if "guidance_interval" in knobs and denoise is not outside:
-        denoise = limited(denoise, outside, *knobs["guidance_interval"])
-    return denoise, plain
+
+    def guide(memory: Memory) -> Denoiser:
+        def outside(x_t: Image, t: Timestep) -> Prediction:
+            # Both sides of an interval give the same kinds of numbers.
+            out = plain(x_t, t)
+            renoise = out.eps if renoise_null and null is not None else None
+            return out._replace(renoise=renoise, memory=memory)
+
+        denoise = outside
+        if combine is not None and branches is not None:
+            denoise = guided(branches, combine, renoise_null=renoise_null)
+        if weak is not None:
+            denoise = autoguided(denoise, *weak)
+        if "guidance_interval" in knobs and denoise is not outside:
+            denoise = limited(denoise, outside, *knobs["guidance_interval"])
+        return denoise
+
+    return guide, plain
+
+
+def fresh(knobs: Knobs, x_T: Image) -> Memory:
+    """The memory at the start of a chain, of which no setting has one."""
+    return ()

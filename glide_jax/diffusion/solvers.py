@@ -21,7 +21,20 @@ from glide_jax.diffusion.constraints import clip
 from glide_jax.diffusion.grids import LAMBDA_MIN
 from glide_jax.diffusion.samplers import estimate, predict_eps, predict_x_0
 from glide_jax.diffusion.schedules import Schedule
-from glide_jax.types import Denoiser, History, Image, Scalar, Score, Solver, Step, X0Fn
+from glide_jax.types import (
+    Denoiser,
+    Guide,
+    History,
+    Image,
+    Memory,
+    Prediction,
+    Scalar,
+    Score,
+    Solver,
+    Step,
+    Timestep,
+    X0Fn,
+)
 
 
 class Remembered(NamedTuple):
@@ -220,6 +233,37 @@ def _forgetting(make: Callable[..., Step]) -> Callable[..., Solver]:
         return lambda x_t, i, noise, history: (step(x_t, i, noise), history)
 
     return made
+
+
+def remembering(make: Callable[[Denoiser], Solver], guide: Guide) -> Solver:
+    """A solver whose denoiser hands a memory from step to step.
+
+    The first evaluation of a step, at x_t, decides what is remembered. A second look within the
+    step (`heun`) sees what the first one saw.
+
+    Args:
+        make: makes a solver of a denoiser.
+        guide: gives the denoiser of a memory; its predictions hold the next memory.
+
+    Returns:
+        A solver whose history is (`make`'s own, the memory).
+    """
+
+    def step(
+        x_t: Image, i: Int[Array, ""], noise: Image, history: History
+    ) -> tuple[Image, History]:
+        own, memory = history
+        written: list[Memory] = []
+
+        def denoise(x: Image, t: Timestep) -> Prediction:
+            out = guide(memory)(x, t)
+            written.append(out.memory)
+            return out._replace(memory=())
+
+        x_prev, own = make(denoise)(x_t, i, noise, own)
+        return x_prev, (own, written[0])
+
+    return step
 
 
 class Sampler(NamedTuple):

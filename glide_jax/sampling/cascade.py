@@ -17,7 +17,7 @@ from glide_jax.diffusion.schedules import Schedule
 from glide_jax.sampling.settings import DEFAULTS, StageSettings, Steps
 from glide_jax.types import (
     Cond,
-    Denoiser,
+    Guide,
     History,
     Image,
     Keys,
@@ -204,14 +204,16 @@ def _advance(
     thresholded = "dynamic_threshold" in knobs
     if thresholded:
         x0_fn = constraints.dynamic_threshold(knobs["dynamic_threshold"])
-    denoise, score = _guided(network(inputs.params), inputs, chain.schedule, knobs, x0_fn)
+    guide, score = _guided(network(inputs.params), inputs, chain.schedule, knobs, x0_fn)
     if cond.known is not None and cond.mask_known is not None:
         known = constraints.known_pixels(cond.known, cond.mask_known)
         before = (x0_fn,) if thresholded else ()
         x0_fn = constraints.compose(*before, known, constraints.clip)
     extra: dict[str, Any] = {"eta": knobs["eta"]} if solvers.SAMPLERS[sampler].eta else {}
-    make = solvers.SAMPLERS[sampler].make
-    solver = make(denoise, chain.schedule, x0_fn=x0_fn, score=score, **extra)
+    make = functools.partial(
+        solvers.SAMPLERS[sampler].make, schedule=chain.schedule, x0_fn=x0_fn, score=score, **extra
+    )
+    solver = solvers.remembering(make, guide)
     end = chain.schedule.num_steps
     if cond.known is not None:
         solver = repaint.resampled(
@@ -223,8 +225,8 @@ def _advance(
 
 def _guided(
     network: Network, inputs: Inputs, schedule: Schedule, knobs: guidance.Knobs, x0_fn: X0Fn
-) -> tuple[Denoiser, Score | None]:
-    """The denoiser and the score of everything that guides."""
+) -> tuple[Guide, Score | None]:
+    """The guided denoiser of a memory, and the score of everything that guides."""
     cond, null_text, guides = inputs.cond, inputs.null_text, inputs.guides
     batch = inputs.keys.shape[0]
     widen = lambda a: jnp.broadcast_to(a, (batch, *a.shape[1:]))
@@ -237,11 +239,22 @@ def _guided(
         worse = guidance.conditional(guides.weak.network(), of_text(guides.weak.text))
         weak = worse, guides.weak.scale
     null = None if null_text is None else of_text(null_text)
-    denoise, plain = guidance.assemble(network, conds, weights, null, knobs, schedule, weak)
+    guide, plain = guidance.assemble(network, conds, weights, null, knobs, schedule, weak)
     scores = [guidance.classifier(pull.log_prob, pull.scale) for pull in guides.on_x_t]
     for pull in guides.on_x_0:  # by the cheaper denoiser: guidance's own gradient is not needed
         scores.append(guidance.through_x_0(pull.log_prob, pull.scale, plain, schedule, x0_fn))
-    return denoise, guidance.both(*scores)
+    return guide, guidance.both(*scores)
+
+
+def fresh_history(sampler: str, knobs: guidance.Knobs, x_T: Image) -> History:
+    """The memory of solver and guidance at the start of a chain.
+
+    Args:
+        sampler: one of `solvers.SAMPLERS`.
+        knobs: traced settings.
+        x_T: (b, h, w, 3), where the chain starts.
+    """
+    return solvers.fresh(sampler, x_T), guidance.fresh(knobs, x_T)
 
 
 def run(
@@ -283,8 +296,8 @@ def run(
     chain = chain._replace(
         first=jnp.int32(first), resampling=jax.tree.map(jnp.int32, chain.resampling)
     )
-    history = solvers.fresh(sampler, x_t)
     knobs = jax.tree.map(jnp.float32, settings.traced())
+    history = fresh_history(sampler, knobs, x_t)
     inputs = inputs._replace(guides=jax.tree.map(jnp.asarray, inputs.guides))
     done, chunk = first, 1
     while done < total:

@@ -9,7 +9,6 @@ import jax
 import jax.numpy as jnp
 from jax.experimental import topologies
 
-from glide_jax.diffusion import solvers
 from glide_jax.errors import InputError
 from glide_jax.mesh import partition
 from glide_jax.model_dir import schema
@@ -115,8 +114,8 @@ def sampler(plan: Plan, name: str = "ddpm", dtype: str | None = None) -> Compile
     cond = Cond(here(text, rows), low_res=batch.low_res)
     defaults = settings.from_config(plan.part.sampling, "config.sampling")
     schedule = cascade.schedule_of(stage, settings.StageSettings(defaults.steps))
-    history = here(jax.eval_shape(lambda x: solvers.fresh(name, x), x_t), rows)
     knobs = jax.tree.map(jnp.float32, settings.DEFAULTS.traced())
+    history = here(jax.eval_shape(lambda x: cascade.fresh_history(name, knobs, x), x_t), rows)
     chain = jax.tree.map(jnp.asarray, cascade.Chain(schedule))
     inputs = cascade.Inputs(params, keys, cond, here(null, everywhere))
     others = here((chain, knobs, (jnp.int32(0), jnp.int32(0))), everywhere)

@@ -27,7 +27,6 @@ sys.path.insert(0, str(pathlib.Path(__file__).parents[1]))
 from glide_jax import compiling, types
 from glide_jax.benchmarks import bench, networks
 from glide_jax.cli import common
-from glide_jax.diffusion import solvers
 from glide_jax.evaluation import report
 from glide_jax.model_dir import schema
 from glide_jax.model_dir.weights import CHOICES, around, packed
@@ -129,7 +128,8 @@ def lowered(stage: types.Stage, params: Any, config: schema.StageConfig, place: 
     chain = jax.tree.map(jnp.asarray, cascade.Chain(cascade.schedule_of(stage, how)))
     knobs = jax.tree.map(jnp.float32, how.traced())
     inputs = cascade.Inputs(params, keys, cond, text)
-    args = (x.x_t, solvers.fresh("unipc", x.x_t), inputs, chain, knobs, (np.int32(0), np.int32(0)))
+    history, zero = cascade.fresh_history("unipc", knobs, x.x_t), np.int32(0)
+    args = (x.x_t, history, inputs, chain, knobs, (zero, zero))
     if place is not None:
         there = lambda a: jax.ShapeDtypeStruct(jnp.shape(a), a.dtype, sharding=place)
         args = jax.tree.map(there, args)
