@@ -12,7 +12,16 @@ from jax.tree_util import Partial
 from jaxtyping import Array, Float
 
 from glide_jax import compiling
-from glide_jax.diffusion import constraints, grids, guidance, repaint, samplers, schedules, solvers
+from glide_jax.diffusion import (
+    constraints,
+    grids,
+    guidance,
+    repaint,
+    samplers,
+    schedules,
+    scores,
+    solvers,
+)
 from glide_jax.diffusion.schedules import Schedule
 from glide_jax.sampling.settings import DEFAULTS, StageSettings, Steps
 from glide_jax.types import (
@@ -240,10 +249,10 @@ def _guided(
         weak = worse, guides.weak.scale
     null = None if null_text is None else of_text(null_text)
     guide, plain = guidance.assemble(network, conds, weights, null, knobs, schedule, weak)
-    scores = [guidance.classifier(pull.log_prob, pull.scale) for pull in guides.on_x_t]
+    pulls = [scores.classifier(pull.log_prob, pull.scale) for pull in guides.on_x_t]
     for pull in guides.on_x_0:  # by the cheaper denoiser: guidance's own gradient is not needed
-        scores.append(guidance.through_x_0(pull.log_prob, pull.scale, plain, schedule, x0_fn))
-    return guide, guidance.both(*scores)
+        pulls.append(scores.through_x_0(pull.log_prob, pull.scale, plain, schedule, x0_fn))
+    return guide, scores.both(*pulls)
 
 
 def fresh_history(sampler: str, knobs: guidance.Knobs, x_T: Image) -> History:
