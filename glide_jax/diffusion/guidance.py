@@ -6,6 +6,7 @@ one of those two, or a finished denoiser, so the pieces stack in any order. `ass
 that are asked for.
 """
 
+import math
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, TypeAlias
 
@@ -13,6 +14,7 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float
 
+from glide_jax.diffusion.grids import LAMBDA_MIN
 from glide_jax.diffusion.schedules import Schedule
 from glide_jax.types import (
     Cond,
@@ -29,6 +31,7 @@ from glide_jax.types import (
 Branches: TypeAlias = Callable[[Image, Timestep], list[Prediction]]  # one for each condition
 Combine: TypeAlias = Callable[[Image, Timestep, Image, Image], Image]  # (x_t, t, eps, eps_null)
 ScaleOfTime: TypeAlias = Callable[[Timestep], Float[Array, "b 1 1 1"]]
+Recall: TypeAlias = Callable[[Timestep, Image], tuple[Image, Memory]]  # (t, eps - eps_null)
 # Traced settings by the names of `sampling.settings.StageSettings`. One that is off is absent, so
 # the compiled program does not have it.
 Knobs: TypeAlias = Mapping[str, Any]
@@ -112,7 +115,7 @@ def projected(
     """Adaptive projected guidance: less of what only saturates (Sadat et al., 2024, section 4).
 
     The difference that guidance makes to x_0 is bounded in length, and its part along x_0 itself,
-    which raises contrast, is weakened. The paper's momentum, a memory across steps, is not here.
+    which raises contrast, is weakened. The paper's momentum is `momentum`.
 
     Args:
         schedule: whose timesteps are visited.
@@ -136,6 +139,31 @@ def projected(
     return combine
 
 
+def momentum(schedule: Schedule, beta: Scalar, previous: Image) -> Recall:
+    """APG's momentum (Sadat et al., 2024, algorithm 1): a running sum of differences.
+
+    sum = difference + beta * previous sum, which takes the place of the difference before it is
+    bounded and projected. A negative beta, the paper's is about -0.5, takes off what earlier steps
+    pushed already.
+
+    Sums are of differences of x_0, as in the paper: sigma/alpha times those of eps. Where
+    sigma/alpha is above exp(-LAMBDA_MIN) = 164 nothing is remembered, since a small error of eps
+    is larger there than any picture; the next steps would be pushed by it alone.
+
+    Args:
+        schedule: the chain's.
+        beta: -1 to 1; 0 is no momentum.
+        previous: (b, h, w, c), the sum of the step before; zeros at the start.
+    """
+
+    def recall(t: Timestep, difference: Image) -> tuple[Image, Memory]:
+        ratio = schedule.at_timestep(t).sqrt_recipm1_alpha_bar
+        total = difference + beta * previous / ratio
+        return total, jnp.where(ratio <= math.exp(-LAMBDA_MIN), ratio * total, 0.0)
+
+    return recall
+
+
 def rescaled(combine: Combine, schedule: Schedule, share: Scalar) -> Combine:
     """Gives the guided x_0 back the spread that the prompt alone predicts (Lin et al., 2023, 3.4).
 
@@ -157,7 +185,13 @@ def rescaled(combine: Combine, schedule: Schedule, share: Scalar) -> Combine:
     return rescale
 
 
-def guided(branches: Branches, combine: Combine, *, renoise_null: bool = False) -> Denoiser:
+def guided(
+    branches: Branches,
+    combine: Combine,
+    *,
+    renoise_null: bool = False,
+    recall: Recall | None = None,
+) -> Denoiser:
     """Makes one prediction of two branches, the prompt's and the null condition's.
 
     The variance stays the prompt's, as in the reference.
@@ -167,12 +201,17 @@ def guided(branches: Branches, combine: Combine, *, renoise_null: bool = False) 
         combine: makes the guided eps.
         renoise_null: CFG++ (Chung et al., 2024, algorithm 2): DDIM then puts back the *null* eps,
             so that x_t stays near the data, and scales lie between 0 and 1.
+        recall: changes the difference of the two by what is remembered, such as `momentum`.
     """
 
     def denoise(x_t: Image, t: Timestep) -> Prediction:
         out, null = branches(x_t, t)
-        eps = combine(x_t, t, out.eps, null.eps)
-        return Prediction(eps, out.var_frac, null.eps if renoise_null else None)
+        eps_null, memory = null.eps, ()
+        if recall is not None:
+            difference, memory = recall(t, out.eps - null.eps)
+            eps_null = out.eps - difference
+        eps = combine(x_t, t, out.eps, eps_null)
+        return Prediction(eps, out.var_frac, null.eps if renoise_null else None, memory)
 
     return denoise
 
@@ -277,7 +316,10 @@ def assemble(
 
         denoise = outside
         if combine is not None and branches is not None:
-            denoise = guided(branches, combine, renoise_null=renoise_null)
+            recall = None
+            if "apg_momentum" in knobs:
+                recall = momentum(schedule, knobs["apg_momentum"], memory)
+            denoise = guided(branches, combine, renoise_null=renoise_null, recall=recall)
         if weak is not None:
             denoise = autoguided(denoise, *weak)
         if "guidance_interval" in knobs and denoise is not outside:
@@ -288,5 +330,5 @@ def assemble(
 
 
 def fresh(knobs: Knobs, x_T: Image) -> Memory:
-    """The memory at the start of a chain, of which no setting has one."""
-    return ()
+    """The memory at the start of a chain: zeros for `momentum`, or nothing."""
+    return jnp.zeros_like(x_T) if "apg_momentum" in knobs else ()

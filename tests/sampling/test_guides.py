@@ -97,9 +97,24 @@ def test_values_that_mean_off_leave_the_picture_and_the_program_alone(glide):
     plain, before = glide(RED, **BASE), programs()
     off = dict(
         guidance_interval=(), guidance_power=0, guidance_rescale=0, dynamic_threshold=0,
-        apg_parallel=1, apg_radius=0, cfgpp_scale=0,
+        apg_parallel=1, apg_radius=0, apg_momentum=0, cfgpp_scale=0,
     )  # fmt: skip
     np.testing.assert_array_equal(pixels(plain), pixels(glide(RED, **off, **BASE)))
+    assert programs() == before
+
+
+def test_momentum_draws_the_same_in_any_company_and_in_pieces(glide, monkeypatch):
+    options = dict(sampler="ddim", apg_momentum=-0.5, guidance_interval=(0, 900), **BASE)
+    whole = glide(RED, n=2, batch_size=2, **options)
+    assert differ(whole, glide(RED, n=2, batch_size=2, **(options | dict(apg_momentum=0)))) > 0
+    assert whole[0].parameters["base"]["apg_momentum"] == -0.5
+    before = programs()
+    among = glide([BLUE, RED], batch_size=2, **(options | dict(apg_momentum=-0.5)))[1:]
+    assert differ(whole[:1], among) == 0
+    assert differ(whole, glide(RED, n=2, batch_size=2, **(options | dict(apg_momentum=0.4)))) > 0
+    monkeypatch.setattr(cascade, "_SECONDS_BETWEEN_REPORTS", 0.0)
+    cut = glide(RED, n=2, batch_size=2, progress=lambda *_: None, **options)
+    assert differ(whole, cut) == 0
     assert programs() == before
 
 
