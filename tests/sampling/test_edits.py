@@ -200,7 +200,6 @@ def test_a_picture_that_went_in_must_be_the_same(glide):
 @pytest.mark.parametrize(
     ("call", "says"),
     [
-        (lambda g, i: g(RED, edit=3), "edit is 3"),
         (lambda g, i: g(RED, n=2, keep=2), "keep is 2, but model 'plain' has no CLIP"),
         (lambda g, i: g.edit(i, RED, strength=0), "strength is 0"),
         (lambda g, i: g.edit(i, RED, strength=1.5), "strength is 1.5"),

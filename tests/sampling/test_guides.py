@@ -223,22 +223,3 @@ def test_clip_guidance_on_predicted_x_0(glide_full):
     noised = glide_full(RED, clip_guidance_scale=500.0, **(options | dict(clip_guidance_on="x_t")))
     assert differ(noised, some) > 0
     assert some[0].parameters["clip_guidance_on"] == "x_0"
-
-
-@pytest.mark.parametrize(
-    ("options", "says"),
-    [
-        (dict(score="red"), "must be a function"),
-        (dict(score=redness, score_on="x"), "score_on is 'x'"),
-        (dict(score=redness, score_scale="much"), "score_scale is 'much'"),
-        (dict(mix="0.5:blue"), "must be a list"),
-        (dict(mix=[BLUE]), "such as 0.5:a blue star"),
-        (dict(mix=[3]), "such as 0.5:a blue star"),
-        (dict(guidance_interval=5), "guidance_interval is 5"),
-        (dict(guidance_interval=[1, 2, 3]), "guidance_interval is"),
-    ],
-)
-@pytest.mark.usefixtures("unwrapped")
-def test_what_guides_is_checked(glide, options, says):
-    with pytest.raises(InputError, match=says):
-        glide(RED, **options)
