@@ -7,7 +7,7 @@ import numpy as np
 from jaxtyping import Array, Float, Int, Key, PyTree, Shaped
 
 Image: TypeAlias = Float[Array, "b h w c"]  # channels last, values in [-1, 1]
-Timestep: TypeAlias = Shaped[Array, " b"]  # as the network was trained: 0 (clean) ... 999 (noise)
+Timestep: TypeAlias = Shaped[Array, " b"]  # the network's timesteps: 0 (clean) ... 999 (noise)
 Scalar: TypeAlias = Float[Array, ""] | float  # may be traced
 Keys: TypeAlias = Key[Array, " b"]  # typed PRNG keys, one per image
 Params: TypeAlias = PyTree[Float[Array, "..."]]
@@ -23,7 +23,7 @@ class Prediction(NamedTuple):
 
 
 class TextCond(NamedTuple):
-    """All that a UNet needs of a prompt; computed once per prompt, not once per step.
+    """A prompt as a UNet needs it; computed once per prompt, not once per step.
 
     `keys_values` maps the name of each attention layer to its text keys and values (axis 2).
     """
@@ -33,7 +33,7 @@ class TextCond(NamedTuple):
 
 
 class Cond(NamedTuple):
-    """What a network is conditioned on: one pytree whose leaves all lead with b.
+    """The condition of a network: one pytree whose leaves all lead with b.
 
     The null condition of classifier-free guidance differs from `cond` in its text only.
     """
@@ -63,7 +63,7 @@ class Stage(NamedTuple):
 
     network: Callable[[Params], Network]
     encode: Callable[..., TextCond | None]  # (params, tokens, mask)
-    alpha_bar: np.ndarray  # of the trained diffusion, float64
+    alpha_bar: np.ndarray  # the trained diffusion's, float64
     image_size: int
     divisor: int  # heights and widths must be multiples of it
     context: int

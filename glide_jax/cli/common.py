@@ -1,4 +1,4 @@
-"""What several commands share: the cache folder, the device, progress, writing pictures."""
+"""Parts that several commands share: the cache folder, the device, progress, folders."""
 
 import contextlib
 import os
@@ -78,7 +78,7 @@ def choose_device(device: str | None) -> str:
 
 
 def unused_accelerator() -> str | None:
-    """What to install for an accelerator that is here but that this JAX cannot use."""
+    """The package to install for an accelerator that is here but that this JAX cannot use."""
     if pathlib.Path("/dev/nvidia0").exists():
         return "an NVIDIA GPU is here but this JAX is for the CPU: pip install 'glide-jax[cuda]'."
     if pathlib.Path("/dev/accel0").exists() or pathlib.Path("/dev/vfio/0").exists():
@@ -93,7 +93,7 @@ def load_glide(model: str, dtype: str, device: str | None, **how: Any) -> "Glide
         model: a directory or a name.
         dtype: the type it computes in.
         device: cpu, gpu or tpu; None is the best there is.
-        **how: as for `glide_jax.load`.
+        **how: see `glide_jax.load`.
     """
     description = choose_device(device)
     from glide_jax.sampling.glide import load

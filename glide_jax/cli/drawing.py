@@ -38,7 +38,7 @@ class Drawing(NamedTuple):
         return self.load_only(**how)
 
     def load_only(self, **how: Any) -> "Glide":
-        """The model; `how` is as for `glide_jax.load`."""
+        """The model; `how` goes to `glide_jax.load`."""
         return common.load_glide(self.model, self.dtype, self.device, **how)
 
 

@@ -1,9 +1,9 @@
 """Guidance as functions from networks to denoisers.
 
-Two parts fit together. *Branches* say what a network predicts under several conditions; a
-*combination* makes one eps of what it predicts with the prompt and without. Everything else wraps
-one of those two, or a finished denoiser, so the pieces stack in any order. `assemble` stacks those
-that are asked for.
+Two parts fit together. *Branches* are a network's predictions under several conditions; a
+*combination* makes one eps of the predictions with the prompt and without. Everything else wraps
+one of those two, or a finished denoiser, so the pieces stack in any order. `assemble` stacks the
+pieces that the settings ask for.
 """
 
 import math
@@ -63,8 +63,8 @@ def mixed(branches: Branches, weights: Float[Array, " k"]) -> Branches:
     """The first k branches become one, their weighted sum (Liu et al., 2022, eq. 11).
 
     Args:
-        branches: at least k of them; the others are handed on.
-        weights: of sum 1; some may be negative, which steers away.
+        branches: at least k; the others are handed on.
+        weights: (k,), with sum 1; some may be negative, which steers away.
     """
     k = len(weights)
     towards = jnp.maximum(weights, 0.0)  # a variance to steer away from is none to draw with
@@ -99,7 +99,7 @@ def ramp(scale: Scalar, power: Scalar, num_timesteps: int) -> ScaleOfTime:
     Args:
         scale: the mean.
         power: 0 or more.
-        num_timesteps: of the trained diffusion.
+        num_timesteps: length of the trained diffusion.
     """
 
     def at(t: Timestep) -> Float[Array, "b 1 1 1"]:
@@ -118,8 +118,8 @@ def projected(
     which raises contrast, is weakened. The paper's momentum is `momentum`.
 
     Args:
-        schedule: whose timesteps are visited.
-        scale: as of `extrapolate`.
+        schedule: the chain's.
+        scale: see `extrapolate`.
         parallel: the share of the part along x_0 that is kept; 0 is the paper's, 1 keeps all.
         radius: longest difference of x_0, Euclidean over an image; inf is no bound.
     """
@@ -169,7 +169,7 @@ def rescaled(combine: Combine, schedule: Schedule, share: Scalar) -> Combine:
 
     Args:
         combine: makes the guided eps.
-        schedule: whose timesteps are visited.
+        schedule: the chain's.
         share: between not at all, 0, and wholly, 1; the paper's is 0.7.
     """
 
@@ -223,17 +223,17 @@ def classifier_free(network: Network, cond: Cond, null: Cond, scale: Scalar) -> 
         network: takes x_t, t and a condition.
         cond: the prompt's condition, leading axis b.
         null: the same with an empty prompt, or with one to stay away from, leading axis b.
-        scale: as of `extrapolate`.
+        scale: see `extrapolate`.
     """
     return guided(together(network, (cond, null)), extrapolate(scale))
 
 
 def autoguided(denoise: Denoiser, weak: Denoiser, scale: Scalar) -> Denoiser:
-    """Pushes away from what a worse version of the model says (Karras et al., 2024, eq. 3).
+    """Pushes away from the prediction of a worse model (Karras et al., 2024, eq. 3).
 
     Args:
         denoise: the model's prediction, guided or not.
-        weak: that of a smaller or earlier one for the same condition.
+        weak: a smaller or earlier model's for the same condition.
         scale: 1 leaves `weak` without effect.
     """
 
@@ -278,7 +278,7 @@ def assemble(
     Args:
         network: takes x_t, t and a condition.
         conds: the prompt's condition, and those mixed into it.
-        weights: of shape (k,), one for each of `conds`; None if there is only one.
+        weights: (k,), one for each of `conds`; None if there is only one.
         null: the condition without the prompt; None for no classifier-free guidance.
         knobs: the settings that are on, by name, with traced values.
         schedule: the chain's; its tables are as long as the trained diffusion.

@@ -39,7 +39,7 @@ from glide_jax.types import (
     X0Fn,
 )
 
-# Told the steps done, the steps in all and x_t on its way; called often enough for a progress bar.
+# Called with the steps done, the steps in all and x_t, often enough for a progress bar.
 Progress = Callable[[int, int, Image], None]
 _SECONDS_BETWEEN_REPORTS = 0.5
 
@@ -67,10 +67,10 @@ class Weak(NamedTuple):
 
 
 class Guides(NamedTuple):
-    """What guides besides the prompt; what is empty or None is not in the program."""
+    """Guides besides the prompt; one that is empty or None is not in the program."""
 
     on_x_t: tuple[Pull, ...] = ()  # noise-aware
-    on_x_0: tuple[Pull, ...] = ()  # asked about the predicted x_0
+    on_x_0: tuple[Pull, ...] = ()  # given the predicted x_0
     mix: Mix | None = None
     weak: Weak | None = None
 
@@ -122,7 +122,13 @@ def schedule_of(stage: Stage, settings: StageSettings) -> Schedule:
 
 
 def image_keys(seed: int, indices: Array | np.ndarray, stage_number: int) -> Keys:
-    """Keys of the images of a seed: image i depends on (seed, i) alone, whatever its batch."""
+    """Keys of the images of a seed: image i depends on (seed, i) alone, whatever its batch.
+
+    Args:
+        seed: 0 to 2**32 - 1.
+        indices: (b,) numbers of the images.
+        stage_number: 0 for the base, 1 for the upsampler.
+    """
     draw = lambda i: jax.random.fold_in(jax.random.fold_in(jax.random.key(seed), i), stage_number)
     return jax.vmap(draw)(jnp.asarray(indices))
 
@@ -171,7 +177,7 @@ def encode_text(
     """A text encoder on a batch of prompts; one compiled program per batch size.
 
     Args:
-        encode: a stage's or a CLIP's, of (params, tokens, mask).
+        encode: a stage's or a CLIP's function of (params, tokens, mask).
         params: its parameters.
         tokens: int32 (b, n).
         mask: bool (b, n), True where a token is real.
@@ -185,7 +191,7 @@ def clip_scores(
     """A CLIP's scaled cosines of clean pictures and prompts.
 
     Args:
-        log_prob: of (params, x_0, text), see `ClipStage.log_prob_clean`.
+        log_prob: a function of (params, x_0, text), see `ClipStage.log_prob_clean`.
         params: the CLIP's parameters.
         x_0: (b, h, w, 3) in [-1, 1].
         text: embeddings of the prompts.

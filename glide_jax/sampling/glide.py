@@ -196,12 +196,12 @@ class Glide:
             image: a picture of any size; transparency shows white.
             mask: a picture as large; white is painted, black is kept, grey is blended. None with
                 `extend`.
-            prompts: as in `pictures`.
+            prompts: see `pictures`.
             extend: pixels to add at the left, top, right and bottom (outpainting), or "0,0,64,0".
             strength: below 1, painting starts from the pixels that are there, such as a sketch.
             repeats: how often each stretch of steps is walked (Lugmayr et al., 2022, RePaint).
             jump: steps of a stretch.
-            **options: as in `pictures`.
+            **options: see `pictures`.
 
         Raises:
             InputError: image and mask differ in size, or there is nothing to paint.
@@ -229,10 +229,10 @@ class Glide:
 
         Args:
             image: a picture of any size; without a mask its shorter side becomes the model's size.
-            prompts: as in `pictures`.
+            prompts: see `pictures`.
             strength: above 0 to 1; small keeps the picture, 1 leaves nothing of it.
-            mask: as for `inpaint`.
-            **options: as in `pictures`.
+            mask: see `inpaint`.
+            **options: see `pictures`.
 
         Raises:
             InputError: a value is wrong, or the picture is more than 4 times as long as wide.
@@ -252,10 +252,10 @@ class Glide:
         """Variations of a picture: `edit`, 4 of them unless `n` is given.
 
         Args:
-            image: as for `edit`.
-            prompts: as in `pictures`; "" leaves open what the picture shows.
-            strength: as for `edit`.
-            **options: as in `pictures`.
+            image: see `edit`.
+            prompts: see `pictures`; "" leaves open what the picture shows.
+            strength: see `edit`.
+            **options: see `pictures`.
         """
         return self.edit(image, prompts, strength=strength, **{"n": 4, **options})
 
@@ -270,7 +270,7 @@ class Glide:
         Args:
             image: a picture of any size.
             prompts: what it shows; "" leaves that open.
-            **options: as in `pictures`; those of the base have no effect.
+            **options: see `pictures`; those of the base have no effect.
 
         Raises:
             InputError: the model has no upsampler, or the result would be too large.
@@ -298,7 +298,7 @@ class Glide:
             last: the prompt of the last picture.
             frames: number of pictures, at least 2.
             to_seed: the last picture's seed, if not the first's.
-            **options: as in `pictures`; `n` is 1.
+            **options: see `pictures`; `n` is 1.
 
         Raises:
             InputError: a value is wrong.

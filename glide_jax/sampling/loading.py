@@ -46,14 +46,14 @@ def load(
 
     Args:
         directory: the model's.
-        dtype: that networks compute in.
-        convolutions: how, see `convolutions.prepared`.
+        dtype: the type that networks compute in.
+        convolutions: their algorithm, see `prepared`.
         program: a file that `programs.write` wrote, whose networks are used.
         offload: the stages' parameters stay on the host.
-        weights: how the stages' parameters are kept, see `stored.packed`.
+        weights: how the stages' parameters are kept, see `packed`.
 
     Raises:
-        InputError: see `read`, `prepared`, `programs.read` and `stored`.
+        InputError: the model, the program or a choice is not possible.
     """
     check(weights, program)
     if convolutions == "auto" and weights != "float32":

@@ -34,12 +34,12 @@ def write(
     """Writes the networks of a model to one file, for any batch at the stages' own size.
 
     Args:
-        path: of the file; replaced whole.
+        path: the file, replaced whole.
         configs: StageConfig of each stage.
         stages: their functions.
         params: their parameters, or their shapes.
-        dtype: that the networks compute in.
-        platforms: that the programs are for, of PLATFORMS; none is the default device's.
+        dtype: the type that networks compute in.
+        platforms: some of PLATFORMS; none is the default device's.
 
     Raises:
         InputError: a platform is unknown, or the extra that this needs is not installed.
@@ -65,6 +65,13 @@ def read(
     dtype: str,
 ) -> dict[str, Stage]:
     """The stages with the file's programs in place of their networks; the rest as in `write`.
+
+    Args:
+        path: the file.
+        configs: `StageConfig` of each stage.
+        stages: their functions.
+        params: their parameters.
+        dtype: the type that networks compute in.
 
     Raises:
         InputError: the file is broken, or of another model, dtype, platform or algorithm.
@@ -94,7 +101,7 @@ def read(
 
 
 def _facts(configs: Mapping[str, Any], params: Mapping[str, Params], dtype: str) -> dict[str, Any]:
-    """What has to be equal where a program is made and where it runs."""
+    """Facts that have to be equal where a program is made and where it runs."""
     network = lambda config: {
         k: v for k, v in dataclasses.asdict(config).items() if k != "sampling"
     }
@@ -123,7 +130,7 @@ def _check(path: pathlib.Path, header: Mapping[str, Any], facts: Mapping[str, An
 
 
 def _low(configs: Mapping[str, Any]) -> int:
-    """Pixels a side of what an upsampler gets."""
+    """Pixels a side of an upsampler's input."""
     return configs["base"].model.image_size
 
 
@@ -164,7 +171,7 @@ def _with(stage: Stage, low: int, network: Any, encode: Any) -> Stage:
             )
         if not stage.inpaint:  # known pixels are the sampler's alone
             cond = cond._replace(known=None, mask_known=None)
-        elif cond.known is None or cond.mask_known is None:  # as the network would
+        elif cond.known is None or cond.mask_known is None:  # the network does the same
             nothing = jnp.zeros_like(x_t)
             cond = cond._replace(known=nothing, mask_known=nothing[..., :1])
         return network.call(dict(params), x_t, t, cond)
@@ -178,7 +185,7 @@ def _with(stage: Stage, low: int, network: Any, encode: Any) -> Stage:
 
 
 def _platform() -> str:
-    """The default device's, by the name that exporting has for it."""
+    """The default device's platform, by its name in exporting."""
     backend = jax.default_backend()
     return {"gpu": "cuda"}.get(backend, backend)
 

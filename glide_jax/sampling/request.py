@@ -23,7 +23,7 @@ class Row(NamedTuple):
 
 @dataclasses.dataclass(frozen=True)
 class Request:
-    """What is drawn, and how.
+    """The pictures to draw, and how to draw them.
 
     Attributes:
         prompts: at least one.
@@ -65,7 +65,7 @@ class Request:
         """
         call = self.call
         stages = {name: settings.record() for name, settings in self.stages.items()}
-        for values in stages.values():  # as JSON has it
+        for values in stages.values():  # JSON has no tuples
             values["guidance_interval"] = list(values["guidance_interval"])
         windows = call.edit.low_res is not None
         return {
@@ -104,7 +104,7 @@ def plan(
     open_model: Callable[[str], Loaded],
     largest_batch: Callable[[], int],
 ) -> Request:
-    """What a call means to a model.
+    """Fills in a call for a model.
 
     Args:
         loaded: the model.

@@ -20,7 +20,7 @@ NUM_TIMESTEPS = 1000  # length of every diffusion of this package
 class Option(NamedTuple):
     """A field's metadata, which the parser and the command line read."""
 
-    parse: Callable[[str, Any], Any] = lambda name, v: v  # of (name, value); may raise InputError
+    parse: Callable[[str, Any], Any] = lambda name, v: v  # (name, value) -> value
     help: str | None = None  # None: the command line has no such option (for the base)
     upsample: str | None = None  # help of the upsampler's option; None: it has none
     off: Any = None  # the value at which the setting is not in the compiled program
@@ -35,12 +35,28 @@ def option(default: Any, *args: Any, **more: Any) -> Any:
 
 
 def real(default: float | None, low: float, high: float, *args: Any, **more: Any) -> Any:
-    """A field for a number from `low` to `high`; see `option`."""
+    """A field for a number from `low` to `high`; see `option`.
+
+    Args:
+        default: its default.
+        low: smallest value.
+        high: largest value.
+        *args: further fields of `Option` after `parse`.
+        **more: the same by name.
+    """
     return option(default, lambda name, v: checks.real(name, v, low, high), *args, **more)
 
 
 def whole(default: int | None, low: int, high: int, *args: Any, **more: Any) -> Any:
-    """A field for a whole number from `low` to `high`; see `option`."""
+    """A field for a whole number from `low` to `high`; see `option`.
+
+    Args:
+        default: its default.
+        low: smallest value.
+        high: largest value.
+        *args: further fields of `Option` after `parse`.
+        **more: the same by name.
+    """
     return option(default, lambda name, v: checks.whole(name, v, low, high), *args, **more)
 
 
@@ -221,9 +237,9 @@ def from_config(values: Mapping[str, Any], where: str) -> StageSettings:
 
 
 # "reference" is what the released notebooks do. The others are chosen from distances to the
-# converged picture, docs/results/samplers.md. The base of the box is as near after 20 evaluations
-# as after 40, which leave room for harder ones; its upsampler after 10 is nearer than the released
-# respacing after 40.
+# converged picture, docs/results/samplers.md. The base of the box after 20 evaluations is no farther
+# than after 40, which leave room for harder ones; its upsampler after 10 is nearer than the
+# released respacing after 40.
 PRESETS: dict[str, dict[str, dict[str, Any]]] = {
     "fast": {
         "base": {"sampler": "unipc", "grid": "logsnr", "steps": Steps(20)},

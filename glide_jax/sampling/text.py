@@ -36,7 +36,7 @@ class Texts:
     encode: Callable[[str, int], Any]  # (reader, line) to its encoding, leading axis 1
     prompts: int  # lines before that of the empty or negative prompt, which those mixed in follow
     mixed: int
-    weights: np.ndarray | None  # of frames: positions between lines 0 and 1
+    weights: np.ndarray | None  # frames: positions between lines 0 and 1
 
     def prompt(self, stage: str, rows: Sequence[int]) -> TextCond:
         """The prompts of a batch for a stage."""

@@ -56,7 +56,7 @@ def test_a_result_is_the_next_call_s_picture(glide):
 
 def test_a_canvas_is_extended_around_the_picture(glide):
     image = picture(40, 30)
-    [drawn] = glide.inpaint(image, None, RED, extend=(5, 0, 12, 3), **FEW)
+    [drawn] = glide.inpaint(image, None, RED, extend="5,0,12,3", **FEW)
     assert drawn.image.size == (47, 43)
     np.testing.assert_array_equal(drawn.array[:40, 5:35], image)
     assert drawn.array[:, 35:].std() > 0
