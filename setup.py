@@ -16,7 +16,7 @@ REQUIRES = [
     "optax>=0.2.6",
     "orbax-checkpoint>=0.11.30",
     "tensorflow-datasets>=4.9.8",
-    "sentencepiece>=0.2.1",
+    "sentencepiece>=0.2.3",
     "ml_collections>=1.0.0",
     "numpy>=2.0.0",
     "ml_dtypes>=0.5.0",
@@ -29,13 +29,16 @@ REQUIRES = [
     "jaxtyping>=0.3.0",
 ]
 
+# Files beside the code that travel with it: models, tables, templates.
+DATA_FILES = ("json", "safetensors", "model", "toml", "md", "txt", "html", "css", "js")
+
 PLOT = ["matplotlib>=3.9"]
 DATA = ["grain>=0.2.12", "array_record>=0.8.1", "pyarrow>=17", "resvg-py>=0.5.0"]
 EVAL = ["scipy>=1.14.0", *PLOT]
 LOG = ["tensorboardX>=2.6.2"]
 PROGRAMS = ["flatbuffers>=24.3.25"]
 SMALL = ["qwix>=0.1.8"]
-EXTRAS = {
+EXTRAS = {  # glide_jax/extras.py knows them too
     "cuda": ["jax[cuda12]>=0.10.0"],  # runs with older drivers too
     "cuda13": ["jax[cuda13]>=0.10.0"],
     "tpu": ["jax[tpu]>=0.10.0"],
@@ -45,7 +48,6 @@ EXTRAS = {
     "tensorboard": LOG,  # event files of training runs; showing them takes TensorBoard itself
     "programs": PROGRAMS,  # networks exported by jax.export
     "quantized": SMALL,  # weights of a byte
-    "web": ["gradio>=6.31.0"],
     "dev": [
         *DATA,
         *EVAL,
@@ -59,6 +61,7 @@ EXTRAS = {
         "ruff>=0.17",
         "pyright>=1.1.390",
         "build>=1.2",
+        "setuptools>=70.1",
     ],
 }
 
@@ -72,12 +75,7 @@ setup(
     license="MIT",
     python_requires=">=3.11",
     packages=find_packages(include=["glide_jax", "glide_jax.*"]),
-    package_data={
-        "glide_jax": [
-            "tokenizers/assets/*",
-            *(f"boxed/**/*.{kind}" for kind in ("json", "safetensors", "model", "md")),
-        ]
-    },
+    package_data={"glide_jax": ["tokenizers/assets/*", *(f"**/*.{kind}" for kind in DATA_FILES)]},
     install_requires=REQUIRES,
     extras_require=EXTRAS,
     entry_points={"console_scripts": ["glide-jax = glide_jax.cli.main:main"]},

@@ -1,4 +1,7 @@
-"""Checks of numbers that people give: one sentence with name, value and what would be right."""
+"""Checks of values that people give.
+
+A wrong one raises `InputError`: one sentence with its name, the value and the right range.
+"""
 
 import math
 from typing import Any
@@ -7,7 +10,17 @@ from glide_jax.errors import InputError
 
 
 def whole(name: str, value: Any, low: int, high: int) -> int:
-    """An int in [low, high]; booleans and fractions are refused."""
+    """Returns `value` as an int in [low, high]; booleans and fractions are refused.
+
+    Args:
+        name: The option or field, for the message.
+        value: A number, or text such as "12".
+        low: The smallest number allowed.
+        high: The largest number allowed.
+
+    Raises:
+        InputError: The value is no whole number, or is out of range.
+    """
     try:
         number = int(value)
         exact = not isinstance(value, bool) and number == (
@@ -24,7 +37,17 @@ def whole(name: str, value: Any, low: int, high: int) -> int:
 
 
 def real(name: str, value: Any, low: float, high: float) -> float:
-    """A finite float in [low, high]."""
+    """Returns `value` as a finite float in [low, high].
+
+    Args:
+        name: The option or field, for the message.
+        value: A number, or text such as "0.5".
+        low: The smallest number allowed.
+        high: The largest number allowed.
+
+    Raises:
+        InputError: The value is no number, or is out of range.
+    """
     try:
         number = math.nan if isinstance(value, bool) else float(value)
     except (TypeError, ValueError, OverflowError):
@@ -35,13 +58,22 @@ def real(name: str, value: Any, low: float, high: float) -> float:
 
 
 def one_of(name: str, value: Any, known: tuple[str, ...]) -> str:
-    """One of the known words."""
+    """Returns `value`, which must be one of a few words.
+
+    Args:
+        name: The option or field, for the message.
+        value: The word that was given.
+        known: The words allowed.
+
+    Raises:
+        InputError: The value is another word.
+    """
     if value not in known:
         raise InputError(f"{name} is {shown(value)}; it must be one of {', '.join(known)}.")
     return value
 
 
 def shown(value: Any, limit: int = 80) -> str:
-    """A value as a message quotes it: with its quotes, printable, and cut if it is long."""
+    """The text by which a message quotes a value: in quotes, printable, cut where it is long."""
     text = ascii(value) if isinstance(value, str) and not value.isprintable() else repr(value)
     return text if len(text) <= limit else f"{text[:limit]}..."

@@ -1,4 +1,4 @@
-"""How programs are compiled: options that measured faster, and the cache that keeps them."""
+"""Compiling: the options that measured faster, and the cache that keeps programs."""
 
 import functools
 import pathlib
@@ -9,7 +9,7 @@ import jax
 from glide_jax import checks
 from glide_jax.errors import InputError
 
-DTYPES = ("float32", "bfloat16", "float16")  # that networks compute in
+DTYPES = ("float32", "bfloat16", "float16")  # networks compute in one of these
 
 # jaxlib's default sends every convolution to YNNPACK. The older path was 1.2 to 2.6 times as fast
 # on the forward and backward convolutions of the model in the box (2 CPU cores, jax 0.10.2).
@@ -21,13 +21,24 @@ def options() -> dict[str, str] | None:
     """Compiler options for `jax.jit` on this backend, or None; starts the backend."""
     if jax.default_backend() != "cpu":
         return None
-    try:  # other jaxlibs may not know the option, and then refuse to compile
-        jax.jit(lambda x: x, compiler_options=_CPU).lower(0.0).compile()
-    except Exception as error:
-        if "xla_cpu_experimental_ynn_fusion_type" not in str(error):
-            raise
-        return None
-    return _CPU
+    unknown = unknown_options()
+    return {name: value for name, value in _CPU.items() if name not in unknown} or None
+
+
+@functools.cache
+def unknown_options() -> tuple[str, ...]:
+    """Names of our options for this backend that jaxlib would refuse to compile with."""
+    if jax.default_backend() != "cpu":
+        return ()
+    unknown = []
+    for name, value in _CPU.items():
+        try:
+            jax.jit(lambda x: x, compiler_options={name: value}).lower(0.0).compile()
+        except Exception as error:
+            if name not in str(error):
+                raise
+            unknown.append(name)
+    return tuple(unknown)
 
 
 def enable_cache(folder: pathlib.Path) -> None:
@@ -44,10 +55,10 @@ def enable_cache(folder: pathlib.Path) -> None:
 
 
 def check_dtype(dtype: str) -> None:
-    """Refuses what the default device cannot compute in.
+    """Refuses a dtype that the default device cannot compute in.
 
     Raises:
-        InputError: there is no such dtype, or not here.
+        InputError: The dtype is unknown, or the device lacks it.
     """
     checks.one_of("dtype", dtype, DTYPES)
     if dtype == "float16" and jax.default_backend() == "cpu":

@@ -1,9 +1,9 @@
-"""The one exception for values that a person gave us."""
+"""The one exception for values that a person gives."""
 
 
 class InputError(ValueError):
-    """A value from outside (prompt, option, file) is wrong.
+    """A value from outside (a prompt, an option, a file) is wrong.
 
-    The message is one sentence naming the value, what was wrong with it and what would be right.
+    The message is one sentence that names the value, the fault, and a value that would be right.
     The command line prints it without a traceback and exits with 2.
     """

@@ -5,22 +5,36 @@ from types import ModuleType
 
 from glide_jax.errors import InputError
 
-# The extra that brings a package; `data` brings the others.
-_OF = {"matplotlib": "eval", "scipy": "eval", "flatbuffers": "programs", "qwix": "quantized"}
+# The distributions that each extra of setup.py brings.
+EXTRAS = {
+    "cuda": ("jax-cuda12-plugin",),
+    "cuda13": ("jax-cuda13-plugin",),
+    "tpu": ("libtpu",),
+    "data": ("grain", "array_record", "pyarrow", "resvg-py"),
+    "eval": ("scipy", "matplotlib"),
+    "plot": ("matplotlib",),
+    "tensorboard": ("tensorboardX",),
+    "programs": ("flatbuffers",),
+    "quantized": ("qwix",),
+}
 
 
 def extra(module: str) -> ModuleType:
-    """A module of a package that comes with an extra.
+    """Imports a module of a package that comes with an extra.
 
     Raises:
-        InputError: it is not installed.
+        InputError: The package is not installed; the message names the extra that brings it.
     """
     try:
         return importlib.import_module(module)
     except ImportError as error:
         package = module.split(".")[0]
-        bundle = _OF.get(package, "data")
+        brings = (
+            name
+            for name, distributions in EXTRAS.items()
+            if package in {distribution.replace("-", "_") for distribution in distributions}
+        )
         raise InputError(
             f"{package!r}, which this needs, cannot be imported ({error}): "
-            f"pip install 'glide-jax[{bundle}]'."
+            f"pip install 'glide-jax[{next(brings, 'data')}]'."
         ) from None

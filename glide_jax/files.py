@@ -23,7 +23,7 @@ def replacing(path: str | os.PathLike) -> Iterator[pathlib.Path]:
         with _naming(path):
             yield temporary
         _flush(temporary)
-        # mkstemp makes files private; a result is as readable as any other new file.
+        # mkstemp makes files private; a result should be as readable as any other new file.
         temporary.chmod(0o666 & ~_umask())
         temporary.replace(path)
     finally:
@@ -55,7 +55,7 @@ def replacing_dir(path: str | os.PathLike) -> Iterator[pathlib.Path]:
 
 @contextlib.contextmanager
 def _naming(path: pathlib.Path) -> Iterator[None]:
-    """Lets an error of the disk name the file that was to be; a full one names none."""
+    """Adds the name of the file to an error of the disk; that of a full disk has none."""
     try:
         yield
     except OSError as error:

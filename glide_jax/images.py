@@ -27,10 +27,10 @@ def from_uint8(pixels: np.ndarray) -> np.ndarray:
 
 
 def read(path: str | os.PathLike) -> Image.Image:
-    """A picture from a file.
+    """Reads a picture from a file.
 
     Raises:
-        InputError: there is no such file, or it is not a picture.
+        InputError: There is no such file, or it is not a picture.
     """
     try:
         with Image.open(path) as image:
@@ -69,7 +69,7 @@ def save_png(
 
 
 def read_parameters(path: str | os.PathLike) -> dict[str, Any] | None:
-    """The parameters of a picture of ours; None of anything else, also of no file."""
+    """Reads the parameters that a picture carries; None for any other file, or none at all."""
     try:
         with Image.open(path) as image:
             return json.loads(image.info.get(METADATA, "null"))
@@ -78,7 +78,7 @@ def read_parameters(path: str | os.PathLike) -> dict[str, Any] | None:
 
 
 def drawn_alike(a: Any, b: Any) -> bool:
-    """Whether two pictures' parameters agree in all but where files lay and what ran together."""
+    """Whether two pictures' parameters agree, but for places of files and the size of a batch."""
     if not (isinstance(a, Mapping) and isinstance(b, Mapping)):
         return a == b
     names = (a.keys() | b.keys()) - {"path", "model_path", "batch_size"}
@@ -86,10 +86,15 @@ def drawn_alike(a: Any, b: Any) -> bool:
 
 
 def flat(image: Image.Image, mode: str, ground: str) -> Image.Image:
-    """Any picture in an 8-bit mode: 16 bits scaled, transparency laid over `ground`.
+    """Converts a picture to an 8-bit mode; 16 bits are scaled, and transparency is filled.
+
+    Args:
+        image: A picture in any mode that Pillow has.
+        mode: The mode of the result, such as "RGB" or "L".
+        ground: The colour that shows through transparent pixels.
 
     Raises:
-        InputError: its pixels are fractions, which have no agreed range.
+        InputError: The pixels are fractions, which have no agreed range.
     """
     if image.mode.startswith("I"):  # Pillow would clip them, not scale
         image = Image.fromarray(
@@ -109,7 +114,16 @@ def flat(image: Image.Image, mode: str, ground: str) -> Image.Image:
 
 
 def shrunk(plane: np.ndarray, factor: int, take: Callable[..., np.ndarray] = np.mean) -> np.ndarray:
-    """A plane (h, w, c) at a smaller stage's size: `take` of the pixels of each block."""
+    """Shrinks a plane to a smaller stage's size, block by block.
+
+    Args:
+        plane: Shape (h, w, c); `factor` divides h and w.
+        factor: The side of a block in pixels.
+        take: The reduction over a block, called with `axis`.
+
+    Returns:
+        Shape (h / factor, w / factor, c).
+    """
     height, width, channels = plane.shape
     blocks = plane.reshape(height // factor, factor, width // factor, factor, channels)
     return take(blocks, axis=(1, 3))
@@ -122,7 +136,14 @@ def contact_sheet(
     side: int = 192,
     columns: int | None = None,
 ) -> Image.Image:
-    """Pictures in a grid, each over its caption, scaled to `side` pixels."""
+    """Draws pictures in a grid, each over its caption.
+
+    Args:
+        images: The pictures, which are scaled to squares.
+        captions: One text for each picture; two lines of it are shown.
+        side: Pixels of a square's side.
+        columns: Pictures in a row; by default the grid is about square.
+    """
     columns = columns or math.ceil(math.sqrt(len(images)))
     rows = math.ceil(len(images) / columns)
     gap, text = 8, 28

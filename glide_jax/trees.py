@@ -7,7 +7,7 @@ import jax
 
 
 def flatten(params: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
-    """A nested dict as {"a/b/c": leaf}."""
+    """Turns a nested dict into {"a/b/c": leaf}."""
     out: dict[str, Any] = {}
     for name, value in params.items():
         path = f"{prefix}{name}"
@@ -19,7 +19,7 @@ def flatten(params: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
 
 
 def unflatten(flat: Mapping[str, Any]) -> dict[str, Any]:
-    """The inverse of `flatten`."""
+    """Turns {"a/b/c": leaf} into a nested dict: the inverse of `flatten`."""
     out: dict[str, Any] = {}
     for path, value in flat.items():
         *parents, leaf = path.split("/")
@@ -31,5 +31,5 @@ def unflatten(flat: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def path_of(path: Any) -> str:
-    """A leaf's place in a tree, as "unet/input_0/kernel"."""
+    """Spells a path of JAX's key entries as "unet/input_0/kernel"."""
     return jax.tree_util.keystr(path, simple=True, separator="/")

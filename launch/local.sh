@@ -4,7 +4,7 @@
 #   launch/local.sh [--print] glide-jax train --config shapes_64:smoke --workdir runs/two
 #
 #   PROCESSES  how many; 2
-#   PORT       free on this machine, as is the one after it; 8476
+#   PORT       a port that is free on this machine; 8476
 #   LOGS       folder of process_0.log, process_1.log, ...; runs/logs
 set -euo pipefail
 processes=${PROCESSES:-2} port=${PORT:-8476} logs=${LOGS:-runs/logs}

@@ -3,14 +3,14 @@
 #
 #   launch/tpu_vm.sh [--print] create | setup | run | tail | stop | delete
 #
-#   NAME      of the slice; glide
-#   ZONE      where it is; us-central2-b
-#   TYPE      of accelerator, v5litepod-16 being four hosts of four chips; v4-32
-#   VERSION   of the TPU VM's software; tpu-ubuntu2204-base
+#   NAME      name of the slice; glide
+#   ZONE      zone of the slice; us-central2-b
+#   TYPE      type of accelerator, v5litepod-16 being four hosts of four chips; v4-32
+#   VERSION   version of the TPU VM's software; tpu-ubuntu2204-base
 #   SPOT      1 for a slice that may be taken away at any time; 0
 #   SOURCE    what pip installs on each worker; the git address of your copy
 #   MOUNT     command that mounts the shared folder of WORKDIR on a worker; nothing
-#   WORKDIR   of the run, in a folder that all workers see (NFS or gcsfuse); /mnt/runs/glide
+#   WORKDIR   working directory, in a folder that all workers see (NFS or gcsfuse); /mnt/runs/glide
 #   TRAIN     what follows `glide-jax train`; --config base_64
 set -euo pipefail
 name=${NAME:-glide} zone=${ZONE:-us-central2-b} type=${TYPE:-v4-32}
@@ -35,7 +35,7 @@ setup)
     ;;
 run) # in the background of each worker, so that a cut connection does not end it
     everywhere "mkdir -p ~/logs; nohup ~/glide/bin/glide-jax train $train --workdir $workdir \
---coordinator tpu > ~/logs/train.log 2>&1 & echo \$! > ~/train.pid"
+--coordinator auto > ~/logs/train.log 2>&1 & echo \$! > ~/train.pid"
     ;;
 tail) tpu ssh "$name" --worker 0 --command "tail -n 50 -F ~/logs/train.log" ;;
 stop) tpu ssh "$name" --worker 0 --command "kill -TERM \$(cat ~/train.pid)" ;; # all save and stop

@@ -25,6 +25,6 @@ done
 parts=()
 for name in "${names[@]: -3}"; do parts+=("runs/${name/:/-}/model"); done
 card=()
-if [ -f "docs/cards/$model.md" ]; then card=(--card "docs/cards/$model.md"); fi
+if [ -f "glide_jax/boxed/$model/README.md" ]; then card=(--card "glide_jax/boxed/$model/README.md"); fi
 rm -rf "runs/$model${size/:/-}"
 "$glide_jax" pack "${parts[@]}" --out "runs/$model${size/:/-}" --name "$model" --dtype float16 "${card[@]}"

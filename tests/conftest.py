@@ -6,19 +6,54 @@ Imports of the package stay inside: jaxtyping's hook has to come before them.
 import os
 import pathlib
 import platform
+import re
+import subprocess
+import sys
 
 import pytest
 
-# Of this process and those it starts. Most programs run once or twice, and optimising them would
-# take most of the time; the older emitters of fusions halve what is left (jax 0.10.2).
+ROOT = pathlib.Path(__file__).parents[1]
+# Most programs run once or twice, and optimising them would take most of the time; the older
+# emitters of fusions, where jaxlib has them, halve what is left (jax 0.10.2).
 FLAGS = ["--xla_backend_optimization_level=0", "--xla_cpu_use_fusion_emitters=false"]
 # Rounding depends on how wide the CPU's vectors are. One golden number is 2e4 times an error of eps
 # (x_0 where the chain starts) and would be in or out of its tolerance by the machine's luck.
 if platform.machine() in ("x86_64", "AMD64"):
     FLAGS.append("--xla_cpu_max_isa=AVX2")
-os.environ["XLA_FLAGS"] = " ".join([*FLAGS, os.environ.get("XLA_FLAGS", "")]).strip()
+
+
+def _known_flags() -> str:
+    """FLAGS without those that this jaxlib lacks, which would end the process: a child tries."""
+    flags = list(FLAGS)
+    start = "from jaxlib import xla_client; xla_client.make_cpu_client()"
+    while flags:
+        tried = subprocess.run(
+            [sys.executable, "-c", start],
+            env=os.environ | {"XLA_FLAGS": " ".join(flags)},
+            capture_output=True,
+            text=True,
+        )
+        unknown = re.search(r"Unknown flags? in XLA_FLAGS: (.*)", tried.stderr)
+        if unknown is None:
+            break
+        flags = [flag for flag in flags if flag not in unknown[1].split()]
+    return " ".join(flags)
+
+
+# These hold for this process and all that it starts, such as the workers of pytest-xdist.
+if "GLIDE_JAX_TEST_FLAGS" not in os.environ:
+    os.environ["GLIDE_JAX_TEST_FLAGS"] = _known_flags()
+    os.environ["XLA_FLAGS"] = " ".join(
+        [os.environ["GLIDE_JAX_TEST_FLAGS"], os.environ.get("XLA_FLAGS", "")]
+    ).strip()
+# One cache of compiled programs for all of them, kept for the next run.
+os.environ.setdefault("JAX_COMPILATION_CACHE_DIR", str(ROOT / ".pytest_cache" / "xla"))
+os.environ.setdefault("JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS", "0")
+os.environ.setdefault("JAX_PERSISTENT_CACHE_MIN_ENTRY_SIZE_BYTES", "-1")
 # Compiler options of what a test wants as users run it.
-OPTIMISED = {"xla_backend_optimization_level": 3, "xla_cpu_use_fusion_emitters": True}
+OPTIMISED: dict[str, int | bool] = {"xla_backend_optimization_level": 3}
+if "fusion_emitters" in os.environ["GLIDE_JAX_TEST_FLAGS"]:
+    OPTIMISED["xla_cpu_use_fusion_emitters"] = True
 
 VENDORED = pathlib.Path(__file__).parent / "golden" / "data"
 

@@ -52,9 +52,8 @@ def main() -> None:
     place = None
     if more:
         index, count, port = map(int, more)
-        place = Place("127.0.0.1", port, count, index)
+        place = Place(f"127.0.0.1:{port}", count, index)
     with join(place, say=lambda text: print(text, file=sys.stderr)) as hosts:
-        hosts.start_jax()
         config = read_config("folder_64:smoke", [f"mesh.fsdp={fsdp}", "data.source=shapes_endless"])
         run = dataclasses.replace(build(config), min_size=MIN_SIZE)
         with Store(pathlib.Path(folder), hosts=hosts) as store:

@@ -12,7 +12,7 @@ from glide_jax.networks import initial
 from glide_jax.tokenizers import SentencePiece
 from glide_jax.training import loop, validity
 from glide_jax.training.config import flat, read_config
-from glide_jax.training.run import build
+from glide_jax.training.run import prepare_run
 
 FOLDER = pathlib.Path(__file__).parents[1] / "configs"
 # What fine-tuning starts from has no model of its own.
@@ -44,7 +44,7 @@ def tokenizer():
 
 @pytest.mark.parametrize("name", NAMES)
 def test_the_smoke_size_can_be_traced(name, tokenizer):
-    run = build(read_config(f"{name}:smoke"), tokenizer)
+    run = prepare_run(read_config(f"{name}:smoke"), tokenizer)
     loss, _ = jax.eval_shape(run.loss_fn, run.state_like.params, run.batch_like, run.key)
     assert loss.shape == ()
 
@@ -56,7 +56,7 @@ def test_the_smoke_size_can_be_traced(name, tokenizer):
 )
 def test_the_smoke_size_takes_two_steps(name, tokenizer, cache):
     compiling.enable_cache(cache / "xla")
-    run = build(read_config(f"{name}:smoke"), tokenizer)
+    run = prepare_run(read_config(f"{name}:smoke"), tokenizer)
     compiled, loader, losses = run.compile(), run.loader(), []
     state = loop.fit(
         compiled.step,
@@ -169,7 +169,7 @@ def test_a_wrong_override_is_refused_by_name(override, says):
 )
 def test_a_config_that_cannot_be_is_refused_before_anything_is_compiled(overrides, says):
     with pytest.raises(InputError, match=says):
-        build(read_config("shapes_64", overrides))
+        prepare_run(read_config("shapes_64", overrides))
 
 
 @pytest.mark.parametrize(

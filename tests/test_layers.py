@@ -48,6 +48,12 @@ SPEAKERS = {"cli", "serving"}  # may print, parse flags and read the environment
 FLAG_PARSERS = {"argparse", "click", "getopt", "optparse"}
 WORLD = {"os.environ", "os.environb", "os.getenv", "os.putenv", "sys.argv"}
 
+# Files of one name in two folders that are two sides of one thing, and why.
+NAMESAKES = {
+    name: "the network in networks/, and what it is measured with in evaluation/features/"
+    for name in ("clip", "efficientnet", "inception")
+}
+
 MAX_FILE, MAX_FUNCTION = 350, 60
 LONG: dict[str, str] = {}  # "networks/unet.py" or "networks/unet.py:UNet.__call__": the reason
 
@@ -232,3 +238,10 @@ def test_a_long_file_and_a_long_function_are_caught():
 def test_every_exception_for_length_is_still_needed():
     sizes = [f"{path.relative_to(ROOT)}" for path in FILES]
     assert all(name.split(":")[0] in sizes and reason for name, reason in LONG.items())
+
+
+def test_no_two_files_have_one_name():
+    """A traceback, an import and a person's search all go by the last part of a path."""
+    names = [path.stem for path in FILES if path.stem != "__init__"]
+    twice = {name for name in names if names.count(name) > 1}
+    assert twice - {"progress"} == NAMESAKES.keys()

@@ -92,5 +92,5 @@ def model(name: str, *, inpaint: bool = False, upsample: bool = True, clip: bool
 
 def save(folder: pathlib.Path, name: str, **parts: bool) -> pathlib.Path:
     """The model directory `folder`/`name`."""
-    writing.save(folder / name, model(name, **parts), card=f"# {name}\n")
+    writing.write_model(folder / name, model(name, **parts), card=f"# {name}\n")
     return folder / name

@@ -86,7 +86,7 @@ def loads(model: str | None, models: pathlib.Path, stages: Sequence[str]) -> dic
     """
     if model is None:
         return {name: functools.partial(_released, name) for name in stages}
-    found = reading.read(reading.find(model, models)).stages
+    found = reading.read_model(reading.find_model(model, models)).stages
     return {name: functools.partial(found.__getitem__, name) for name in stages if name in found}
 
 

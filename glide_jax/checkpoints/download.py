@@ -1,7 +1,7 @@
-"""Large files over HTTP that arrive whole, or say in one sentence why not.
+"""Large files over HTTP: each arrives whole, or one sentence says why not.
 
-What has arrived lies in `NAME.part` beside the target, so a cut costs nothing: the next request,
-in this process or a later one, asks for the rest, and only if the remote file is still the same.
+Bytes that have arrived lie in `NAME.part` beside the target, so a cut costs nothing: the next
+request, of this process or a later one, fetches the rest if the remote file is still the same.
 """
 
 import contextlib
@@ -17,14 +17,14 @@ import urllib.parse
 from collections.abc import Iterator
 
 from glide_jax import files
-from glide_jax.checkpoints.transfer import Again, Progress, Transfer
+from glide_jax.checkpoints.transfer import Progress, Retry, Transfer, read_note
 from glide_jax.errors import InputError
 
-_ENOUGH = 1 << 20  # a try that brought this much news does not count as a failed one
+_ENOUGH = 1 << 20  # a try that brought this many bytes does not count as a failed one
 _LONGEST_PAUSE = 30.0
 
 
-def fetch(
+def fetch_file(
     url: str,
     path: str | os.PathLike,
     *,
@@ -35,15 +35,24 @@ def fetch(
     timeout: float = 60.0,
     pause: float = 1.0,
 ) -> pathlib.Path:
-    """The path of a file that is whole and right, downloaded from `url` if it is not there yet.
+    """The path of a file that is whole and right, downloaded unless it is there already.
 
-    Its hash is recorded in `NAME.json` beside it and compared on later calls. A file without such
-    a record, put there by hand, is taken as it is. Processes that want the same file wait for the
-    first one. `progress` gets (bytes done, bytes in all or None); `pause` seconds, doubled at each
-    failure in a row, lie between tries.
+    The file's hash is recorded in `NAME.json` beside it and compared on later calls. A file without
+    such a record was put there by hand and is accepted. Processes that need the same file wait for
+    the first one.
+
+    Args:
+        url: an http or https address.
+        path: the file to make.
+        sha256: the hash that the file must have, if it is known.
+        size: the file's size in bytes, if it is known.
+        progress: receives the bytes done, and their final number or None.
+        retries: how many tries in a row may fail after the first one.
+        timeout: seconds without an answer after which a try fails.
+        pause: seconds between tries, doubled at each failure in a row.
 
     Raises:
-        InputError: the URL, the network, the server, the disk or what arrived is wrong.
+        InputError: the URL, the network, the server, the disk or the file that arrived is wrong.
     """
     path = pathlib.Path(path)
     _check(url, sha256)
@@ -52,11 +61,10 @@ def fetch(
         return path
     part = path.with_name(f"{path.name}.part")
     with _locked(part, path) as descriptor:
-        if _is_there(url, path, sha256, size):  # another process was faster
-            return path
-        transfer = Transfer(url, part, descriptor, size, progress, timeout)
-        _persist(transfer, path, retries, pause)
-        _finish(transfer, path, sha256)
+        if not _is_there(url, path, sha256, size):  # unless another process was faster
+            transfer = Transfer(url, part, descriptor, size, progress, timeout)
+            _persist(transfer, retries, pause, path)
+            _finish(transfer, path, sha256)
     return path
 
 
@@ -72,110 +80,99 @@ def _check(url: str, sha256: str | None) -> None:
         raise InputError(f"{sha256!r} is not a SHA-256 hash: give its 64 hexadecimal digits.")
 
 
-def _persist(transfer: Transfer, path: pathlib.Path, retries: int, pause: float) -> None:
-    """Tries until the part is whole, or `retries` tries in a row after one brought nothing."""
+def _persist(transfer: Transfer, retries: int, pause: float, path: pathlib.Path) -> None:
+    """Tries until the part is whole, or until `retries` tries in a row brought nothing."""
     best, failures = transfer.done(), 0
     while True:
         try:
             return transfer.attempt()
-        except Again as trouble:
+        except Retry as reason:
             done = transfer.done()
             failures = 0 if done >= best + _ENOUGH else failures + 1
             best = max(best, done)
             if failures > retries:
-                host = urllib.parse.urlsplit(transfer.url).hostname
                 raise InputError(
-                    f"{path.name} could not be fetched from {host} ({trouble}): run again to go on "
-                    f"where it stopped, or put the file at {path} by hand."
+                    f"{path.name} could not be fetched from {transfer.host} ({reason}): run again "
+                    f"to go on where it stopped, or put the file at {path} by hand."
                 ) from None
             time.sleep(min(pause * 2 ** max(failures - 1, 0), _LONGEST_PAUSE))
 
 
 def _finish(transfer: Transfer, path: pathlib.Path, sha256: str | None) -> None:
-    """Checks what arrived, gives it its name and records its hash."""
-    got = _hashes(transfer.part)
-    for kind, wanted in (("sha256", sha256), ("md5", transfer.announced_md5())):
-        if wanted and wanted != got[kind]:
+    """Checks the hashes of the part, renames it to the target and records its hash."""
+    record = _record(transfer.url, transfer.part)
+    hashes = {"sha256": (sha256, record["sha256"])}
+    if md5 := transfer.announced_md5():
+        hashes["md5"] = (md5, _digest(transfer.part, "md5"))
+    for kind, (expected, actual) in hashes.items():
+        if expected and expected != actual:
             transfer.discard()
             raise InputError(
-                f"{path.name} arrived with the {kind} {got[kind]} instead of {wanted} and was "
+                f"{path.name} arrived with the {kind} {actual} instead of {expected} and was "
                 "deleted: try again, or check the hash you gave."
             )
-    record = {"url": _plain(transfer.url), "size": transfer.done(), "sha256": got["sha256"]}
     try:
         os.fsync(transfer.descriptor)
         transfer.part.replace(path)
     except OSError as error:
         raise InputError(f"{path} cannot be written: {error.strerror}.") from error
-    transfer.forget()
+    transfer.note.unlink(missing_ok=True)
     _write_record(path, record)
 
 
-def _hashes(path: pathlib.Path) -> dict[str, str]:
-    hashes = [hashlib.sha256(), hashlib.md5(usedforsecurity=False)]
+def _digest(path: pathlib.Path, kind: str) -> str:
     with open(path, "rb") as file:
-        while chunk := file.read(1 << 20):
-            for one in hashes:
-                one.update(chunk)
-    return {one.name: one.hexdigest() for one in hashes}
+        new = lambda: hashlib.new(kind, usedforsecurity=False)
+        return hashlib.file_digest(file, new).hexdigest()
 
 
-def _plain(url: str) -> str:
-    """A URL without its query, which may be a secret of the person who asked."""
-    return urllib.parse.urlunsplit((*urllib.parse.urlsplit(url)[:3], "", ""))
-
-
-# A file that is there already.
+# Files that are there already, and their records.
 
 
 def _is_there(url: str, path: pathlib.Path, sha256: str | None, size: int | None) -> bool:
     if path.is_dir():
         raise InputError(f"{path} is a folder: give the name the file should have in it.")
     try:
-        found = path.stat().st_size
+        actual = _record(url, path)
     except (FileNotFoundError, NotADirectoryError):
         return False
     except OSError as error:
         raise InputError(f"{path} cannot be read: {error.strerror}.") from None
-    record = _read_record(path)
-    if record and record["url"] != _plain(url) and not sha256:
+    record = read_note(path.with_name(f"{path.name}.json"))
+    if type(record.get("sha256")) is not str:
+        record = {}  # it is a note, not a lock: without it the file is accepted
+    if record and record["url"] != actual["url"] and not sha256:
         raise InputError(f"{path} came from {record['url']}: delete it, or choose another path.")
-    try:
-        got = _hashes(path)["sha256"]
-    except OSError as error:
-        raise InputError(f"{path} cannot be read: {error.strerror}.") from None
-    wanted = sha256 or record.get("sha256")
-    if (wanted and got != wanted) or (size is not None and found != size):
+    expected = sha256 or record.get("sha256")
+    if expected not in (None, actual["sha256"]) or size not in (None, actual["size"]):
         raise InputError(
-            f"{path} has {found} bytes and the sha256 {got} instead of "
+            f"{path} has {actual['size']} bytes and the sha256 {actual['sha256']} instead of "
             f"{size if size is not None else record.get('size', 'any number of')} bytes and "
-            f"{wanted or 'any hash'}: delete it to fetch it again."
+            f"{expected or 'any hash'}: delete it to fetch it again."
         )
     if not record:
-        _write_record(path, {"url": _plain(url), "size": found, "sha256": got})
+        _write_record(path, actual)
     return True
 
 
-def _read_record(path: pathlib.Path) -> dict:
-    try:
-        record = json.loads(path.with_name(f"{path.name}.json").read_bytes())
-        return record if {type(record[key]) for key in ("url", "sha256")} == {str} else {}
-    except (OSError, ValueError, TypeError, KeyError, RecursionError):
-        return {}  # it is a note, not a lock: without it the file is taken as it is
+def _record(url: str, path: pathlib.Path) -> dict:
+    """A file's origin, without the query, which may be a secret of its user, size and hash."""
+    plain = urllib.parse.urlunsplit((*urllib.parse.urlsplit(url)[:3], "", ""))
+    return {"url": plain, "size": path.stat().st_size, "sha256": _digest(path, "sha256")}
 
 
 def _write_record(path: pathlib.Path, record: dict) -> None:
-    # A cache that one may only read is a good cache.
+    # Without the right to write, the record is left out: a read-only cache is a good cache.
     with contextlib.suppress(OSError), files.replacing(f"{path}.json") as temporary:
         temporary.write_text(json.dumps(record, indent=1) + "\n")
 
 
 @contextlib.contextmanager
 def _locked(part: pathlib.Path, path: pathlib.Path) -> Iterator[int]:
-    """A descriptor of the part file, which this process alone holds until the block ends.
+    """Yields a descriptor of the part file, which this process alone holds until the block ends.
 
-    The lock is on the part itself and dies with its process. Whoever waited for a part that has
-    been renamed or deleted meanwhile holds a lock on a file without that name, and asks anew.
+    The lock is on the part itself and dies with its process. A process that waited for a part that
+    was renamed or deleted meanwhile holds a lock on a file without a name, and opens it again.
     """
     try:
         part.parent.mkdir(parents=True, exist_ok=True)

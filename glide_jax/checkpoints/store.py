@@ -1,4 +1,4 @@
-"""Checkpoints of a run: the train state and what goes with it. The only file that knows Orbax."""
+"""Checkpoints of a run: the train state and its metadata. The only file that knows Orbax."""
 
 import contextlib
 import errno
@@ -15,14 +15,13 @@ import jax
 import jax.numpy as jnp
 import orbax.checkpoint as ocp
 from absl import logging
-from jax.tree_util import keystr
 
 from glide_jax.errors import InputError
 from glide_jax.mesh.hosts import ALONE, Hosts
+from glide_jax.trees import path_of
 
 T = TypeVar("T")
-asyncio_logs = getLogger("asyncio")
-_MARKERS = ("_CHECKPOINT_METADATA", "commit_success.txt")  # written last, where they are written
+_MARKERS = ("_CHECKPOINT_METADATA", "commit_success.txt")  # written last, if at all
 _UNFINISHED = ".orbax-checkpoint-tmp"
 _DISK = (errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EACCES, errno.EFBIG, errno.EIO)
 
@@ -31,14 +30,17 @@ class Store:
     """A run's checkpoints in one directory: the last few and the best.
 
     Saving copies the state to the host and returns; files are written in the background and
-    renamed when complete. Each checkpoint carries a sum of the state's bits, so that what comes
-    back is known to be what was saved, whatever happened to the files or to the donated arrays.
+    renamed when complete. Each checkpoint carries a sum of the state's bits, which shows that a
+    restored state is the saved one, whatever happened to the files or to the donated arrays.
+
+    Orbax's own retention policies are not used: they read the metrics of every checkpoint when a
+    run resumes, and fail on a damaged one, where this store only sets it aside.
 
     Args:
         directory: made if missing.
-        keep: how many of the newest stay; the one with the least metric stays besides.
-        note: told, in a sentence, of each checkpoint that is passed over.
-        hosts: that each have a store of this directory; all call the same methods.
+        keep: number of newest checkpoints that stay; the one with the least metric stays too.
+        note: receives a sentence about each checkpoint that is passed over.
+        hosts: the run's hosts; each has a store of this directory, and all call the same methods.
 
     Raises:
         OSError: the directory cannot be made or written to.
@@ -62,8 +64,9 @@ class Store:
             shutil.rmtree(path, ignore_errors=True)
         hosts.barrier("the checkpoints")
         self._keep = keep
-        logging.set_verbosity(logging.FATAL)  # Orbax tells of what we tell of, in pages
-        asyncio_logs.setLevel("CRITICAL")  # so does what it writes with, when a disk is full
+        # Faults reach the user as our messages; Orbax and asyncio would log them again, at length.
+        logging.set_verbosity(logging.FATAL)
+        getLogger("asyncio").setLevel("CRITICAL")
         with self._writing():
             self._manager = ocp.CheckpointManager(
                 self.directory, options=ocp.CheckpointManagerOptions(save_interval_steps=1)
@@ -72,25 +75,26 @@ class Store:
 
     @property
     def steps(self) -> list[int]:
-        """Steps of the checkpoints that are there."""
+        """Steps of the complete checkpoints, in ascending order."""
         return sorted(self._manager.all_steps())
 
     def save(self, step: int, state: Any, meta: dict[str, Any], metric: float = math.inf) -> None:
         """Starts a checkpoint of `step`; waits for the one before it, if it is still written.
 
         Args:
-            step: once only.
+            step: the step; each is saved once only.
             state: a tree of arrays; may be donated as soon as this returns.
             meta: JSON-able; may change as soon as this returns.
-            metric: the checkpoint with the least one is kept; NaN is never the least.
+            metric: the checkpoint with the least metric is kept; NaN is never the least.
 
         Raises:
             OSError: this checkpoint, or the one before, could not be written.
         """
-        # Through JSON now, since it is written later and the caller's may change by then.
+        # A copy through JSON: it is written later, and the caller's may have changed by then.
+        finite = math.isfinite(metric)
         meta = json.loads(json.dumps(meta)) | {
             "step": step,
-            "metric": metric if math.isfinite(metric) else None,
+            "metric": metric if finite else None,
             "tree": _layout(state),
             "checksum": _checksum(state),
         }
@@ -100,13 +104,13 @@ class Store:
         )  # fmt: skip
         with self._writing():
             self._manager.save(step, args=args, force=True)
-        self._metrics[step] = metric if math.isfinite(metric) else math.inf
+        self._metrics[step] = metric if finite else math.inf
 
     def wait(self) -> None:
-        """Returns when all is written.
+        """Returns when everything is written, and deletes the checkpoints that are not kept.
 
         Raises:
-            OSError: it could not be.
+            OSError: a checkpoint could not be written.
         """
         with self._writing():
             self._manager.wait_until_finished()
@@ -119,22 +123,22 @@ class Store:
     def restore(self, like: T) -> tuple[T, dict[str, Any]] | None:
         """The newest checkpoint that is whole, and its meta; None if there is no checkpoint.
 
-        Ones that are not are told of, and moved aside so that their steps can be saved again.
+        Damaged ones are noted, and moved aside so that their steps can be saved again.
 
         Args:
             like: the state's tree of ShapeDtypeStructs with the shardings to restore onto.
 
         Raises:
-            InputError: none of the checkpoints is whole, or one is of another model.
+            InputError: no checkpoint is whole, or one belongs to another model.
         """
         steps = self.steps[::-1]
         marks = {name for step in steps for name in _MARKERS if (self._path(step) / name).exists()}
         for step in steps:
-            found, fault = self._whole(step, like, marks)
+            restored, fault = self._restore_step(step, like, marks)
             faults = [why for why in self._hosts.gather("a checkpoint", fault) if why]
-            if found is not None and not faults:
-                if _checksum(found[0]) == found[1]["checksum"]:
-                    return found
+            if restored is not None and not faults:
+                if _checksum(restored[0]) == restored[1]["checksum"]:
+                    return restored
                 faults = ["its numbers are not those that were saved"]
             self._set_aside(step, faults[0])
         if steps:
@@ -158,10 +162,10 @@ class Store:
     def __exit__(self, *_: object) -> None:
         self.close()
 
-    def _whole(
+    def _restore_step(
         self, step: int, like: T, marks: set[str]
     ) -> tuple[tuple[T, dict[str, Any]] | None, str | None]:
-        """What this host reads of a checkpoint, or why it cannot."""
+        """This host's part of a checkpoint and its meta, or the fault that it found."""
         try:
             if missing := [m for m in sorted(marks) if not (self._path(step) / m).exists()]:
                 raise ValueError(f"it has no {missing[0]}")
@@ -170,7 +174,7 @@ class Store:
             return (self._read(step, state=ocp.args.StandardRestore(like)).state, meta), None
         except (InputError, PermissionError):
             raise
-        except Exception as error:  # what a broken file leads Orbax to is anything
+        except Exception as error:  # Orbax may raise anything on a broken file
             if "RESOURCE_EXHAUSTED" in str(error):
                 raise
             return None, str(error).strip() or type(error).__name__
@@ -179,7 +183,7 @@ class Store:
         return self.directory / str(step)
 
     def _metric(self, step: int) -> float:
-        try:  # a damaged one is told of when it is restored
+        try:  # damage is noted when the checkpoint is restored
             value = json.loads((self._path(step) / "meta" / "metadata").read_text())["metric"]
             return math.inf if value is None else float(value)
         except (OSError, ValueError, KeyError, TypeError):
@@ -211,29 +215,26 @@ class Store:
 
     @contextlib.contextmanager
     def _writing(self) -> Iterator[None]:
-        """Turns the disk's faults, which reach us as anything, into OSErrors with our path."""
+        """Turns faults of the disk, which Orbax raises as anything, into OSErrors with our path."""
         try:
             yield
         except Exception as error:
             for number in _DISK:
                 if getattr(error, "errno", None) == number or os.strerror(number) in str(error):
-                    raise OSError(
-                        number, os.strerror(number), str(self.directory)
-                    ) from error  # fmt: skip
+                    raise OSError(number, os.strerror(number), str(self.directory)) from error
             raise
 
 
 def _layout(tree: Any) -> dict[str, str]:
-    """What a state consists of, as text that JSON keeps: {path: "float32 (3, 4)"}."""
+    """The dtypes and shapes of a state's arrays: {path: "float32 (3, 4)"}."""
     leaves = jax.tree_util.tree_leaves_with_path(tree)
-    name = lambda path: keystr(path, simple=True, separator="/")
-    return {name(path): f"{leaf.dtype} {tuple(leaf.shape)}" for path, leaf in leaves}
+    return {path_of(path): f"{leaf.dtype} {tuple(leaf.shape)}" for path, leaf in leaves}
 
 
 def _checksum(tree: Any) -> int:
     """A sum of all bits as integers modulo 2^32: the same on every mesh, in any order."""
-    # One after the other: sums over many devices of a CPU that are under way together may each
-    # hold the threads that the others wait for.
+    # One after the other: concurrent sums over many devices of a CPU may each hold threads that
+    # another one needs.
     sums = [jax.device_get(_bits(leaf)) for leaf in jax.tree.leaves(tree)]
     return sum((2 * n + 1) * int(part) for n, part in enumerate(sums)) % 2**32
 

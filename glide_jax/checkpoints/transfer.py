@@ -24,8 +24,8 @@ _CHUNK = 1 << 18
 _PASSING = (HTTPStatus.REQUEST_TIMEOUT, HTTPStatus.TOO_MANY_REQUESTS)  # and all of 5xx
 
 
-class Again(Exception):
-    """Something that may have passed at the next try."""
+class Retry(Exception):
+    """A fault that may have passed at the next try."""
 
 
 class _SafeRedirects(urllib.request.HTTPRedirectHandler):
@@ -41,7 +41,16 @@ class _SafeRedirects(urllib.request.HTTPRedirectHandler):
 
 @dataclasses.dataclass(frozen=True)
 class Transfer:
-    """A download and the part file it appends to; `NAME.part.json` says what it is a part of."""
+    """A download and the part file it appends to; a note beside it names the remote file.
+
+    Attributes:
+        url: the remote file.
+        part: the file that receives its bytes.
+        descriptor: an open descriptor of `part`, in append mode.
+        size: the number of bytes, if it is known.
+        progress: receives the bytes done, and their final number or None.
+        timeout: seconds without an answer after which a request fails.
+    """
 
     url: str
     part: pathlib.Path
@@ -50,19 +59,32 @@ class Transfer:
     progress: Progress | None
     timeout: float
 
+    @property
+    def host(self) -> str | None:
+        return urllib.parse.urlsplit(self.url).hostname
+
+    @property
+    def name(self) -> str:
+        return self.part.name.removesuffix(".part")
+
+    @property
+    def note(self) -> pathlib.Path:
+        return self.part.with_name(f"{self.part.name}.json")
+
     def done(self) -> int:
+        """Bytes that have arrived."""
         return os.fstat(self.descriptor).st_size
 
     def attempt(self) -> None:
         """Makes one request for what is missing; returns when the part is whole.
 
         Raises:
-            Again: the connection or the server failed in a way that may pass.
+            Retry: the connection or the server failed in a way that may pass.
             InputError: it will fail the same way each time.
         """
         origin = self._origin()
         if not origin.get("validator"):
-            self._restart({})  # nothing says that the rest of it would be of the same file
+            self._restart({})  # nothing shows that the rest would come from the same file
         elif self.done() and self.done() == origin.get("total"):
             return
         headers = {"User-Agent": "glide_jax", "Accept-Encoding": "identity"}
@@ -75,7 +97,6 @@ class Transfer:
 
     @contextlib.contextmanager
     def _opened(self, request: urllib.request.Request):
-        host = urllib.parse.urlsplit(self.url).hostname
         try:
             opener = urllib.request.build_opener(_SafeRedirects)
             with opener.open(request, timeout=self.timeout) as response:
@@ -85,59 +106,60 @@ class Transfer:
             answer = f"{error.code} {http.client.responses.get(error.code, '')}".strip()
             if error.code == HTTPStatus.REQUESTED_RANGE_NOT_SATISFIABLE and self.done():
                 self._restart({})
-                raise Again("the remote file became shorter") from None
+                raise Retry("the remote file became shorter") from None
             if error.code >= HTTPStatus.INTERNAL_SERVER_ERROR or error.code in _PASSING:
-                raise Again(f"it answered {answer}") from None
+                raise Retry(f"it answered {answer}") from None
             raise InputError(
-                f"{host} answered {answer} for {self._name()}: check the address, or fetch the "
+                f"{self.host} answered {answer} for {self.name}: check the address, or fetch the "
                 "file by hand."
             ) from None
         except (OSError, http.client.HTTPException) as error:
             reason = getattr(error, "reason", error)
             if isinstance(reason, ssl.SSLCertVerificationError):
                 raise InputError(
-                    f"{host} showed a certificate that is not valid here "
+                    f"{self.host} showed a certificate that is not valid here "
                     f"({reason.verify_message}): check the address, the clock and the proxy."
                 ) from None
             text = getattr(reason, "strerror", None) or str(reason) or type(reason).__name__
-            raise Again(text.rstrip(".")) from None
+            raise Retry(text.rstrip(".")) from None
 
     def _accept(self, response: http.client.HTTPResponse, origin: dict) -> int | None:
-        """The length of the whole file that an answer announces; starts anew if it must."""
-        host, headers = urllib.parse.urlsplit(self.url).hostname, response.headers
+        """The length of the whole file that a response announces; starts anew if it must."""
+        host, headers = self.host, response.headers
         if response.status not in (HTTPStatus.OK, HTTPStatus.PARTIAL_CONTENT):
             raise InputError(f"{host} answered {response.status} instead of 200 for a file.")
         if headers.get("Content-Encoding", "identity") != "identity":
-            raise InputError(f"{host} compresses {self._name()} on its way: use another URL.")
+            raise InputError(f"{host} compresses {self.name} on its way: use another URL.")
         if headers.get_content_type() == "text/html":
             raise InputError(
-                f"{host} answered with a web page instead of {self._name()}: check the address "
+                f"{host} answered with a web page instead of {self.name}: check the address "
                 "and whether this network wants a login."
             )
         if response.status == HTTPStatus.PARTIAL_CONTENT:
-            told = re.fullmatch(r"bytes (\d+)-\d+/(\d+)", headers.get("Content-Range", ""))
+            match = re.fullmatch(r"bytes (\d+)-\d+/(\d+)", headers.get("Content-Range", ""))
             expected = (self.done(), origin.get("total"))
             changed = _validator(headers) not in (None, origin.get("validator"))
-            if not told or not self.done() or (int(told[1]), int(told[2])) != expected or changed:
+            where = match and (int(match[1]), int(match[2]))
+            if not match or not self.done() or where != expected or changed:
                 self._restart({})
-                raise Again("it answered with something else than the missing rest")
-            return int(told[2])
+                raise Retry("it answered with something else than the missing rest")
+            return int(match[2])
         length = headers.get("Content-Length", "")
         total = int(length) if re.fullmatch(r"\d{1,18}", length) else None
-        self._check_total(total, host)
+        self._check_total(total)
         md5 = headers.get("Content-MD5", "")
         self._restart({"validator": _validator(headers), "total": total, "md5": md5})
         return total
 
-    def _check_total(self, total: int | None, host: str | None) -> None:
+    def _check_total(self, total: int | None) -> None:
         if total is None and self.size is None:
             raise InputError(
-                f"{host} does not say how long {self._name()} is, so a cut would go unseen: "
+                f"{self.host} does not say how long {self.name} is, so a cut would go unseen: "
                 "give its size, or fetch it by hand."
             )
         if total is not None and self.size not in (None, total):
             raise InputError(
-                f"{host} has {self._name()} with {total} bytes instead of {self.size}: check the "
+                f"{self.host} has {self.name} with {total} bytes instead of {self.size}: check the "
                 "address and the size you gave."
             )
 
@@ -147,7 +169,7 @@ class Transfer:
         if missing > free:
             raise InputError(
                 f"{self.part.parent} has {free >> 20} MB free of the {missing >> 20} MB that are "
-                f"still to come of {self._name()}: make room, or choose another folder."
+                f"still to come of {self.name}: make room, or choose another folder."
             )
 
     def _copy(self, response: http.client.HTTPResponse, total: int | None) -> None:
@@ -156,12 +178,12 @@ class Transfer:
         while chunk := response.read1(_CHUNK):
             if self.done() + len(chunk) > end:
                 self.discard()
-                raise InputError(f"{self._name()} is longer than the {end} bytes it should have.")
+                raise InputError(f"{self.name} is longer than the {end} bytes it should have.")
             self._write(chunk)
             if self.progress:
                 self.progress(self.done(), end)
         if self.done() < end:
-            raise Again(f"the connection ended after {self.done()} of {end} bytes")
+            raise Retry(f"the connection ended after {self.done()} of {end} bytes")
 
     def _write(self, chunk: bytes) -> None:
         try:
@@ -174,46 +196,43 @@ class Transfer:
                 f"{'make room and run again' if full else 'choose another folder'}."
             ) from None
 
-    # The part file, and the note of what it is a part of.
-
-    def _note(self) -> pathlib.Path:
-        return self.part.with_name(f"{self.part.name}.json")
+    # The part file, and the note of its origin.
 
     def _origin(self) -> dict:
-        try:
-            note = json.loads(self._note().read_bytes())
-            return note if note["url"] == self.url else {}
-        except (OSError, ValueError, TypeError, KeyError, RecursionError):
-            return {}
+        note = read_note(self.note)
+        return note if note.get("url") == self.url else {}
 
     def _restart(self, origin: dict) -> None:
-        """Empties the part, then says what it becomes: cut in between, it is merely empty."""
+        """Empties the part, then notes its origin; cut in between, the part is merely empty."""
         os.ftruncate(self.descriptor, 0)
         if origin:
             try:
-                self._note().write_text(json.dumps({"url": self.url} | origin))
+                self.note.write_text(json.dumps({"url": self.url} | origin))
             except OSError as error:
-                raise InputError(f"{self._note()} cannot be written: {error.strerror}.") from None
+                raise InputError(f"{self.note} cannot be written: {error.strerror}.") from None
 
     def announced_md5(self) -> str | None:
-        """The hash that the server announced with the whole file, as some do."""
+        """The hash that some servers announce with the whole file."""
         try:
             return base64.b64decode(self._origin().get("md5") or "", validate=True).hex() or None
         except (ValueError, TypeError):
             return None
 
-    def forget(self) -> None:
-        self._note().unlink(missing_ok=True)
-
     def discard(self) -> None:
         self.part.unlink(missing_ok=True)
-        self.forget()
+        self.note.unlink(missing_ok=True)
 
-    def _name(self) -> str:
-        return self.part.name.removesuffix(".part")
+
+def read_note(path: pathlib.Path) -> dict:
+    """A JSON note about a file with the URL of its origin; empty if there is none, or a bad one."""
+    try:
+        note = json.loads(path.read_bytes())
+        return note if type(note["url"]) is str else {}
+    except (OSError, ValueError, TypeError, KeyError, RecursionError):
+        return {}
 
 
 def _validator(headers) -> str | None:
-    """What a later request can name the same content by; a weak ETag cannot do that."""
+    """The header by which a later request can name the same content; a weak ETag cannot."""
     tag = headers.get("ETag", "")
     return tag if re.fullmatch(r'"[!-~]*"', tag) else headers.get("Last-Modified")

@@ -56,7 +56,7 @@ def command(model, stages, what, batch_sizes, presets, rounds, convolutions, ref
         reference=reference,
     )
     if start:
-        reading.find(start, common.cache_folder() / "models")
+        reading.find_model(start, common.cache_folder() / "models")
     for stage in listed(stages):
         checks.one_of("stages", stage, ("base", "upsample"))
     common.say(f"device: {description}")

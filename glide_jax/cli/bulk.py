@@ -11,11 +11,12 @@ import re
 from collections.abc import Callable, Iterator, Sequence
 from typing import TYPE_CHECKING, Any
 
-from glide_jax.cli import cluster, common
+from glide_jax.cli import common
 from glide_jax.cli.drawing import Drawing, file_name, write_sheet
 from glide_jax.errors import InputError
 
 if TYPE_CHECKING:
+    from glide_jax.mesh import hosts
     from glide_jax.sampling.glide import Glide
 
 
@@ -23,8 +24,7 @@ def draw_share(
     load: Callable[[], "Glide"],
     prompts: Sequence[str],
     drawing: Drawing,
-    where: cluster.Where,
-    waits: tuple[float, float],
+    place: "hosts.Place | None",
 ) -> None:
     """This process's part of the pictures that are not there yet; the first one makes the sheet.
 
@@ -32,9 +32,9 @@ def draw_share(
         load: loads the model.
         prompts: those of all processes.
         drawing: the command's options; its folder is shared by all processes.
-        where: which process this is. With a coordinator they also wait for each other, which a
-            slice of TPUs needs before it can be used.
-        waits: seconds of heartbeat, and for the start.
+        place: which process this is; None is alone. Where it has a coordinator or leaves it to JAX,
+            the processes also wait for each other, which a slice of TPUs needs before it can be
+            used.
 
     Raises:
         InputError: an option does not go with a file of prompts.
@@ -44,39 +44,38 @@ def draw_share(
         raise InputError(
             f"keep is {call.keep}, but --prompts-file finishes what is there; use one."
         )
-    if call.batch_size == "auto" and where.count > 1:
+    if call.batch_size == "auto" and place is not None and place.count != 1:
         raise InputError("--batch-size auto may differ from process to process; give a number.")
-    place = None if where.coordinator is None else cluster.place(where)
-    if place is None:
+    if place is None or (place.coordinator is None and place.count is not None):
         common.make_out(drawing.out)
-        _draw(load(), prompts, drawing, where)
+        share = (0, 1) if place is None else (place.index or 0, place.count or 1)
+        _draw(load(), prompts, drawing, share)
         return
     from glide_jax.mesh import hosts
     from glide_jax.version import __version__
 
-    heartbeat, wait = waits
-    with hosts.join(place, say=common.say, heartbeat=heartbeat, wait=wait) as run:
+    with hosts.join(place, say=common.say) as run:
+        glide = load()
         common.make_out(drawing.out)
         run.agree("the start", {"glide_jax": __version__, "prompts": [*prompts], **drawing.given})
-        run.start_jax()
-        _draw(load(), prompts, drawing, where, run.barrier)
+        _draw(glide, prompts, drawing, (run.index, run.count), run.barrier)
 
 
 def _draw(
     glide: "Glide",
     prompts: Sequence[str],
     drawing: Drawing,
-    where: cluster.Where,
+    share: tuple[int, int],
     barrier: Callable[[str], None] = lambda what: None,
 ) -> None:
     from glide_jax import images
     from glide_jax.sampling.call import parse
 
-    call, out = parse({"number_on": True}, drawing.call), drawing.out
+    call, out, (index, processes) = parse({"number_on": True}, drawing.call), drawing.out, share
     n, size = call.n, glide.largest_batch() if call.batch_size == "auto" else int(call.batch_size)
     expected = glide.parameters(prompts, call, batch_size=size)
     paths = [out / file_name(i // n, p) for i, p in enumerate(expected)]
-    mine = list(_batches(len(prompts), n, size, where))
+    mine = list(_batches(len(prompts), n, size, share))
     _remove_halves(out, {paths[i].name for k in mine for i in range(k[0] * n, k[-1] * n)})
     whole = lambda k: all(
         images.drawn_alike(images.read_parameters(paths[i]), expected[i])
@@ -99,15 +98,15 @@ def _draw(
                     images.write_png(paths[i], picture.image, picture.parameters)
                     common.result(paths[i])
     barrier("the last picture")
-    shared = where.count > 1 and not (out / "sheet.png").exists()
-    if where.index == 0 and (todo or shared):
+    shared = processes > 1 and not (out / "sheet.png").exists()
+    if index == 0 and (todo or shared):
         _sheet(out, paths, expected)
 
 
-def _batches(prompts: int, n: int, batch_size: int, where: cluster.Where) -> Iterator[range]:
+def _batches(prompts: int, n: int, batch_size: int, share: tuple[int, int]) -> Iterator[range]:
     """Ranges of prompts that this process draws: as many as fill a batch with n of each."""
-    each = max(1, batch_size // n)
-    for first in range(where.index * each, prompts, where.count * each):
+    (index, processes), each = share, max(1, batch_size // n)
+    for first in range(index * each, prompts, processes * each):
         yield range(first, min(first + each, prompts))
 
 

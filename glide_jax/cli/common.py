@@ -105,7 +105,7 @@ def load_glide(model: str, dtype: str, device: str | None, **how: Any) -> "Glide
 
 
 @contextlib.contextmanager
-def progress_bars() -> Iterator[Callable[[str, int, int], None]]:
+def progress_bars(unit: str = "step") -> Iterator[Callable[[str, int, int], None]]:
     """One bar a stage, with an estimate of what is left; the first step includes compiling."""
     from tqdm import tqdm
 
@@ -113,7 +113,7 @@ def progress_bars() -> Iterator[Callable[[str, int, int], None]]:
 
     def report(stage: str, done: int, total: int) -> None:
         if stage not in bars:
-            bars[stage] = tqdm(total=total, desc=f"{stage:9}", unit="step", file=sys.stderr)
+            bars[stage] = tqdm(total=total, desc=f"{stage:9}", unit=unit, file=sys.stderr)
             bars[stage].reset()
         bars[stage].update(done - bars[stage].n)
 

@@ -1,17 +1,16 @@
 """`glide-jax data`: build captioned sets, and look at them or at pictures of one's own."""
 
-import contextlib
+import functools
 import pathlib
-from collections.abc import Callable, Iterator
 from typing import Any
 
 import click
 
 from glide_jax import checks
 from glide_jax.cli import common
+from glide_jax.cli.progress import progress_bars
+from glide_jax.data.survey import Survey, histogram
 from glide_jax.errors import InputError
-from glide_jax.training.config import change, read_config
-from glide_jax.training.run import prepare_run
 
 data_dir_option = click.option(
     "--data-dir", type=click.Path(path_type=pathlib.Path),
@@ -39,8 +38,7 @@ def build(
     path: str,
     download: bool,
 ) -> None:
-    """Build the set NAME, such as emoji_64, unless it is there; says where it lies."""
-    from glide_jax.data.readers import built
+    """Build the set NAME, such as emoji_64, unless it is there, and print its folder."""
     from glide_jax.data.recipes import builders
 
     if no_people:
@@ -52,10 +50,11 @@ def build(
         if not name.startswith("coco_") or not path:
             raise InputError("--download fetches COCO into the folder that --path gives.")
         _download_coco(path)
-    options = builders.Options(size=count, path=path)
-    with _bars("pictures") as progress:
-        folder = builders.build(name, data_dir or default_data_dir(), options, progress)
-    _say_set(name, folder, built)
+    with progress_bars("pictures") as progress:
+        folder = builders.build(
+            name, data_dir or default_data_dir(), size=count, path=path, progress=progress
+        )
+    _say_set(name, folder)
     common.result(folder)
 
 
@@ -72,10 +71,10 @@ def pack(name: str, out: pathlib.Path, data_dir: pathlib.Path | None) -> None:
     from glide_jax.data.recipes import packing
 
     common.check_out(out)
-    folder, _ = catalogue.find(name, data_dir or default_data_dir())
+    folder, _ = catalogue.find_source(name, data_dir or default_data_dir())
     if folder is None:
         raise InputError(f"{name!r} is not a built set; give one such as emoji_256.")
-    with _bars("pictures") as progress:
+    with progress_bars("pictures") as progress:
         paths = packing.pack(folder, out, progress)
     for path in paths:
         common.result(path)
@@ -93,28 +92,27 @@ def look(
 ) -> None:
     """Look at WHAT: a set such as emoji_64, or a folder, tar or parquet file with captions.
 
-    Writes a contact sheet and a histogram of caption lengths into --out, and says how many
+    Writes a contact sheet and a histogram of caption lengths into --out, and reports how many
     records are usable, how large, and why the others are not.
     """
     from glide_jax.data import catalogue, survey
-    from glide_jax.data.readers import built
 
     keep = checks.whole("n", n, 1, 400)
     most = checks.whole("records", records, 1, 10_000_000)
     common.check_out(out)
-    folder, source = catalogue.find(what, data_dir or default_data_dir(), split)
+    folder, source = catalogue.find_source(what, data_dir or default_data_dir(), split)
     if folder is not None:
-        _say_set(what, folder, built)
+        _say_set(what, folder)
         common.say(f"looking at the split {split}")
-    with _bars("records") as progress:
-        found = survey.survey(
+    with progress_bars("records") as progress:
+        result = survey.survey(
             source, most=most, keep=keep, progress=lambda done, all_: progress("look", done, all_)
         )
-    _say_survey(found, len(source), survey.histogram)
+    _say_survey(result, len(source))
     stem = common.slug(pathlib.Path(what).name or what)
-    if found.examples:
-        _write_sheet(out / f"{stem}-sheet.png", found.examples, what)
-        _write_histogram(out / f"{stem}-words.png", found.words, what)
+    if result.examples:
+        _write_sheet(out / f"{stem}-sheet.png", result.examples, what)
+        _write_histogram(out / f"{stem}-words.png", result.words, what)
 
 
 @command.command(
@@ -124,13 +122,15 @@ def look(
 @click.option("--seconds", default="10", show_default=True, help="How long to read.")
 @click.pass_context
 def speed(ctx: click.Context, config: str, seconds: str) -> None:
-    """Read a run's batches as fast as they come, train nothing, and say how many that is."""
+    """Read a run's batches as fast as they come without training, and print the rate."""
     from glide_jax.cli import train_
 
     wanted = checks.real("seconds", seconds, 0.01, 86_400.0)
     changes = train_.overrides(ctx.args)
 
     from glide_jax.data.loader import throughput
+    from glide_jax.training.config import change, read_config
+    from glide_jax.training.run import prepare_run
 
     read = read_config(config)
     change(read, changes)
@@ -142,22 +142,25 @@ def speed(ctx: click.Context, config: str, seconds: str) -> None:
 
 
 def default_data_dir() -> pathlib.Path:
-    """Where sets are built unless a person says otherwise."""
+    """Returns the folder in which sets are built by default."""
     return common.cache_folder() / "data"
 
 
 def _download_coco(path: str) -> None:
-    from glide_jax.checkpoints import download, progress
+    from glide_jax.checkpoints import download
     from glide_jax.data.readers import coco
 
     def fetch(url: str, to: pathlib.Path, **sums: Any) -> pathlib.Path:
-        with progress.progress_bar(to.name) as report:
-            return download.fetch(url, to, progress=report, **sums)
+        with progress_bars("B") as progress:
+            report = functools.partial(progress, to.name)
+            return download.fetch_file(url, to, progress=report, **sums)
 
     coco.download(path, fetch)
 
 
-def _say_set(name: str, folder: pathlib.Path, built: Any) -> None:
+def _say_set(name: str, folder: pathlib.Path) -> None:
+    from glide_jax.data.readers import built
+
     for split, count in built.split_lengths(folder).items():
         common.say(f"{name}: {count:,} pictures in {split}")
     notes = built.notes(folder)
@@ -167,16 +170,18 @@ def _say_set(name: str, folder: pathlib.Path, built: Any) -> None:
         common.say(notes["attribution"])
 
 
-def _say_survey(found: Any, records: int, histogram: Callable) -> None:
-    common.say(f"{found.usable:,} of {found.records:,} records looked at are usable ({records:,})")
-    for reason, count in found.rejected.most_common():
-        common.say(f"  {count:,} rejected: {reason}, such as {found.first_rejected[reason]}")
-    for (height, width), count in found.sizes.most_common(3):
+def _say_survey(result: Survey, records: int) -> None:
+    common.say(
+        f"{result.usable:,} of {result.records:,} records looked at are usable ({records:,})"
+    )
+    for reason, count in result.rejected.most_common():
+        common.say(f"  {count:,} rejected: {reason}, such as {result.first_rejected[reason]}")
+    for (height, width), count in result.sizes.most_common(3):
         common.say(f"  {count:,} are {width} x {height} pixels")
-    if found.words:
-        each = len(found.words) / found.usable
-        common.say(f"{len(found.words):,} captions, {each:.1f} a picture; words in a caption:")
-        common.say(histogram(found.words))
+    if result.words:
+        each = len(result.words) / result.usable
+        common.say(f"{len(result.words):,} captions, {each:.1f} a picture; words in a caption:")
+        common.say(histogram(result.words))
 
 
 def _write_sheet(path: pathlib.Path, examples: list, what: str) -> None:
@@ -209,22 +214,3 @@ def _write_histogram(path: pathlib.Path, words: list[int], what: str) -> None:
     with files.replacing(path) as temporary:
         figure.savefig(temporary, format="png", dpi=150)
     common.result(path)
-
-
-@contextlib.contextmanager
-def _bars(unit: str) -> Iterator[Callable[[str, int, int], None]]:
-    """One bar a split or task."""
-    from tqdm import tqdm
-
-    bars: dict[str, Any] = {}
-
-    def report(stage: str, done: int, total: int) -> None:
-        if stage not in bars:
-            bars[stage] = tqdm(total=total, desc=f"{stage:17}", unit=f" {unit}")
-        bars[stage].update(done - bars[stage].n)
-
-    try:
-        yield report
-    finally:
-        for bar in bars.values():
-            bar.close()

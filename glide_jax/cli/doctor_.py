@@ -1,7 +1,8 @@
-"""`glide-jax doctor`: what is here and what is missing."""
+"""`glide-jax doctor`: the machine, the installed packages, and what is missing."""
 
 import importlib.metadata
 import os
+import pathlib
 import platform
 import shutil
 import sys
@@ -9,16 +10,10 @@ import sys
 import click
 
 from glide_jax.cli import common
+from glide_jax.extras import EXTRAS
 from glide_jax.version import __version__
 
 PACKAGES = ("jax", "jaxlib", "flax", "optax", "orbax-checkpoint", "numpy", "sentencepiece")
-EXTRAS = {  # what each extra brings, by a package that only it has
-    "cuda": ("jax-cuda12-plugin", "jax-cuda13-plugin"),
-    "tpu": ("libtpu",),
-    "data": ("grain", "array_record"),
-    "web": ("gradio",),
-    "eval": ("matplotlib",),
-}
 
 
 @click.command("doctor")
@@ -28,14 +23,16 @@ def command(model: str | None, dtype: str) -> None:
     """Print devices, versions, memory and cache, and what to install for what is here."""
     rows = [("glide_jax", __version__), ("python", platform.python_version())]
     rows += [(name, _version(name) or "missing") for name in PACKAGES]
-    have = [extra for extra, names in EXTRAS.items() if any(map(_version, names))]
+    have = [name for name, needs in EXTRAS.items() if all(map(_version, needs))]
     rows.append(("extras", ", ".join(have) or "none"))
+    rows.append(("not installed", ", ".join(name for name in EXTRAS if name not in have) or "none"))
     rows += [("processors", f"{os.cpu_count()} ({platform.machine()})"), ("memory", _memory())]
     try:
         rows.append(("devices", common.choose_device(None)))
         rows += _device_memory()
+        rows.append(("compiler", _compiler()))
         healthy = True
-    except Exception as error:  # whatever JAX's start raises is what the user came to see
+    except Exception as error:  # the user came to see whatever JAX's start raises
         why = str(error).split("\n")[0].removesuffix("; `glide-jax doctor` says what there is.")
         rows.append(("devices", f"JAX does not start: {why or type(error).__name__}"))
         healthy = False
@@ -54,7 +51,7 @@ def command(model: str | None, dtype: str) -> None:
 
 
 def _fits(model: str, dtype: str) -> list[str]:
-    """What each stage of a model takes of the first device's memory."""
+    """Lines with the memory of the first device that each stage of a model takes."""
     from glide_jax import compiling
     from glide_jax.model_dir import reading
     from glide_jax.sampling import memory
@@ -62,7 +59,7 @@ def _fits(model: str, dtype: str) -> list[str]:
     compiling.check_dtype(dtype)
     folder = common.cache_folder()
     compiling.enable_cache(folder / "xla")
-    directory = reading.find(model, folder / "models")
+    directory = reading.find_model(model, folder / "models")
     budget, whose = memory.free()
     lines = [f"\n{directory.resolve().name} in {dtype}, guided; {budget / 2**30:.1f} GiB {whose}"]
     for name, config in reading.stage_configs(directory).items():
@@ -107,7 +104,16 @@ def _device_memory() -> list[tuple[str, str]]:
     ]
 
 
-def _size(folder) -> str:
+def _compiler() -> str:
+    from glide_jax import compiling
+
+    unknown = compiling.unknown_options()
+    if not unknown:
+        return "has every option that glide_jax uses"
+    return f"this jaxlib lacks {', '.join(unknown)}, without which networks may be slower"
+
+
+def _size(folder: pathlib.Path) -> str:
     if not folder.is_dir():
         return "not a folder" if folder.exists() else "empty"
     files = [path for path in folder.rglob("*") if path.is_file()]
@@ -120,4 +126,6 @@ def _models() -> list[str]:
     from glide_jax.model_dir import reading
 
     folder = common.cache_folder() / "models"
-    return reading.boxed() + sorted(path.parent.name for path in folder.glob("*/config.json"))
+    return reading.boxed_models() + sorted(
+        path.parent.name for path in folder.glob("*/config.json")
+    )

@@ -1,10 +1,12 @@
 """`glide-jax download`: the released checkpoints."""
 
+import functools
 import pathlib
 
 import click
 
 from glide_jax.cli import common
+from glide_jax.cli.progress import progress_bars
 from glide_jax.errors import InputError
 
 
@@ -20,7 +22,7 @@ def command(names: tuple[str, ...], folder: pathlib.Path | None, sha256: str | N
 
     A broken connection resumes. `glide-jax import` turns what arrived into a model.
     """
-    from glide_jax.checkpoints import progress, released
+    from glide_jax.checkpoints import released
 
     if sha256 is not None and len(names) != 1:
         raise InputError(f"--sha256 is for one name, but there are {len(names)}; give one name.")
@@ -32,6 +34,7 @@ def command(names: tuple[str, ...], folder: pathlib.Path | None, sha256: str | N
         released.check_name(name)
     folder = folder or common.cache_folder() / "checkpoints"
     for name in names:
-        with progress.progress_bar(name) as report:
+        with progress_bars("B") as progress:
+            report = functools.partial(progress, name)
             path = released.fetch_released(name, folder, sha256=sha256, progress=report)
         print(path)

@@ -201,7 +201,7 @@ def open_clip(model: str | None, file: str | None) -> Any:
         return openai_clip.load(file)
     if model is None:
         return None
-    found = reading.read(reading.find(model, common.cache_folder() / "models"))
+    found = reading.read_model(reading.find_model(model, common.cache_folder() / "models"))
     if found.clip is None:
         raise InputError(f"model {model!r} has no CLIP to read pictures with.")
     return clip.noised_clip(found.name, *found.clip)
@@ -228,7 +228,7 @@ def sha256_of_model(model: str) -> str:
     from glide_jax.model_dir import disk, reading
 
     digest = hashlib.sha256()
-    folder = reading.find(model, common.cache_folder() / "models")
+    folder = reading.find_model(model, common.cache_folder() / "models")
     files = {
         path.relative_to(folder).as_posix(): path
         for path in folder.rglob("*")

@@ -17,7 +17,7 @@ def command(model: str, out: pathlib.Path) -> None:
     """Write MODEL (a directory or a name) as state dicts that the PyTorch reference loads."""
     from glide_jax.model_dir import importing, reading
 
-    directory = reading.find(model, common.cache_folder() / "models")
+    directory = reading.find_model(model, common.cache_folder() / "models")
     common.check_out(out)
     for path in importing.export_files(directory, out):
         print(path)

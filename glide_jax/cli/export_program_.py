@@ -33,9 +33,9 @@ def command(
     from glide_jax.sampling import loading, programs
 
     compiling.check_dtype(dtype)
-    directory = reading.find(model, common.cache_folder() / "models")
+    directory = reading.find_model(model, common.cache_folder() / "models")
     common.check_out(out.absolute().parent)
     names = [name.strip() for name in platforms.split(",")] if platforms else []
     loaded = loading.load(directory, dtype, convolutions)
-    programs.write(out, loaded.configs, loaded.stages, loaded.params, dtype, names)
+    programs.write_program(out, loaded.configs, loaded.stages, loaded.params, dtype, names)
     common.result(out)

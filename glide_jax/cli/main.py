@@ -1,4 +1,4 @@
-"""`glide-jax`: one file a subcommand, loaded when it is asked for."""
+"""`glide-jax`: one file for each subcommand, imported when the subcommand runs."""
 
 import difflib
 import importlib
@@ -12,7 +12,7 @@ from glide_jax.cli import common
 from glide_jax.errors import InputError
 from glide_jax.version import __version__
 
-COMMANDS = {  # name: what `glide-jax --help` says, without importing the command
+COMMANDS = {  # name: its line in `glide-jax --help`, which imports no command
     "sample": "Draw pictures of prompts.",
     "inpaint": "Repaint part of a picture, or extend it.",
     "edit": "Draw from a photo or a sketch.",
@@ -37,7 +37,7 @@ COMMANDS = {  # name: what `glide-jax --help` says, without importing the comman
     "bench": "Time the networks, in turn with the PyTorch reference if it is at hand.",
     "doctor": "Say what this machine has and what is missing.",
 }
-INTERRUPTED = 130  # as a shell reports Ctrl-C
+INTERRUPTED = 130  # a shell reports Ctrl-C by this number
 
 
 class _Lazy(click.Group):
@@ -69,7 +69,7 @@ def cli() -> None:
 
 
 def main() -> None:
-    """Runs a command; whatever goes wrong for a reason of the user's is one sentence and exit 2."""
+    """Runs a command; a mistake of the user's ends it with one sentence and exit code 2."""
     for stream in (sys.stdout, sys.stderr):  # prompts may hold what a terminal cannot show
         stream.reconfigure(errors="backslashreplace")  # type: ignore[union-attr]
     try:
@@ -90,10 +90,10 @@ def main() -> None:
     except OSError as error:
         where = f"{checks.shown(str(error.filename), 200)}: " if error.filename else ""
         code = _fail(f"{where}{error.strerror or error}")
-    except (KeyboardInterrupt, click.Abort):  # of which one is a RuntimeError
+    except (KeyboardInterrupt, click.Abort):  # Abort is a RuntimeError, so this comes first
         print("glide-jax: interrupted; what was finished is kept.", file=sys.stderr)
         code = INTERRUPTED
-    except (MemoryError, RuntimeError) as error:  # JAX says it with a RuntimeError
+    except (MemoryError, RuntimeError) as error:  # JAX raises RuntimeError for full memory
         if isinstance(error, RuntimeError) and "RESOURCE_EXHAUSTED" not in str(error):
             raise
         code = _fail("memory is full; a smaller --batch-size or model, or --dtype bfloat16, helps")

@@ -54,7 +54,7 @@ def command(
         n = int(json.loads((run / "result.json").read_text("utf-8"))["n"])
     except (OSError, ValueError, KeyError, TypeError):
         raise InputError(f"{str(run)!r} is no finished run of `glide-jax eval`.") from None
-    _, source = catalogue.find(data, folder)
+    _, source = catalogue.find_source(data, folder)
     common.choose_device(device)
     extractor = extractors.open_features(features, folder, inception, clip_file)
     drawn = list(draws.read(run, n))

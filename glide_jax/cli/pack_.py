@@ -46,7 +46,7 @@ def command(
         except (OSError, UnicodeDecodeError) as error:
             raise InputError(f"--card {str(card)!r} cannot be read as text: {error}.") from None
     name = name or out.resolve().name
-    model = writing.pack(parts, out, name=name, dtype=dtype, card=text, rest_of=rest_of)
+    model = writing.pack_models(parts, out, name=name, dtype=dtype, card=text, rest_of=rest_of)
     clip = ["clip"] if model.clip else []
     common.say(f"{model.name}: {', '.join([*model.stages, *clip])}")
     common.result(out)

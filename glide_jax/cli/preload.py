@@ -1,4 +1,4 @@
-"""From nothing to the first picture, in processes of their own: cold, then with a warm cache."""
+"""Times a start up to the first picture, each in a process of its own: cold, then warm."""
 
 import itertools
 import json
@@ -9,18 +9,17 @@ import tempfile
 
 from glide_jax.cli import common
 from glide_jax.errors import InputError
-from glide_jax.sampling.glide import load
 
 PARTS = ("imports", "loading", "first picture", "second picture")
 
 
 def measure(model: str, device: str | None) -> dict[str, dict[str, float]]:
-    """Seconds of each of PARTS, "cold" with an empty cache of programs, "warm" after that.
+    """Returns the seconds of each of PARTS: "cold" with an empty cache of programs, then "warm".
 
-    The second picture is the first without compiling or reading a program.
+    The second picture differs from the first in that no program is compiled or read for it.
 
     Raises:
-        InputError: the model cannot be drawn with.
+        InputError: The model cannot draw.
     """
     with tempfile.TemporaryDirectory() as cache:
         return {name: _start(model, device, cache) for name in ("cold", "warm")}
@@ -30,7 +29,7 @@ def _start(model: str, device: str | None, cache: str) -> dict[str, float]:
     command = [sys.executable, "-m", "glide_jax.cli.preload", model, device or "", cache]
     done = subprocess.run(command, capture_output=True, text=True)
     if done.returncode:
-        why = done.stderr.strip().splitlines() or ["it said nothing"]
+        why = done.stderr.strip().splitlines() or ["it printed nothing"]
         raise InputError(f"model {model!r} could not be started: {why[-1]}")
     return json.loads(done.stdout.splitlines()[-1])
 
@@ -42,6 +41,8 @@ def _main(model: str, device: str, cache: str) -> dict[str, float]:
     common.choose_device(device or None)
 
     marks.append(time.perf_counter())
+    from glide_jax.sampling.glide import load
+
     glide = load(model, cache=pathlib.Path(cache))
     marks.append(time.perf_counter())
     for _ in range(2):

@@ -51,15 +51,14 @@ def command(
         prompts = read_prompts(prompts_file)
     if not prompts:
         raise InputError("there is no prompt; give one, in quotes.")
-    where = cluster.where(coordinator, num_processes, process_id)
+    place = cluster.place(coordinator, num_processes, process_id, heartbeat_seconds, wait_seconds)
     if prompts_file is None:
-        if where is not None and where.count > 1:
+        if place is not None and place.count != 1:
             raise InputError("--num-processes share a --prompts-file; without one, draw alone.")
         draw_to_files(drawing.load(prompts, **how), prompts, drawing)
         return
-    waits = cluster.waits(heartbeat_seconds, wait_seconds)
     load = functools.partial(drawing.load_only, **how)
-    bulk.draw_share(load, prompts, drawing, where or cluster.Where(1, 0), waits)
+    bulk.draw_share(load, prompts, drawing, place)
 
 
 def read_prompts(path: pathlib.Path) -> tuple[str, ...]:

@@ -9,7 +9,6 @@ import click
 from glide_jax.cli.common import say
 from glide_jax.cli.train_ import overrides
 from glide_jax.errors import InputError
-from glide_jax.training.config import read_config
 
 _VIRTUAL = 8  # devices of --check
 
@@ -59,6 +58,7 @@ def command(
     jax.config.update("jax_memory_fitting_effort", effort)
 
     from glide_jax.scale import topology as pods
+    from glide_jax.training.config import read_config
 
     read = read_config(config, overrides(ctx.args))
     described = None if topology is None else pods.devices(topology, read.mesh.slices)

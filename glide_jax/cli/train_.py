@@ -6,7 +6,6 @@ from typing import Any
 import click
 
 from glide_jax.cli import cluster, common
-from glide_jax.training.config import change, facts, read_config
 
 
 @click.command("train", context_settings={"ignore_unknown_options": True, "allow_extra_args": True})
@@ -68,27 +67,27 @@ def start(
 ) -> None:
     """Reads the config and trains; `model` is a directory or name and the stage to go on from.
 
-    `others` are the options of `hosts.options`, by name.
+    `others` are the options of `cluster.options`, by name.
     """
-    where = cluster.where(others["coordinator"], others["num_processes"], others["process_id"])
-    heartbeat, wait = cluster.waits(others["heartbeat_seconds"], others["wait_seconds"])
+    place = cluster.place(**others)
     from glide_jax import compiling
     from glide_jax.mesh import hosts
     from glide_jax.model_dir import reading
     from glide_jax.training import init_from, session
+    from glide_jax.training.config import change, facts, read_config
 
-    cache, place = common.cache_folder(), cluster.place(where)
-    with hosts.join(place, say=common.say, heartbeat=heartbeat, wait=wait) as run:
+    cache = common.cache_folder()
+    read = read_config(config)
+    if model is not None:
+        read = init_from.adopt(read, reading.find_model(model[0], cache / "models"), model[1])
+    change(read, changes)
+    with hosts.join(place, say=common.say) as run:
+        description = common.choose_device(device)
         say = common.say if run.leads else lambda text: None
         if run.leads:
             common.check_out(workdir, "--workdir")
-        read = read_config(config)
-        if model is not None:
-            read = init_from.adopt(read, reading.find(model[0], cache / "models"), model[1])
-        change(read, changes)
         run.agree("the start", facts(read))
-        run.start_jax()
-        say(f"device: {common.choose_device(device)}")
+        say(f"device: {description}")
         compiling.enable_cache(cache / "xla")
         done = session.train(read, workdir, say=say, dry_run=dry_run, cache=cache, hosts=run)
     if run.count > 1 and not done:  # which whoever started them all is to start them again for

@@ -5,15 +5,18 @@ import pathlib
 from bisect import bisect_right
 from collections.abc import Sequence
 from itertools import accumulate
-from typing import Any
 
 from glide_jax.data.example import Example, Rejected, Source
 from glide_jax.data.readers import built, procedural
+from glide_jax.data.readers.coco import Coco
+from glide_jax.data.readers.folder import Folder
+from glide_jax.data.readers.parquet import Parquet
+from glide_jax.data.readers.webdataset import WebDataset
 from glide_jax.errors import InputError
 
 SETS = ("shapes", "emoji", "emoji_no_people", "clipart", "coco")  # built once, then read
 SIDES = (64, 256)  # each of them is built at these sizes
-READERS = ("folder", "webdataset", "parquet")  # read in place
+READERS = {"folder": Folder, "webdataset": WebDataset, "parquet": Parquet}  # read in place
 ENDLESS = "shapes_endless"
 NAMES = (*SETS, ENDLESS, "emoji+clipart", *READERS)
 DATA_DIR = pathlib.Path("~/.cache/glide_jax/data")
@@ -31,16 +34,18 @@ def open_source(
     kinds: Sequence[str] = (),
     data_dir: StrPath | None = None,
 ) -> Source:
-    """A source of training pairs; names joined by + are sources in one.
+    """Opens a source of training pairs; names joined by + are sources in one.
 
     Args:
         name: one of NAMES, or several joined by +.
-        path: the files of folder, webdataset and parquet, or COCO's own folder; of a built set,
+        path: the files of folder, webdataset and parquet, or COCO's own folder; for a built set,
             its data_dir.
-        split: of a built set or of COCO; `folder` and the like have none.
-        image_size: wanted; pictures are at least as large where the source has such.
-        seed: of shapes_endless.
-        kinds: of shapes_endless, as `shapes.sample_scene` takes them; none for `procedural.KINDS`.
+        split: a built set's or COCO's; `folder` and the like have none.
+        image_size: smallest side in pixels; pictures are at least as large where the source has
+            such.
+        seed: decides the scenes of shapes_endless.
+        kinds: scenes of shapes_endless, in the form `shapes.sample_scene` takes; () for
+            `procedural.KINDS`.
         data_dir: where sets are built; by default ~/.cache/glide_jax/data.
 
     Raises:
@@ -72,31 +77,23 @@ def open_source(
             )
         return procedural.Scenes(image_size, split, seed, tuple(kinds) or procedural.KINDS)
     if name == "coco" and path and (pathlib.Path(path) / "annotations").is_dir():
-        from glide_jax.data.readers.coco import Coco
-
         return Coco(path, split)
     if name in SETS:
         return built.Built(built_folder(name, image_size, path or data_dir), split)
     if not path:
         raise InputError(f"source {name!r} reads files of yours; say which with path.")
-    return _reader(name, path)
-
-
-def captions(name: str, **options: Any) -> list[str]:
-    """All captions of a source, for training a tokenizer; options are those of `open_source`.
-
-    Raises:
-        InputError: as `open_source`.
-    """
-    return captions_in(open_source(name, **options))
+    return READERS[name](path)
 
 
 def captions_in(source: Source) -> list[str]:
-    """All captions of an opened source; records that cannot be used have none."""
+    """Returns all captions of a source, without decoding its pictures where it can do that.
+
+    Records that cannot be used have none.
+    """
     if isinstance(source, Joined):
         return [text for part in source.parts for text in captions_in(part)]
-    if hasattr(source, "all_captions"):  # without decoding a picture
-        return source.all_captions()  # pyright: ignore[reportAttributeAccessIssue]
+    if isinstance(source, procedural.Scenes):
+        return source.all_captions()
     texts: list[str] = []
     read = getattr(source, "captions_at", lambda index: source[index].captions)
     for index in range(len(source)):
@@ -110,13 +107,13 @@ def captions_in(source: Source) -> list[str]:
 def built_folder(
     name: str, image_size: int, data_dir: StrPath | None = None, *, exact: bool = False
 ) -> pathlib.Path:
-    """Where the smallest built version of a set lies whose pictures are large enough.
+    """Returns the folder of the smallest built version of a set with large enough pictures.
 
     Args:
-        name: of the set, without a size.
-        image_size: wanted.
+        name: the set's, without a size.
+        image_size: smallest side in pixels.
         data_dir: where sets are built; by default ~/.cache/glide_jax/data.
-        exact: whether a larger one is not good enough.
+        exact: refuse the larger versions.
 
     Raises:
         InputError: none is built; the message has the command that builds it.
@@ -151,10 +148,15 @@ class Joined:
         return self.parts[k][index - (self._ends[k - 1] if k else 0)]
 
 
-def find(
+def find_source(
     what: str, data_dir: StrPath | None = None, split: str = "train"
 ) -> tuple[pathlib.Path | None, Source]:
-    """What a person means by a word: a source or set by name, or files by their path.
+    """Opens what a word of the command line names.
+
+    Args:
+        what: the name of a source or set, with its size or without, or the path of files.
+        data_dir: where sets are built; by default ~/.cache/glide_jax/data.
+        split: a built set's or COCO's.
 
     Returns:
         The folder of a built set, else None; and the source.
@@ -181,7 +183,7 @@ def find(
 
 
 def _kind(path: pathlib.Path) -> str:
-    """Which reader a file or folder is for."""
+    """Returns the name of the reader for a file or folder."""
     names = [path.name] if path.is_file() else [one.name for one in path.iterdir()]
     for suffix, kind in ((".tar", "webdataset"), (".parquet", "parquet")):
         if any(name.endswith(suffix) for name in names):
@@ -189,17 +191,3 @@ def _kind(path: pathlib.Path) -> str:
     if path.is_file():
         raise InputError(f"{str(path)!r} is no .tar or .parquet file; give one, or a folder.")
     return "coco" if "annotations" in names else "folder"
-
-
-def _reader(name: str, path: StrPath) -> Source:
-    if name == "folder":
-        from glide_jax.data.readers.folder import Folder
-
-        return Folder(path)
-    if name == "webdataset":
-        from glide_jax.data.readers.webdataset import WebDataset
-
-        return WebDataset(path)
-    from glide_jax.data.readers.parquet import Parquet
-
-    return Parquet(path)

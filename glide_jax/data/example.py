@@ -1,4 +1,4 @@
-"""What a source of training pairs gives, and the one way from an image's bytes to pixels."""
+"""The examples that sources give, and the one way from an image's bytes to pixels."""
 
 import io
 import os
@@ -17,7 +17,7 @@ _MODES = ("1", "L", "LA", "P", "PA", "RGB", "RGBA", "RGBX")
 
 
 class Example(NamedTuple):
-    """A picture and what may be said of it."""
+    """A picture and its captions."""
 
     image: NDArray[np.uint8]  # (h, w, 3), any size
     captions: tuple[str, ...]  # one or more, none blank
@@ -55,9 +55,9 @@ class Source(Protocol):
 
 
 def decode(data: bytes | str | os.PathLike | io.IOBase, name: str = "") -> NDArray[np.uint8]:
-    """The pixels (h, w, 3) of an encoded picture, upright, with transparency laid over white.
+    """Returns an encoded picture's pixels (h, w, 3), upright, with transparency laid over white.
 
-    Of an animation it is the first frame. A mode that has no single right way to 8-bit RGB (CMYK,
+    An animation gives its first frame. A mode that has no single right way to 8-bit RGB (CMYK,
     16 bits a channel, fractions) is refused rather than guessed at.
 
     Raises:
@@ -75,12 +75,12 @@ def decode(data: bytes | str | os.PathLike | io.IOBase, name: str = "") -> NDArr
         raise Rejected(rejected.reason, _join(name, rejected.detail)) from None
     except (Image.DecompressionBombError, Image.DecompressionBombWarning) as error:
         raise Rejected("too large", _join(name, str(error))) from None
-    except Exception as error:  # a broken file leads Pillow to whatever comes
+    except Exception as error:  # a broken file makes Pillow raise anything
         raise Rejected("corrupt image", _join(name, str(error) or type(error).__name__)) from None
 
 
 def captions_of(texts: str | Iterable[Any] | None, name: str = "") -> tuple[str, ...]:
-    """The usable captions among `texts`: stripped, not blank, and text that UTF-8 can hold.
+    """Returns the usable captions among `texts`: stripped, not blank, and valid in UTF-8.
 
     Raises:
         Rejected: "no caption": none is left.
@@ -107,7 +107,7 @@ def _decode(data: bytes) -> NDArray[np.uint8]:
             image = Image.alpha_composite(Image.new("RGBA", above.size, "white"), above)
         if image.mode != "RGB":
             image = image.convert("RGB")
-        return np.array(image)  # a copy: the caller's to write
+        return np.array(image)  # a copy, which the caller may write to
 
 
 def _is_text(text: str) -> bool:

@@ -1,4 +1,4 @@
-"""What a set is known by, without reading it all: hosts compare theirs before they start."""
+"""A short hash that identifies a set: hosts compare theirs before they start."""
 
 import hashlib
 
@@ -10,18 +10,20 @@ _LOOKED_AT = 16
 
 
 def fingerprint(source: Source) -> str:
-    """A hash of captions, sizes and pixels of a few records spread over the set.
+    """Returns a hash of captions, sizes and pixels of a few records spread over the set.
 
-    Not of paths, which may differ between hosts that have copies of the same set.
+    Paths do not count: they may differ between hosts that have copies of the same set.
     """
-    found = hashlib.sha256()
+    digest = hashlib.sha256()
     for index in np.unique(np.linspace(0, max(len(source) - 1, 0), _LOOKED_AT).astype(int)):
         if index >= len(source):
             continue
         try:
             example = source[int(index)]
-            told = repr((example.captions, example.image.shape)).encode() + example.image.tobytes()
+            content = (
+                repr((example.captions, example.image.shape)).encode() + example.image.tobytes()
+            )
         except Rejected as rejected:
-            told = rejected.reason.encode()
-        found.update(told)
-    return found.hexdigest()[:16]
+            content = rejected.reason.encode()
+        digest.update(content)
+    return digest.hexdigest()[:16]

@@ -14,7 +14,9 @@ import threading
 import time
 import warnings
 import weakref
+from collections import deque
 from collections.abc import Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import Any
 
@@ -23,7 +25,6 @@ from numpy.typing import NDArray
 
 from glide_jax import checks
 from glide_jax.data import masks, transforms
-from glide_jax.data.background import overlap
 from glide_jax.data.example import Example, Rejected, Source
 from glide_jax.data.rejections import Rejection, Rejections
 from glide_jax.errors import InputError
@@ -33,6 +34,7 @@ from glide_jax.tokenizers import PromptTruncated, Tokenizer
 _MOST_REPLACEMENTS = 1000  # in a row, after which there is nothing usable to be found
 _MOST_IN_MEMORY = 1 << 22  # records whose order is kept, 4 bytes each in every process
 _FOREVER = 1 << 62
+_AHEAD = 2  # batches that a thread of this process makes ready before they are asked for
 
 # Long captions are cut in training as in the paper, and a million warnings would hide the others.
 warnings.filterwarnings("ignore", category=PromptTruncated, module=r"glide_jax\.data\.loader")
@@ -45,20 +47,20 @@ class DataOptions:
     """How examples become batches.
 
     Attributes:
-        image_size: side of the pictures.
+        image_size: the pictures' side in pixels.
+        batch_size: rows of a batch over all hosts.
         crop: "center", or "random" (80 to 100% of the shorter side).
         flip: probability of the mirror image.
-        caption: of several, a "random" one or the "first".
+        caption: "random" or "first", the choice among several captions.
         low_res: side of an upsampler's low-resolution picture; 0 for none.
         low_res_blur: largest sigma of its blur, in its pixels.
         low_res_noise: largest sigma of its noise, on the scale of [-1, 1].
-        masks: kinds of region to erase for inpainting, of `masks.KINDS`; () for none.
-        whole_mask_fraction: part of masks that erase everything.
-        window: side of the part of each picture, somewhere in it, that is trained on; 0 is all of
-            it. Upsamplers do not need to see the whole to learn edges (GLIDE, section 4).
+        masks: keys of `masks.KINDS`, the regions to erase for inpainting; () for none.
+        whole_mask_fraction: part of the masks that erase everything.
+        window: side of the part of each picture, at a random place, that is trained on; 0 is all
+            of it. Upsamplers do not need to see the whole to learn edges (GLIDE, section 4).
         max_rejected: part of the records that may be unusable.
-        seed: of the order and of every choice.
-        batch_size: over all hosts.
+        seed: decides the order and every random choice.
         workers: processes that decode; 0 is a thread of this one.
     """
 
@@ -84,12 +86,12 @@ class DataOptions:
         checks.whole("window", self.window, 0, self.image_size)
         checks.whole("seed", self.seed, 0, 2**32 - 1)
         checks.whole("workers", self.workers, 0, 256)
-        checks.one_of("crop", self.crop, transforms.CROPS)
-        checks.one_of("caption", self.caption, transforms.CAPTION_CHOICES)
         for name in ("flip", "whole_mask_fraction", "max_rejected"):
             checks.real(name, getattr(self, name), 0.0, 1.0)
         checks.real("low_res_blur", self.low_res_blur, 0.0, 100.0)
         checks.real("low_res_noise", self.low_res_noise, 0.0, 10.0)
+        checks.one_of("crop", self.crop, transforms.CROPS)
+        checks.one_of("caption", self.caption, transforms.CAPTION_CHOICES)
         if self.low_res and self.image_size % self.low_res:
             raise InputError(
                 f"low_res is {self.low_res}; it must divide the image_size {self.image_size}."
@@ -108,7 +110,7 @@ class DataOptions:
 
     @property
     def side(self) -> int:
-        """Of what is trained on."""
+        """The side of what is trained on, in pixels."""
         return self.window or self.image_size
 
 
@@ -121,23 +123,19 @@ class _Packed:
     """
 
     arrays: dict[str, NDArray]
-    tried: list[int]  # the records, by index
+    tried: list[int]  # indices of the records
     rejections: list[Rejection]
 
 
+@dataclass(frozen=True)
 class _Maker:
-    """A step number to the rows of that batch; what the workers run."""
+    """Makes a host's rows of the batch of a step; workers run it."""
 
-    def __init__(
-        self,
-        source: Source,
-        tokenizer: Tokenizer,
-        context: int,
-        options: DataOptions,
-        rows: Sequence[int],
-    ):
-        self.source, self.tokenizer, self.context = source, tokenizer, context
-        self.options, self.rows = options, rows
+    source: Source
+    tokenizer: Tokenizer
+    context: int
+    options: DataOptions
+    rows: Sequence[int]
 
     def __call__(self, step: int) -> _Packed:
         first = step * self.options.batch_size
@@ -152,7 +150,7 @@ class _Maker:
     def _row(
         self, position: int, tried: list[int], rejections: list[Rejection]
     ) -> tuple[dict[str, NDArray[np.uint8]], str]:
-        """The arrays and the caption of a position; if its record is not usable, of another."""
+        """Returns the arrays and the caption of a position; another record's if its own is bad."""
         seed, count = self.options.seed, len(self.source)
         index = record_at(seed, position, count)
         for attempt in range(1, _MOST_REPLACEMENTS + 1):
@@ -171,7 +169,13 @@ class _Maker:
 
 
 def record_at(seed: int, position: int, count: int) -> int:
-    """The record at a position of the endless sequence of shuffles of `count` records."""
+    """Returns the index of the record at a position of the endless sequence of shuffles.
+
+    Args:
+        seed: decides the order of every epoch.
+        position: place in the sequence, 0 or more.
+        count: records in the source.
+    """
     epoch, offset = divmod(position, count)
     if count <= _MOST_IN_MEMORY:
         return int(_shuffled(seed, epoch, count)[offset])
@@ -190,7 +194,12 @@ def _shuffled(seed: int, epoch: int, count: int) -> NDArray[np.int32]:
 def prepare(
     example: Example, options: DataOptions, rng: np.random.Generator
 ) -> tuple[dict[str, NDArray[np.uint8]], str]:
-    """What a batch holds of an example, still in 8 bits, and its caption.
+    """Returns an example's arrays in a batch, still in 8 bits, and the caption chosen for it.
+
+    Args:
+        example: the picture, of any size, and its captions.
+        options: how pictures are cropped, degraded and erased.
+        rng: decides every random choice.
 
     Raises:
         Rejected: the picture is too small.
@@ -203,13 +212,8 @@ def prepare(
     caption = transforms.choose(example.captions, options.caption, rng)
     arrays = {"image": image}
     if options.low_res:
-        arrays["low_res"] = transforms.low_res(
-            image,
-            options.low_res,
-            rng,
-            blur=options.low_res_blur,
-            noise=options.low_res_noise,
-        )
+        blur, noise = options.low_res_blur, options.low_res_noise
+        arrays["low_res"] = transforms.low_res(image, options.low_res, rng, blur=blur, noise=noise)
     if options.masks:
         known = masks.draw(rng, options.image_size, options.masks, options.whole_mask_fraction)
         arrays["mask_known"] = known.astype(np.uint8)
@@ -225,10 +229,15 @@ def prepare(
 class Loader:
     """The batches of a source, prepared ahead of time; one host's rows of them.
 
+    Args:
+        source: the examples.
+        tokenizer: encodes the captions.
+        context: tokens of a caption's row.
+        options: how examples become batches.
+        rows: this host's rows of the global batch; None for all.
+
     Attributes:
-        options: as given.
-        rows: of a batch on this host.
-        rejections: the account of what was not usable, of the batches handed out so far.
+        rejections: the account of unusable records in the batches handed out so far.
     """
 
     def __init__(
@@ -242,14 +251,13 @@ class Loader:
         if len(source) == 0:
             raise InputError("the data has 0 examples; it must have one at least.")
         rows = range(options.batch_size) if rows is None else rows
-        self.options = options
-        self.rows = len(rows)
+        self.options, self.rows = options, len(rows)
         self.rejections = Rejections(len(source), options.max_rejected)
         self._make = _Maker(source, tokenizer, context, options, rows)
         self._finalizer: weakref.finalize | None = None
 
     def batches(self, start_step: int = 0) -> Iterator[dict[str, NDArray]]:
-        """The batches of steps `start_step`, `start_step` + 1, ... without end.
+        """Returns the batches of steps `start_step`, `start_step` + 1, ... without end.
 
         Each is a dict of `image` float32 (b, h, w, 3) in [-1, 1], `tokens` int32 (b, n) and
         `mask` bool (b, n); `low_res` (b, side, side, 3) if asked for; `known` (b, h, w, 3), grey
@@ -261,25 +269,28 @@ class Loader:
         """
         self.close()
         made = _start(self._make, start_step, self.options.workers)
-        ahead = overlap((_unpack(packed), packed) for packed in made)
-        self._finalizer = weakref.finalize(self, _close, ahead, made)
-        return self._account(ahead)
+        # One thread turns 8-bit rows into floats while the batch before them is in use.
+        thread = ThreadPoolExecutor(1)
+        ahead = deque(thread.submit(_take, made) for _ in range(_AHEAD))
+        self._finalizer = finalizer = weakref.finalize(self, _close, thread, made)
+
+        def account() -> Iterator[dict[str, NDArray]]:
+            while finalizer.alive:
+                batch, packed = ahead.popleft().result()
+                ahead.append(thread.submit(_take, made))
+                self.rejections.add(packed.tried, packed.rejections)
+                yield batch
+
+        return account()
 
     def close(self) -> None:
         """Ends the worker processes; `batches` may start new ones."""
         if self._finalizer is not None:
             self._finalizer()  # acts once
 
-    def _account(
-        self, ahead: Iterator[tuple[dict[str, NDArray], _Packed]]
-    ) -> Iterator[dict[str, NDArray]]:
-        for batch, packed in ahead:
-            self.rejections.add(packed.tried, packed.rejections)
-            yield batch
-
 
 def throughput(loader: Loader, seconds: float) -> float:
-    """Images a second that a loader gives to one who does nothing else, start-up not counted."""
+    """Returns the images a second that a loader gives to an idle reader, start-up not counted."""
     batches = loader.batches()
     next(batches)
     began, images = time.monotonic(), 0
@@ -290,7 +301,9 @@ def throughput(loader: Loader, seconds: float) -> float:
     return images / passed
 
 
-def _unpack(packed: _Packed) -> dict[str, NDArray]:
+def _take(made: Iterator[_Packed]) -> tuple[dict[str, NDArray], _Packed]:
+    """Returns the next batch as it trains, and as it was made."""
+    packed = next(made)
     batch = dict(packed.arrays)
     for name in ("image", "low_res"):
         if name in batch:
@@ -298,11 +311,11 @@ def _unpack(packed: _Packed) -> dict[str, NDArray]:
     if "mask_known" in batch:
         batch["mask_known"] = batch["mask_known"].astype(np.float32)
         batch["known"] = batch["image"] * batch["mask_known"]
-    return batch
+    return batch, packed
 
 
 def _start(make: _Maker, start_step: int, workers: int) -> Any:
-    """Grain's iterator over the packed batches from `start_step` on."""
+    """Returns Grain's iterator over the packed batches from `start_step` on."""
     grain = extra("grain")
     flags = extra("absl.flags").FLAGS
     if not flags.is_parsed():  # Grain reads flags of its own, which nobody has set
@@ -329,6 +342,7 @@ def _begin_worker(index: int, count: int) -> None:
     threading.Thread(target=follow, daemon=True).start()
 
 
-def _close(ahead: overlap, made: Any) -> None:
-    ahead.close()  # first: Grain's iterator must not be closed under its reader
+def _close(thread: ThreadPoolExecutor, made: Any) -> None:
+    # The thread first: Grain's iterator must not be closed under its reader.
+    thread.shutdown(cancel_futures=True)
     made.close()

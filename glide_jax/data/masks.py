@@ -1,10 +1,11 @@
-"""What is known of a picture in inpainting training: random regions erased (GLIDE, section 4.3).
+"""Masks for inpainting training: random regions of a picture erased (GLIDE, section 4.3).
 
 The paper does not say how its regions were drawn. These are the shapes that people erase: boxes,
 brush strokes, blobs, one side of a picture (outpainting), all around it, and all of it.
 """
 
 from collections.abc import Callable, Sequence
+from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -22,21 +23,21 @@ def draw(
     kinds: Sequence[str],
     whole_fraction: float = 0.0,
 ) -> NDArray[np.float32]:
-    """A mask (size, size, 1), 1 where the picture is known; at least one pixel is not.
+    """Returns a mask (size, size, 1), 1 where the picture is known; at least one pixel is not.
 
     Args:
         rng: its two first draws choose the kind, so a seed erases alike at every size.
-        size: of the mask; drawn at 64 and scaled by nearest.
-        kinds: of `KINDS`, one of them chosen by its weight in `WEIGHTS`.
-        whole_fraction: part of masks that know nothing, which keeps text-to-image alive.
+        size: the mask's side in pixels; it is drawn at 64 and scaled by nearest.
+        kinds: keys of `KINDS`, one of them chosen by its weight.
+        whole_fraction: part of the masks that erase everything, which keeps text-to-image alive.
     """
     whole, pick = rng.random(2)
     kind = "everything"
     if whole >= whole_fraction:
-        shares = np.cumsum([WEIGHTS[kind] for kind in kinds])
+        shares = np.cumsum([KINDS[kind].weight for kind in kinds])
         chosen = int(np.searchsorted(shares, pick * shares[-1], side="right"))
         kind = kinds[min(chosen, len(kinds) - 1)]  # pick * last may round up to last
-    erased = KINDS[kind](rng)
+    erased = KINDS[kind].draw(rng)
     if not erased.any():  # a shape between pixels
         erased[_SIDE // 2, _SIDE // 2] = True
     rows = np.arange(size) * _SIDE // size
@@ -44,7 +45,7 @@ def draw(
 
 
 def check_kinds(name: str, kinds: Sequence[str]) -> tuple[str, ...]:
-    """The kinds as a tuple, each a key of `KINDS`; `name` is the option's.
+    """Returns the kinds as a tuple, each a key of `KINDS`; `name` is the option's.
 
     Raises:
         InputError: one is unknown.
@@ -55,24 +56,16 @@ def check_kinds(name: str, kinds: Sequence[str]) -> tuple[str, ...]:
 
 
 def _boxes(rng: np.random.Generator, count: int, low: float, high: float) -> NDArray[np.bool_]:
-    erased = _nothing()
+    erased = np.zeros((_SIDE, _SIDE), bool)
     for _ in range(count):
-        height, width = _sides(rng, low, high)
+        height, width = np.rint(rng.uniform(low, high, 2) * _SIDE).astype(int)
         top, left = rng.integers(_SIDE - height + 1), rng.integers(_SIDE - width + 1)
         erased[top : top + height, left : left + width] = True
     return erased
 
 
-def _box(rng: np.random.Generator) -> NDArray[np.bool_]:
-    return _boxes(rng, 1, 0.2, 0.8)
-
-
-def _several(rng: np.random.Generator) -> NDArray[np.bool_]:
-    return _boxes(rng, int(rng.integers(2, 6)), 0.1, 0.4)
-
-
 def _strokes(rng: np.random.Generator) -> NDArray[np.bool_]:
-    """Walks of a round brush, which turn a little at each step."""
+    """Erases walks of a round brush, which turn a little at each step."""
     picture = Image.new("1", (_SIDE, _SIDE))
     pen = ImageDraw.Draw(picture)
     for _ in range(int(rng.integers(1, 5))):
@@ -91,16 +84,11 @@ def _strokes(rng: np.random.Generator) -> NDArray[np.bool_]:
 
 
 def _half(rng: np.random.Generator) -> NDArray[np.bool_]:
-    """All beyond a straight line; mostly an upright or level one, as in widening a picture."""
+    """Erases all beyond a straight line, mostly an upright or level one, as in outpainting."""
     angle = rng.integers(4) * np.pi / 2 if rng.random() < 0.75 else rng.uniform(0, 2 * np.pi)
     across, down = _grid()
     along = (across - 0.5) * np.cos(angle) + (down - 0.5) * np.sin(angle)
     return along > rng.uniform(-0.3, 0.3)
-
-
-def _border(rng: np.random.Generator) -> NDArray[np.bool_]:
-    """All around a box that is kept."""
-    return ~_boxes(rng, 1, 0.3, 0.8)
 
 
 def _ellipse(rng: np.random.Generator) -> NDArray[np.bool_]:
@@ -113,7 +101,7 @@ def _ellipse(rng: np.random.Generator) -> NDArray[np.bool_]:
 
 
 def _blob(rng: np.random.Generator) -> NDArray[np.bool_]:
-    """An outline of a few waves around a circle: what is left when a thing is cut out by hand."""
+    """Erases inside a few waves around a circle, the outline of a thing cut out by hand."""
     across, down = _grid()
     x, y = across - rng.uniform(0.3, 0.7), down - rng.uniform(0.3, 0.7)
     angle, radius = np.arctan2(y, x), rng.uniform(0.15, 0.4)
@@ -123,43 +111,26 @@ def _blob(rng: np.random.Generator) -> NDArray[np.bool_]:
     return np.hypot(x, y) < radius * outline
 
 
-def _everything(rng: np.random.Generator) -> NDArray[np.bool_]:
-    return np.ones((_SIDE, _SIDE), bool)
+class Kind(NamedTuple):
+    """A kind of mask: how often it is chosen, and (rng) -> bool (64, 64), True where erased."""
+
+    weight: float
+    draw: Callable[[np.random.Generator], NDArray[np.bool_]]
 
 
-# Each gives (64, 64), True where erased.
-KINDS: dict[str, Callable[[np.random.Generator], NDArray[np.bool_]]] = {
-    "box": _box,
-    "boxes": _several,
-    "strokes": _strokes,
-    "half": _half,
-    "border": _border,
-    "ellipse": _ellipse,
-    "blob": _blob,
-    "everything": _everything,
+KINDS = {
+    "box": Kind(3.0, lambda rng: _boxes(rng, 1, 0.2, 0.8)),
+    "boxes": Kind(2.0, lambda rng: _boxes(rng, int(rng.integers(2, 6)), 0.1, 0.4)),
+    "strokes": Kind(3.0, _strokes),
+    "half": Kind(2.0, _half),
+    "border": Kind(1.0, lambda rng: ~_boxes(rng, 1, 0.3, 0.8)),  # all around a box
+    "ellipse": Kind(1.0, _ellipse),
+    "blob": Kind(2.0, _blob),
+    "everything": Kind(1.0, lambda rng: np.ones((_SIDE, _SIDE), bool)),
 }
-WEIGHTS = {
-    "box": 3.0,
-    "boxes": 2.0,
-    "strokes": 3.0,
-    "half": 2.0,
-    "border": 1.0,
-    "ellipse": 1.0,
-    "blob": 2.0,
-    "everything": 1.0,
-}
-
-
-def _nothing() -> NDArray[np.bool_]:
-    return np.zeros((_SIDE, _SIDE), bool)
-
-
-def _sides(rng: np.random.Generator, low: float, high: float) -> tuple[int, int]:
-    height, width = np.rint(rng.uniform(low, high, 2) * _SIDE).astype(int).tolist()
-    return height, width
 
 
 def _grid() -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-    """The middles of the pixels, across and down, as parts of the side."""
+    """Returns the middles of the pixels, across and down, as parts of the side."""
     middles = (np.arange(_SIDE) + 0.5) / _SIDE
     return middles[None, :], middles[:, None]

@@ -24,9 +24,9 @@ class Rejections:
     """Counts what was rejected, each record once, and stops a run that would lose too much.
 
     Attributes:
-        tried: how many different records were tried so far.
-        by_reason: how many of them were rejected, by reason.
-        examples: the first of each reason.
+        tried: number of different records tried so far.
+        by_reason: number of those that were rejected, by reason.
+        examples: the detail of the first record rejected for each reason.
     """
 
     def __init__(self, records: int, max_rejected: float):
@@ -38,7 +38,7 @@ class Rejections:
         self._rejected: set[int] = set()
 
     def add(self, tried: Sequence[int], rejections: Iterable[Rejection]) -> None:
-        """Counts what was tried for one batch, and what of that was rejected.
+        """Counts the records tried for one batch, and the rejected ones among them.
 
         Raises:
             InputError: more are not usable than `max_rejected` allows.
@@ -59,11 +59,11 @@ class Rejections:
 
     @property
     def total(self) -> int:
-        """How many different records were rejected."""
+        """The number of different records that were rejected."""
         return len(self._rejected)
 
     def summary(self) -> str:
-        """One line: how many of how many, and by reason with an example of each."""
+        """Returns one line: the counts, and each reason with an example."""
         reasons = ", ".join(
             f"{reason} {count}" + (f" (as {example})" if (example := self.examples[reason]) else "")
             for reason, count in self.by_reason.most_common()
@@ -72,6 +72,6 @@ class Rejections:
         return f"{head}: {reasons}" if reasons else head
 
     def _allowed(self) -> float:
-        """How many may be rejected: exact of the whole set, with room for luck of a part of it."""
+        """Returns how many may be rejected: exact for the whole set, plus 3 sigma for a part."""
         fair = self.max_rejected * self.tried
         return fair if self.tried == self.records else fair + 3 * math.sqrt(fair)

@@ -1,4 +1,4 @@
-"""A look over a source before anybody trains on it: sizes, caption lengths, what is unusable."""
+"""Statistics of a source before training on it: sizes, caption lengths, unusable records."""
 
 from collections import Counter
 from collections.abc import Callable, Sequence
@@ -14,15 +14,15 @@ _BAR = 40  # characters of a histogram's longest bar
 
 @dataclass
 class Survey:
-    """What was found in the records that were looked at, which lie evenly over the source."""
+    """Statistics of the records that were read, which lie evenly over the source."""
 
     records: int = 0
     usable: int = 0
     examples: list[Example] = field(default_factory=list)
-    words: list[int] = field(default_factory=list)  # of each caption
+    words: list[int] = field(default_factory=list)  # number in each caption
     sizes: Counter[tuple[int, int]] = field(default_factory=Counter)  # (height, width)
     rejected: Counter[str] = field(default_factory=Counter)
-    first_rejected: dict[str, str] = field(default_factory=dict)  # reason: which one
+    first_rejected: dict[str, str] = field(default_factory=dict)  # reason: the first record
 
 
 def survey(
@@ -32,7 +32,13 @@ def survey(
     keep: int = 64,
     progress: Callable[[int, int], None] | None = None,
 ) -> Survey:
-    """Reads up to `most` records and keeps up to `keep` of them, both spread evenly.
+    """Reads some records of a source, spread evenly.
+
+    Args:
+        source: the examples.
+        most: records to read at the most.
+        keep: usable ones among them to keep as examples, at the most.
+        progress: called with (records read, records to read).
 
     Raises:
         InputError: a number is not positive, or the source is empty.
@@ -43,28 +49,28 @@ def survey(
         raise InputError("the source holds no records.")
     indices = _spread(len(source), most)
     shown = {indices[k] for k in _spread(len(indices), keep)}
-    found = Survey(records=len(indices))
+    result = Survey(records=len(indices))
     for k, index in enumerate(indices):
         if progress:
             progress(k, len(indices))
         try:
             example = source[index]
         except Rejected as rejected:
-            found.rejected[rejected.reason] += 1
-            found.first_rejected.setdefault(rejected.reason, str(rejected))
+            result.rejected[rejected.reason] += 1
+            result.first_rejected.setdefault(rejected.reason, str(rejected))
             continue
-        found.usable += 1
-        found.words += [len(caption.split()) for caption in example.captions]
-        found.sizes[example.image.shape[0], example.image.shape[1]] += 1
+        result.usable += 1
+        result.words += [len(caption.split()) for caption in example.captions]
+        result.sizes[example.image.shape[0], example.image.shape[1]] += 1
         if index in shown:
-            found.examples.append(example)
+            result.examples.append(example)
     if progress:
         progress(len(indices), len(indices))
-    return found
+    return result
 
 
 def histogram(values: Sequence[int], bins: int = 12) -> str:
-    """Counts of whole numbers as lines of text, in bins of one width; the last is open-ended."""
+    """Returns lines of text with counts in bins of one width; the last bin is open-ended."""
     if not values:
         return "none"
     top = int(np.percentile(values, 99))
@@ -81,5 +87,5 @@ def histogram(values: Sequence[int], bins: int = 12) -> str:
 
 
 def _spread(count: int, most: int) -> list[int]:
-    """Up to `most` of the numbers below `count`, at even distances."""
+    """Returns up to `most` of the numbers below `count`, at even distances."""
     return [k * count // most for k in range(most)] if count > most else list(range(count))

@@ -16,22 +16,22 @@ from glide_jax.data.example import Rejected
 CROPS = ("center", "random")
 CAPTION_CHOICES = ("random", "first")
 
-# A picture enlarged more than this teaches the model blur.
-_MOST_ENLARGED = 3
+_LEAST_CROPPED = 0.8  # smallest part of the shorter side that a random crop keeps
+_MOST_ENLARGED = 3  # a picture enlarged more than this teaches the model blur
 
 
 def to_float(pixels: NDArray[np.uint8]) -> NDArray[np.float32]:
-    """0 ... 255 to float32 in [-1, 1]."""
+    """Maps 0 ... 255 to float32 in [-1, 1]."""
     return pixels.astype(np.float32) / np.float32(127.5) - np.float32(1.0)
 
 
 def quantize(x: NDArray[np.floating]) -> NDArray[np.uint8]:
-    """[-1, 1] to the nearest of 0 ... 255, half to even and clamped: the upsampler's 8-bit grid."""
+    """Rounds [-1, 1] to 0 ... 255, half to even and clamped: the upsampler's 8-bit grid."""
     return np.clip(np.round((x + 1.0) * 127.5), 0, 255).astype(np.uint8)
 
 
 def center_crop(image: NDArray[np.uint8], size: int) -> NDArray[np.uint8]:
-    """The largest square in the middle, at `size` x `size`: ADM's `center_crop_arr`.
+    """Crops the largest square in the middle, at `size` x `size`: ADM's `center_crop_arr`.
 
     Raises:
         Rejected: "too small".
@@ -42,59 +42,64 @@ def center_crop(image: NDArray[np.uint8], size: int) -> NDArray[np.uint8]:
     return scaled[top : top + size, left : left + size]
 
 
-def random_crop(
-    image: NDArray[np.uint8],
-    size: int,
-    rng: np.random.Generator,
-    *,
-    min_fraction: float = 0.8,
-    max_fraction: float = 1.0,
-) -> NDArray[np.uint8]:
-    """A square somewhere, its side a fraction of the shorter side: ADM's `random_crop_arr`.
+def random_crop(image: NDArray[np.uint8], size: int, rng: np.random.Generator) -> NDArray[np.uint8]:
+    """Crops a random square of 80 to 100% of the shorter side: ADM's `random_crop_arr`.
+
+    Args:
+        image: (h, w, 3).
+        size: side of the result in pixels.
+        rng: decides the side and the place.
 
     Raises:
         Rejected: "too small".
     """
     _check_size(image, size)
-    shortest, longest = math.ceil(size / max_fraction), math.ceil(size / min_fraction)
-    scaled = _scale_to(image, int(rng.integers(shortest, longest + 1)))
+    scaled = _scale_to(image, int(rng.integers(size, math.ceil(size / _LEAST_CROPPED) + 1)))
     top = int(rng.integers(scaled.shape[0] - size + 1))
     left = int(rng.integers(scaled.shape[1] - size + 1))
     return scaled[top : top + size, left : left + size]
 
 
 def window(
-    plane: NDArray[np.uint8], corner: Sequence[int] | NDArray[np.integer], side: int, of: int
+    plane: NDArray[np.uint8],
+    corner: Sequence[int] | NDArray[np.integer],
+    side: int,
+    picture_side: int,
 ) -> NDArray[np.uint8]:
-    """The same window of any of a picture's planes, whatever their size.
+    """Cuts the same window out of any of a picture's planes, whatever their size.
 
     Args:
-        plane: square; `of` pixels of the picture a side, on its own grid.
-        corner: of the window, top and left, in the picture's pixels.
-        side: of the window, in the picture's pixels.
-        of: side of the picture.
+        plane: square, covering the picture on a grid of its own.
+        corner: the window's top and left, in the picture's pixels.
+        side: the window's side, in the picture's pixels.
+        picture_side: the picture's side, in its pixels.
     """
-    top, left, size = (int(value) * len(plane) // of for value in (*corner, side))
+    top, left, size = (int(value) * len(plane) // picture_side for value in (*corner, side))
     return plane[top : top + size, left : left + size]
 
 
 def flip(
     image: NDArray[np.uint8], probability: float, rng: np.random.Generator
 ) -> NDArray[np.uint8]:
-    """The mirror image, sometimes. Captions say "left", and pictures hold words: 0 is usual."""
+    """Mirrors a picture at random; 0 is usual, as captions say "left" and pictures hold words.
+
+    Args:
+        image: (h, w, 3).
+        probability: chance of the mirror image, in [0, 1].
+        rng: decides.
+    """
     return image[:, ::-1] if rng.random() < probability else image
 
 
 def choose(captions: Sequence[str], choice: str, rng: np.random.Generator) -> str:
-    """One of the captions: "random", or the "first"."""
+    """Chooses one of the captions.
+
+    Args:
+        captions: one or more.
+        choice: "random" or "first".
+        rng: decides if the choice is random.
+    """
     return captions[int(rng.integers(len(captions)))] if choice == "random" else captions[0]
-
-
-def area_resize(image: NDArray[np.uint8], size: int) -> NDArray[np.uint8]:
-    """A square picture at `size` x `size`, each pixel the mean of what it covers."""
-    if image.shape[0] == size:
-        return image
-    return np.asarray(Image.fromarray(image).resize((size, size), Image.Resampling.BOX))
 
 
 def low_res(
@@ -105,7 +110,7 @@ def low_res(
     blur: float = 0.0,
     noise: float = 0.0,
 ) -> NDArray[np.uint8]:
-    """What an upsampler is given for a square picture: its area means, on the 8-bit grid.
+    """Makes an upsampler's input from a square picture: its area means, on the 8-bit grid.
 
     The base model's pictures are not quite like shrunk photographs. To train for that, a Gaussian
     blur and Gaussian noise may be added, their sigmas drawn uniformly from 0 to the given ones
@@ -113,8 +118,8 @@ def low_res(
 
     Args:
         image: its side is a multiple of `side`.
-        side: of the result.
-        rng: drawn from only for what is asked for.
+        side: the result's side in pixels.
+        rng: used only for blur and noise.
         blur: largest sigma, in pixels of the result.
         noise: largest sigma, on the scale where pixels are in [-1, 1].
     """

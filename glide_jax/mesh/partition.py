@@ -1,12 +1,12 @@
-"""Where arrays lie: a mesh of three axes, and rules from a parameter's path to its partition.
+"""A mesh of three axes, and rules from a parameter's path to its partition.
 
-`data` and `fsdp` split the batch; `fsdp` also splits what is kept of parameters, averages and
-moments; `tensor` splits the work inside a layer. Nothing inside a model names an axis: parameters
-pass `at_use` where a layer reads them, and activations `at_output` where one gives them.
+`data` and `fsdp` split the batch; `fsdp` also splits the stored parameters, averages and moments;
+`tensor` splits the work inside a layer. Nothing inside a model names an axis: parameters pass
+`at_use` where a layer reads them, and activations `at_output` where a layer returns them.
 
-Both are needed, not only quick. Left to propagate a batch over data x fsdp and kernels over
-fsdp x tensor by itself, XLA's CPU backend computes wrong gradients without a word (losses stay
-right), so every rule is compared with one device gradient by gradient: `glide-jax shard --check`.
+Both are needed for right results, not only for speed. If XLA's CPU backend propagates a batch over
+data x fsdp and kernels over fsdp x tensor by itself, it silently computes wrong gradients (losses
+stay right). So `glide-jax shard --check` compares every gradient with that of one device.
 """
 
 import functools
@@ -24,20 +24,19 @@ from jax.typing import DTypeLike
 from jaxtyping import Array, PyTree
 
 from glide_jax.errors import InputError
+from glide_jax.trees import path_of
 
 T = TypeVar("T")
 
 AXES = ("data", "fsdp", "tensor")
-BATCH = ("data", "fsdp")  # a row of the batch is on as many devices as `tensor` has
+BATCH = ("data", "fsdp")  # every device of `tensor` holds the same rows of the batch
+MIN_SHARD_SIZE = 2**14  # below 64 KiB a parameter costs more to gather than to keep everywhere
 
-# Below 64 KiB a parameter costs more to gather than to keep everywhere.
-MIN_SHARD_SIZE = 2**14
-
-# Megatron's pairs (Shoeybi et al., 2019): the first layer of a pair gives each device some of the
-# outputs (whole heads; the MLP's units; a residual block's inner channels, whose norm has whole
-# groups there), the second sums over them, so that a pair costs one sum. What is in neither list
-# is computed by every device of `tensor` alike: `emb`, whose halves are scale and shift, the
-# narrow ends of the UNet, 1 x 1 skips, embedding tables.
+# Megatron's pairs (Shoeybi et al., 2019, section 3): the first layer of a pair gives each device
+# some of the outputs (whole heads; the MLP's units; a residual block's inner channels, whose norm
+# has whole groups there), the second sums over them, so that a pair costs one sum. Layers in
+# neither list are computed alike by every device of `tensor`: `emb`, whose halves are scale and
+# shift, the narrow ends of the UNet, 1 x 1 skips, embedding tables.
 _COLUMNS = re.compile(
     r"(^|/)(\w+_(res|up)/(in_conv|out_norm)|\w+_attn/qkv|keys_values/\w+"
     r"|block_\d+/(qkv|q|k|v|fc_in))$"
@@ -58,15 +57,16 @@ def make_mesh(
     default is Explicit, under which merging the heads of a sharded batch is an error.
 
     Args:
-        data: -1 is all devices that the others leave.
-        fsdp: over how many devices one copy of the parameters is spread.
-        tensor: over how many devices the work inside a layer is spread.
-        slices: of a TPU pod, joined by the slower network: the outermost part of `data`, so that
-            only the sum of gradients goes over it.
-        devices: those of this machine, or of a description of another.
+        data: number of devices that split the batch alone; -1 takes all that the others leave.
+        fsdp: number of devices that one copy of the parameters is spread over.
+        tensor: number of devices that the work inside a layer is spread over.
+        slices: number of slices of a TPU pod, joined by the slower network. They are the
+            outermost part of `data`, so that only the sum of gradients goes over that network.
+        devices: this machine's devices (None), or those of a described topology.
 
     Raises:
-        InputError: the axes do not multiply to the number of devices, or the slices are others.
+        InputError: the axes do not multiply to the number of devices, or the number of slices
+            is wrong.
     """
     devices = jax.devices() if devices is None else list(devices)
     shape = mesh_shape(len(devices), data, fsdp, tensor)
@@ -82,10 +82,10 @@ def make_mesh(
         grid = mesh_utils.create_hybrid_device_mesh(
             inside, (slices, 1, 1), devices, allow_split_physical_axes=True
         )
-    elif slices > 1:  # of devices that know of no slices, such as virtual ones: in their order
+    elif slices > 1:  # virtual devices have no slice index, so they are taken in their order
         grid = np.array(devices).reshape(shape)
     else:
-        # Else an axis of 2 on a torus of 4 x 4, or of 128 on 16 x 16, would be refused.
+        # Without the option an axis of 2 on a torus of 4 x 4, or of 128 on 16 x 16, is refused.
         grid = mesh_utils.create_device_mesh(shape, devices, allow_split_physical_axes=True)
     return Mesh(grid, AXES, axis_types=(AxisType.Auto,) * 3)
 
@@ -93,10 +93,16 @@ def make_mesh(
 def mesh_shape(
     devices: int, data: int = -1, fsdp: int = 1, tensor: int = 1
 ) -> tuple[int, int, int]:
-    """The axes' sizes for a number of devices.
+    """The sizes of the axes for a number of devices.
+
+    Args:
+        devices: number of devices.
+        data: size of the axis, or -1 for all devices that the others leave.
+        fsdp: size of the axis.
+        tensor: size of the axis.
 
     Raises:
-        InputError: they do not multiply to it.
+        InputError: the sizes do not multiply to the number of devices.
     """
     inner = fsdp * tensor
     if min(fsdp, tensor) < 1 or devices % inner or data not in (-1, devices // inner):
@@ -108,35 +114,35 @@ def mesh_shape(
 
 
 def replicated(mesh: Mesh) -> NamedSharding:
-    """Whole on every device."""
+    """The sharding of an array that is whole on every device."""
     return NamedSharding(mesh, P())
 
 
 def batch_sharding(mesh: Mesh) -> NamedSharding:
-    """Split in rows over data x fsdp."""
+    """The sharding of an array whose rows are split over data x fsdp."""
     return NamedSharding(mesh, P(BATCH))
 
 
 def ways(mesh: Mesh) -> int:
-    """In how many parts the batch is."""
+    """Number of parts that the batch is split into."""
     return mesh.shape["data"] * mesh.shape["fsdp"]
 
 
 def partition(
     path: str, shape: tuple[int, ...], sizes: Mapping[str, int], min_size: int = MIN_SHARD_SIZE
 ) -> P:
-    """How a parameter is split: by its path over `tensor`, then by its shape over `fsdp`.
+    """The split of a parameter: by its path over `tensor`, then by its shape over `fsdp`.
 
-    Over `fsdp` goes the longest axis that is left and that it divides, but never a convolution's
-    height or width, where XLA would exchange halos between devices; and nothing that has one axis
-    (biases, scales) or is small. Averages and moments have the paths and shapes of their
-    parameters at the end of their own, and so their places.
+    `fsdp` splits the longest axis that is left and that it divides, but never a convolution's
+    height or width, where XLA would exchange halos between devices. It splits no array of one axis
+    (biases, scales) and no small one. The path of an average or a moment ends with that of its
+    parameter and its shape is the same, so it lies where the parameter does.
 
     Args:
         path: names joined by "/", such as "unet/input_1_res/in_conv/kernel".
-        shape: of the parameter.
-        sizes: of the axes of the mesh.
-        min_size: parameters with fewer numbers are on every device of `fsdp`.
+        shape: shape of the parameter.
+        sizes: sizes of the mesh's axes, by name.
+        min_size: parameters with fewer numbers are whole on every device of `fsdp`.
     """
     spec: list[str | None] = [None] * len(shape)
     fsdp, tensor = sizes["fsdp"], sizes["tensor"]
@@ -155,17 +161,28 @@ def partition(
 
 
 def shardings(tree: Any, mesh: Mesh, min_size: int = MIN_SHARD_SIZE) -> PyTree[NamedSharding]:
-    """The place of each array of a tree: of parameters, of a train state, or of their shapes."""
+    """The place of each array in a tree.
+
+    Args:
+        tree: parameters or a train state, or their shapes.
+        mesh: the mesh to place them on.
+        min_size: see `partition`.
+    """
 
     def place(path: tuple, x: Any) -> NamedSharding:
-        name = jax.tree_util.keystr(path, simple=True, separator="/")
-        return NamedSharding(mesh, partition(name, x.shape, mesh.shape, min_size))
+        return NamedSharding(mesh, partition(path_of(path), x.shape, mesh.shape, min_size))
 
     return jax.tree_util.tree_map_with_path(place, tree)
 
 
 def shard_state(state: T, mesh: Mesh, min_size: int = MIN_SHARD_SIZE) -> T:
-    """The tree at the places of `shardings`."""
+    """Puts a tree at the places of `shardings`.
+
+    Args:
+        state: a tree of arrays.
+        mesh: the mesh to put it on.
+        min_size: see `partition`.
+    """
     return jax.device_put(state, shardings(state, mesh, min_size))
 
 
@@ -174,10 +191,17 @@ def at_use(
 ) -> Array:
     """A parameter as a layer reads it: in its compute dtype, and gathered over `fsdp`.
 
-    Gathered there and not at the beginning of the step, it is gone after the layer, and gathered
-    again where the layer is computed again. The cast is first, so that half as much is sent. Its
-    gradient is summed and scattered in the same place: said otherwise, the transpose of a gather
-    would leave whole gradients on every device.
+    It is gathered in the layer and not at the beginning of the step, so that it is gone after the
+    layer; where the layer is computed again, it is gathered again. The cast is first, so that half
+    as much is sent. The gradient is summed and scattered in the same place, because the transpose
+    of a plain gather would leave whole gradients on every device.
+
+    Args:
+        path: the parameter's path.
+        p: the parameter, float32.
+        dtype: the layer's compute dtype.
+        mesh: the mesh of the step.
+        min_size: see `partition`.
     """
     stored = NamedSharding(mesh, partition(path, p.shape, mesh.shape, min_size))
     used = NamedSharding(mesh, P(*(None if axis == "fsdp" else axis for axis in stored.spec)))
@@ -206,12 +230,13 @@ _gathered.defvjp(_gathered_forward, _gathered_backward)
 def at_output(path: str, x: Array, *, mesh: Mesh) -> Array:
     """A layer's output on the batch's devices; its last axis over `tensor` where rules say so.
 
-    What has no batch, or one that is not split (a single empty prompt), is left alone.
+    An array without a batch, or with one that is not split (a single empty prompt), is returned
+    as it is.
 
     Args:
-        path: of the layer.
-        x: leading axis b.
-        mesh: the mesh.
+        path: the layer's path.
+        x: the output, with leading axis b.
+        mesh: the mesh of the step.
     """
     if x.ndim < 2 or x.shape[0] % ways(mesh):
         return x
@@ -222,15 +247,15 @@ def at_output(path: str, x: Array, *, mesh: Mesh) -> Array:
 
 
 def bytes_on_device(tree: Any) -> int:
-    """Of a tree of arrays, or of shapes, that have their places."""
-    of = lambda x: math.prod(x.sharding.shard_shape(x.shape)) * x.dtype.itemsize
-    return sum(map(of, jax.tree.leaves(tree)))
+    """Bytes that a tree of arrays, or of shapes with shardings, takes on one device."""
+    size = lambda x: math.prod(x.sharding.shard_shape(x.shape)) * x.dtype.itemsize
+    return sum(map(size, jax.tree.leaves(tree)))
 
 
 def local_rows(mesh: Mesh, size: int) -> list[int]:
-    """Which rows of a batch this process's devices hold, ascending.
+    """Numbers of the rows of a batch that this process's devices hold, ascending.
 
-    Where `tensor` goes over hosts, several hold the same.
+    Where `tensor` goes over hosts, several hosts hold the same rows.
 
     Raises:
         InputError: the batch cannot be split over all devices.
@@ -249,12 +274,12 @@ def _check_split(size: int, mesh: Mesh) -> None:
 
 
 def put_batch(batch: T, mesh: Mesh, size: int | None = None) -> T:
-    """A batch on the mesh, from the rows that this process has of it.
+    """Puts the rows that this process has of a batch on the mesh.
 
     Args:
-        batch: `local_rows` of each array.
-        mesh: of all devices.
-        size: of the whole batch; None is that of what is given.
+        batch: a tree of arrays, each with the rows of `local_rows`.
+        mesh: the mesh of all devices.
+        size: number of rows of the whole batch; None if this process has all of them.
 
     Raises:
         InputError: the batch cannot be split over all devices.
@@ -264,8 +289,7 @@ def put_batch(batch: T, mesh: Mesh, size: int | None = None) -> T:
     def put(rows: np.ndarray) -> jax.Array:
         whole = rows.shape[0] if size is None else size
         _check_split(whole, mesh)
-        return jax.make_array_from_process_local_data(
-            place, np.asarray(rows), (whole, *rows.shape[1:])
-        )
+        shape = (whole, *rows.shape[1:])
+        return jax.make_array_from_process_local_data(place, np.asarray(rows), shape)
 
     return jax.tree.map(put, batch)

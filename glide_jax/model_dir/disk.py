@@ -1,7 +1,6 @@
-"""A model directory: config.json, weights as safetensors, tokenizer files, a model card.
+"""The raw files of a model directory: config.json, and weights as safetensors.
 
-It is self-describing and is what `glide_jax.load` reads. This file knows trees and files; what a
-config means is `build`'s business.
+This module knows trees and files. The meaning of a config is the business of `schema`.
 """
 
 import json
@@ -19,7 +18,7 @@ FORMAT, VERSION = "glide_jax", 1
 
 
 def write_config(directory: pathlib.Path, config: Mapping[str, Any]) -> None:
-    """config.json, with the format's name and version in front."""
+    """Writes config.json, with the format's name and version in front."""
     text = json.dumps({"format": FORMAT, "version": VERSION, **config}, indent=2)
     (directory / "config.json").write_text(text + "\n", encoding="utf-8")
 
@@ -28,7 +27,7 @@ def read_config(directory: str | os.PathLike) -> dict[str, Any]:
     """The config of a model directory.
 
     Raises:
-        InputError: there is no such directory, it holds no config.json, or one that is not ours.
+        InputError: there is no such directory, it holds no config.json, or that of another program.
     """
     directory = pathlib.Path(directory)
     path = directory / "config.json"
@@ -57,18 +56,18 @@ def read_config(directory: str | os.PathLike) -> dict[str, Any]:
 
 
 def weights_file(directory: pathlib.Path, config: Mapping[str, Any], name: str) -> pathlib.Path:
-    """Where the weights of a part lie.
+    """The path of a part's weights.
 
     A model that shares parts with another may leave their files out and name the other, relative
     to itself, as `rest_of`: an inpainting base needs no upsampler of its own.
 
     Args:
-        directory: of the model.
-        config: what its config.json says.
+        directory: the model's directory.
+        config: the content of its config.json.
         name: base, upsample or clip.
 
     Raises:
-        InputError: the file is not here, and the other model is none.
+        InputError: the file is not here, and `rest_of` is not a model directory.
     """
     path = directory / f"{name}.safetensors"
     if path.exists() or "rest_of" not in config:
@@ -82,12 +81,15 @@ def weights_file(directory: pathlib.Path, config: Mapping[str, Any], name: str) 
 
 
 def write_weights(path: pathlib.Path, params: Mapping[str, Any], dtype: str = "float32") -> None:
-    """Parameters, by path, in one safetensors file.
+    """Writes parameters, by path, to one safetensors file.
 
     Args:
         path: the file to write.
         params: a nested dict of arrays.
         dtype: "float32" or, at half the size and a rounding of 5e-4, "float16".
+
+    Raises:
+        InputError: a number is too large for the dtype.
     """
     from safetensors import numpy as safetensors
 
@@ -101,14 +103,14 @@ def write_weights(path: pathlib.Path, params: Mapping[str, Any], dtype: str = "f
 
 
 def read_weights(path: pathlib.Path, shapes: Mapping[str, Any]) -> dict[str, Any]:
-    """Parameters of `write_weights`, nested, float32.
+    """Reads the parameters that `write_weights` wrote, nested and as float32.
 
     Args:
         path: a safetensors file.
-        shapes: the parameter tree they must fill, of arrays or ShapeDtypeStructs.
+        shapes: the parameter tree to fill; its leaves are arrays or ShapeDtypeStructs.
 
     Raises:
-        InputError: the file is missing, broken, or of another model.
+        InputError: the file is missing, broken, or belongs to another model.
     """
     from safetensors import SafetensorError, safe_open
 

@@ -1,4 +1,4 @@
-"""Model directories to configs and parameters on the host."""
+"""Reads model directories: configs, and parameters on the host."""
 
 import dataclasses
 import pathlib
@@ -12,7 +12,7 @@ from glide_jax import checks, tokenizers
 from glide_jax.diffusion import schedules
 from glide_jax.errors import InputError
 from glide_jax.model_dir import disk
-from glide_jax.model_dir.schema import StageConfig, check_names, fields
+from glide_jax.model_dir.schema import StageConfig, check_names, parse_section
 from glide_jax.networks import zoo
 from glide_jax.networks.initial import shapes
 from glide_jax.tokenizers import Tokenizer
@@ -23,7 +23,7 @@ BOXED = pathlib.Path(__file__).parents[1] / "boxed"
 
 @dataclasses.dataclass(frozen=True)
 class Model:
-    """A model directory's content: configs with their parameters, float32 on the host."""
+    """The content of a model directory: configs with their parameters, float32 on the host."""
 
     name: str
     tokenizer: Tokenizer
@@ -31,11 +31,11 @@ class Model:
     clip: tuple[zoo.ClipConfig, Tokenizer, Params] | None = None
 
 
-def find(dir_or_name: str, models_folder: pathlib.Path) -> pathlib.Path:
-    """The model directory that a user names: a path, a model in the box, or a downloaded one.
+def find_model(dir_or_name: str, models_folder: pathlib.Path) -> pathlib.Path:
+    """The model directory for a path, or for the name of a model in the box or a downloaded one.
 
     Raises:
-        InputError: there is none.
+        InputError: there is no such model.
     """
     path = pathlib.Path(dir_or_name)
     try:
@@ -46,23 +46,23 @@ def find(dir_or_name: str, models_folder: pathlib.Path) -> pathlib.Path:
     for folder in (BOXED, models_folder):
         if path.name == dir_or_name and (folder / dir_or_name / "config.json").exists():
             return folder / dir_or_name
-    known = ", ".join(boxed()) or "none"
+    known = ", ".join(boxed_models()) or "none"
     raise InputError(
         f"model {dir_or_name!r} is neither a directory nor a known name; in the box: {known}."
     )
 
 
-def boxed() -> list[str]:
+def boxed_models() -> list[str]:
     """Names of the models that ship inside the package."""
     return sorted(path.parent.name for path in BOXED.glob("*/config.json"))
 
 
-def read(directory: pathlib.Path, *, whole: bool = True) -> Model:
+def read_model(directory: pathlib.Path, *, whole: bool = True) -> Model:
     """Reads a model directory.
 
     Args:
-        directory: its path.
-        whole: whether there has to be a base; parts of a model, as training writes, have none.
+        directory: path of the model directory.
+        whole: whether there must be a base; the parts of a model that training writes have none.
 
     Raises:
         InputError: the directory is not a model, or something in it is missing or broken.
@@ -77,7 +77,7 @@ def read(directory: pathlib.Path, *, whole: bool = True) -> Model:
     weights = lambda name, shapes: disk.read_weights(
         disk.weights_file(directory, config, name), shapes
     )
-    parts = _stage_configs(config, where)
+    parts = stage_configs(directory, config)
     if whole and "base" not in parts:
         raise InputError(
             f"{where} has no section 'base', but every model has a base; `glide-jax pack` makes "
@@ -89,7 +89,9 @@ def read(directory: pathlib.Path, *, whole: bool = True) -> Model:
     if "clip" in config:
         part = _section(config, "clip", where)
         check_names(part, ("model", "tokenizer"), f"{where}: clip")
-        model = fields(zoo.ClipConfig, _section(part, "model", where), f"{where}: clip.model")
+        model = parse_section(
+            zoo.ClipConfig, _section(part, "model", where), f"{where}: clip.model"
+        )
         clip_tokenizer = tokenizers.load(_section(part, "tokenizer", where), directory)
         _check_vocabulary(clip_tokenizer, model.vocab_size, f"{where}: clip.model")
         if "base" in parts:
@@ -98,63 +100,52 @@ def read(directory: pathlib.Path, *, whole: bool = True) -> Model:
     return Model(name, tokenizer, stages, clip)
 
 
-def stage_configs(directory: pathlib.Path) -> dict[str, StageConfig]:
-    """What a model directory says of its stages; nothing else of it is read.
+def stage_configs(
+    directory: pathlib.Path, config: Mapping[str, Any] | None = None
+) -> dict[str, StageConfig]:
+    """The configs of a model directory's stages, without reading weights.
 
     Raises:
         InputError: config.json is missing or broken.
     """
-    return _stage_configs(disk.read_config(directory), str(directory / "config.json"))
-
-
-def _stage_configs(config: Mapping[str, Any], where: str) -> dict[str, StageConfig]:
+    config, where = config or disk.read_config(directory), str(directory / "config.json")
     return {
-        name: fields(StageConfig, _section(config, name, where), f"{where}: {name}")
+        name: parse_section(StageConfig, _section(config, name, where), f"{where}: {name}")
         for name in ("base", "upsample")
         if name in config
     }
 
 
 def _check_stages(parts: Mapping[str, StageConfig], tokenizer: Tokenizer, where: str) -> None:
-    """What the sections of config.json must be to each other."""
+    """Refuses sections of config.json that contradict each other."""
     for name, part in parts.items():
-        if part.model.upsampler != (name == "upsample"):
-            raise InputError(
-                f"{where}: {name}.model: upsampler is {part.model.upsampler}; it must be "
-                f"{name == 'upsample'}."
-            )
+        section, upsampler = f"{where}: {name}.model", part.model.upsampler
+        right = upsampler == (name == "upsample")
+        _check(right, section, "upsampler", upsampler, not upsampler)
         if part.model.text_width:
-            _check_vocabulary(tokenizer, part.model.vocab_size, f"{where}: {name}.model")
-    if {"base", "upsample"} - parts.keys():
-        return
-    small, large = parts["base"].model, parts["upsample"].model
-    if large.image_size % small.image_size:
-        raise InputError(
-            f"{where}: upsample.model: image_size is {large.image_size}; it must be a multiple of "
-            f"the base's {small.image_size}."
-        )
+            _check_vocabulary(tokenizer, part.model.vocab_size, section)
+    if {"base", "upsample"} <= parts.keys():
+        low, size = parts["base"].model.image_size, parts["upsample"].model.image_size
+        section, must = f"{where}: upsample.model", f"a multiple of the base's {low}"
+        _check(size % low == 0, section, "image_size", size, must)
 
 
 def _check_clip(config: zoo.ClipConfig, base: StageConfig, where: str) -> None:
-    if config.image_size != base.model.image_size:
-        raise InputError(
-            f"{where}: clip.model: image_size is {config.image_size}; it must be the base's "
-            f"{base.model.image_size}."
-        )
-    steps = len(schedules.alpha_bar(base.noise_schedule))
-    if config.num_timesteps < steps:
-        raise InputError(
-            f"{where}: clip.model: num_timesteps is {config.num_timesteps}; it must be at least "
-            f"the base's {steps}."
-        )
+    section, size = f"{where}: clip.model", config.image_size
+    must = f"the base's {base.model.image_size}"
+    _check(size == base.model.image_size, section, "image_size", size, must)
+    steps, t = len(schedules.alpha_bar(base.noise_schedule)), config.num_timesteps
+    _check(t >= steps, section, "num_timesteps", t, f"at least the base's {steps}")
 
 
 def _check_vocabulary(tokenizer: Tokenizer, vocab_size: int, where: str) -> None:
-    if tokenizer.vocab_size > vocab_size:
-        raise InputError(
-            f"{where}: vocab_size is {vocab_size}; it must be at least the tokenizer's "
-            f"{tokenizer.vocab_size}."
-        )
+    must = f"at least the tokenizer's {tokenizer.vocab_size}"
+    _check(tokenizer.vocab_size <= vocab_size, where, "vocab_size", vocab_size, must)
+
+
+def _check(right: bool, section: str, field: str, value: Any, must: Any) -> None:
+    if not right:
+        raise InputError(f"{section}: {field} is {value}; it must be {must}.")
 
 
 def _section(config: Mapping[str, Any], name: str, where: str) -> dict[str, Any]:
@@ -165,5 +156,5 @@ def _section(config: Mapping[str, Any], name: str, where: str) -> dict[str, Any]
 
 
 def parameter_count(params: Params) -> int:
-    """Numbers in a tree."""
+    """How many numbers the arrays of a tree hold."""
     return sum(int(np.size(leaf)) for leaf in jax.tree.leaves(params))

@@ -1,4 +1,4 @@
-"""Model directories to functions and parameters, and back."""
+"""config.json of a model directory as plain dataclasses, whose defaults are the fields' types."""
 
 import dataclasses
 import difflib
@@ -15,25 +15,63 @@ T = TypeVar("T")
 
 @dataclasses.dataclass(frozen=True)
 class StageConfig:
-    """A stage's part of config.json."""
+    """A stage's section of config.json."""
 
     model: zoo.ModelConfig = zoo.BASE
     noise_schedule: str = "squaredcos_cap_v2"
-    prediction: str = "eps"  # what the network's output means: "eps" or "v"
+    prediction: str = "eps"  # the meaning of the network's output: "eps" or "v"
     # Defaults of `sampling.settings.Sampling`, which also checks them.
     sampling: Mapping[str, Any] = dataclasses.field(default_factory=dict, compare=False)
 
     def __post_init__(self):
-        """Refuses what is not known."""
+        """Refuses unknown names."""
         checks.one_of("noise_schedule", self.noise_schedule, tuple(schedules.ALPHA_BARS))
         checks.one_of("prediction", self.prediction, parameterization.PREDICTIONS)
 
 
-def known_fields(cls: type[T], values: Mapping[str, Any], where: str) -> T:
-    """A dataclass from a mapping.
+def parse_section(cls: type[T], values: Mapping[str, Any], where: str) -> T:
+    """A dataclass from a section of a config file, with the types checked.
+
+    A field must have the type of its default; lists become tuples, whole numbers floats where the
+    default is one, and sections dataclasses.
+
+    Args:
+        cls: a dataclass whose fields all have defaults.
+        values: the section.
+        where: the file and the section, for messages.
 
     Raises:
-        InputError: an unknown field; the nearest known one is named.
+        InputError: a field is unknown or has the wrong type, or the class refuses a value.
+    """
+    defaults = {field.name: _default(field) for field in dataclasses.fields(cls)}  # type: ignore[arg-type]
+    check_names(values, list(defaults), where)
+    out = {}
+    for name, value in values.items():
+        default: Any = defaults[name]
+        section = dataclasses.is_dataclass(default)
+        if section and isinstance(value, Mapping):
+            kind: Any = type(default)
+            value = parse_section(kind, value, f"{where}.{name}")
+        value = tuple(value) if isinstance(value, list | tuple) else value
+        value = float(value) if type(default) is float and type(value) is int else value
+        if type(value) is not type(default):
+            like = "a section" if section else f"like {default!r}"
+            raise InputError(f"{where}: {name} is {checks.shown(value)}; it must be {like}.")
+        out[name] = value
+    return known_fields(cls, out, where)
+
+
+def known_fields(cls: type[T], values: Mapping[str, Any], where: str) -> T:
+    """A dataclass from values that need no conversion.
+
+    Args:
+        cls: a dataclass.
+        values: its fields by name.
+        where: the origin of the values, for messages.
+
+    Raises:
+        InputError: a field is unknown (the nearest known one is named), or the class refuses a
+            value.
     """
     check_names(values, [field.name for field in dataclasses.fields(cls)], where)  # type: ignore[arg-type]
     try:
@@ -43,35 +81,21 @@ def known_fields(cls: type[T], values: Mapping[str, Any], where: str) -> T:
 
 
 def check_names(values: Mapping[str, Any], known: Sequence[str], where: str) -> None:
+    """Refuses unknown names.
+
+    Args:
+        values: a section of a config file.
+        known: the names that may be in it.
+        where: the file and the section, for messages.
+
+    Raises:
+        InputError: a name is unknown; the nearest known one is named.
+    """
     for name in values:
         if name not in known:
             near = difflib.get_close_matches(str(name), known, n=1)
             hint = f"did you mean {near[0]!r}?" if near else f"known are {', '.join(known)}."
             raise InputError(f"{where} has an unknown field {checks.shown(name)}; {hint}")
-
-
-def fields(cls: type[T], values: Mapping[str, Any], where: str) -> T:
-    """A dataclass from a config, types checked; lists become tuples, sections dataclasses.
-
-    Raises:
-        InputError: an unknown field or a value of another type than the field's default.
-    """
-    defaults = {field.name: _default(field) for field in dataclasses.fields(cls)}  # type: ignore[arg-type]
-    check_names(values, list(defaults), where)
-    out = {}
-    for name, value in values.items():
-        default: Any = defaults[name]
-        if dataclasses.is_dataclass(default) and isinstance(value, Mapping):
-            kind: Any = type(default)
-            value = fields(kind, value, f"{where}.{name}")
-        value = tuple(value) if isinstance(value, list | tuple) else value
-        if type(default) is float and type(value) is int:
-            value = float(value)
-        if type(value) is not type(default):
-            like = "a section" if dataclasses.is_dataclass(default) else f"like {default!r}"
-            raise InputError(f"{where}: {name} is {checks.shown(value)}; it must be {like}.")
-        out[name] = value
-    return known_fields(cls, out, where)
 
 
 def _default(field: dataclasses.Field) -> Any:

@@ -1,5 +1,6 @@
-"""How a network's weights lie in memory: what is stored smaller is widened where it is used."""
+"""Formats of a network's weights in memory; smaller ones are widened where they are used."""
 
+import functools
 import re
 from collections.abc import Callable
 from typing import Any
@@ -15,19 +16,19 @@ from glide_jax.trees import flatten, unflatten
 from glide_jax.types import Params
 
 CHOICES = ("float32", "bfloat16", "int8", "float8_e4m3fn")
-# Few numbers, through which x_t comes in and the prediction goes out: their rounding is seen.
+# Few numbers, through which x_t comes in and the prediction goes out; their rounding is visible.
 _EXACT = re.compile(r"unet/(input_0|out_conv|bypass|bypass_gain)/")
 
 
-def packed(params: Params, choice: str) -> Any:
-    """Parameters as they are kept.
+def pack_weights(params: Params, choice: str) -> Any:
+    """Parameters in the format in which they are kept.
 
-    "bfloat16" rounds all of them. "int8" and "float8_e4m3fn" round kernels, each output channel by
-    a scale of its own (qwix), and leave the first and last layers, norms, biases and embeddings,
-    which are small, in float32.
+    "bfloat16" rounds all of them. "int8" and "float8_e4m3fn" round kernels, each output channel
+    with a scale of its own (qwix). The first and last layers, norms, biases and embeddings, which
+    are small, stay in float32.
 
     Args:
-        params: float32.
+        params: the parameters, float32.
         choice: one of CHOICES.
 
     Raises:
@@ -45,30 +46,28 @@ def packed(params: Params, choice: str) -> Any:
     return unflatten({path: quantized(p) if small(path) else p for path, p in flat.items()})
 
 
-def around(choice: str) -> Callable[[Callable], Callable]:
-    """What `models.stage` puts a network's `apply` into, so that it takes what `packed` gives."""
-    return {"float32": _as_is, "bfloat16": _widened}.get(choice, _dequantized)
+@functools.cache  # equal choices are the same function, so that stages share programs
+def wrap_apply(choice: str) -> Callable[[Callable], Callable]:
+    """A wrapper of a network's `apply`, which then takes the output of `pack_weights`."""
+    if choice == "float32":
+        return lambda apply: apply
+    if choice == "bfloat16":
+        widen = functools.partial(jax.tree.map, lambda p: p.astype(jnp.float32))
+        return functools.partial(_late, widen)
+
+    def dequantize(variables: Any) -> Any:
+        qwix = extra("qwix")
+        is_small = lambda p: isinstance(p, qwix.QArray)
+        one = lambda p: qwix.dequantize(p) if is_small(p) else p
+        return jax.tree.map(one, variables, is_leaf=is_small)
+
+    return functools.partial(_late, dequantize)
 
 
-def _as_is(apply: Callable) -> Callable:
-    return apply
+def _late(widen: Callable[[Any], Any], apply: Callable) -> Callable:
+    """`apply` on widened parameters; the compiler must not widen them before a loop over steps.
 
-
-def _widened(apply: Callable) -> Callable:
-    return _late(apply, lambda variables: jax.tree.map(lambda p: p.astype(jnp.float32), variables))
-
-
-def _dequantized(apply: Callable) -> Callable:
-    qwix = extra("qwix")
-    is_small = lambda p: isinstance(p, qwix.QArray)
-    widen = lambda p: qwix.dequantize(p) if is_small(p) else p
-    return _late(apply, lambda variables: jax.tree.map(widen, variables, is_leaf=is_small))
-
-
-def _late(apply: Callable, widen: Callable[[Any], Any]) -> Callable:
-    """`apply` on widened parameters, which the compiler may not widen before a loop over steps.
-
-    It would keep all of them for the loop's whole length, and no memory would be saved.
+    It would keep all of them during the whole loop, and no memory would be saved.
     """
 
     def call(variables: Any, *args: Any, **kwargs: Any) -> Any:
@@ -78,11 +77,11 @@ def _late(apply: Callable, widen: Callable[[Any], Any]) -> Callable:
     return call
 
 
-def check(choice: str, program: Any) -> None:
-    """Refuses what does not go together.
+def check_weights(choice: str, program: Any) -> None:
+    """Refuses small weights together with an exported program.
 
     Raises:
-        InputError: a program with small weights.
+        InputError: both are given.
     """
     if checks.one_of("weights", choice, CHOICES) != "float32" and program is not None:
         raise InputError(f"weights is {choice!r}, but a program takes float32; leave one out.")

@@ -1,4 +1,4 @@
-"""Models to directories: written, replaced, put together of parts, and described."""
+"""Writes models to directories: a new one, one in place of another, or one made of parts."""
 
 import contextlib
 import dataclasses
@@ -14,43 +14,25 @@ from glide_jax import checks
 from glide_jax.errors import InputError
 from glide_jax.files import replacing_dir
 from glide_jax.model_dir import disk
-from glide_jax.model_dir.reading import Model, read
+from glide_jax.model_dir.reading import Model, read_model
 from glide_jax.trees import flatten
 from glide_jax.types import Params
 
-_TOKENIZERS = (
-    "{0!r} and {1!r} have different tokenizers, so they do not go into one model; train them with "
-    "the same."
-)
-
-CARD = """# {name}
-
-A GLIDE model directory, made by `glide-jax train` (glide_jax {version}).
-
-| | |
-|---|---|
-| trained | {what}, {parameters:,} parameters |
-| data | {source} |
-| steps | {step:,} of batch {batch_size}, {images:,} images seen |
-| started from | {init_from} |
-| loss at the end | {loss} |
-| weights | moving average, decay {ema} |
-
-    {use}
-
-The licence of the data holds for what it taught; say here which that is. The model knows what its
-data showed, reproduces its biases, and has not been tested for any use.
-"""
+CARDS = pathlib.Path(__file__).parent / "cards"
+CARD = (CARDS / "trained.md").read_text(encoding="utf-8")  # has fields for `str.format`
+USE_MODEL = 'glide-jax sample "..." --model THIS'
+USE_PART = "glide-jax pack BASE THIS --out MODEL"
+_EVERYTHING = "The quick brown fox jumps over 12 lazy dogs on a large white background; \u00e9."
 
 
 class Rest(NamedTuple):
-    """Parts of a model whose weights lie in another's directory."""
+    """Parts of a model whose weights lie in another model's directory."""
 
     directory: pathlib.Path
     parts: Collection[str]  # base, upsample, clip
 
 
-def save(
+def write_model(
     directory: pathlib.Path,
     model: Model,
     *,
@@ -58,62 +40,59 @@ def save(
     dtype: str = "float32",
     rest: Rest | None = None,
 ) -> None:
-    """Writes a model directory that `read` reads; whole or not at all.
+    """Writes a model directory that `read_model` reads; whole or not at all.
 
     Args:
         directory: must not exist, or be empty.
-        model: what to write.
+        model: the model to write.
         card: README.md of the directory.
-        dtype: of the stored weights, "float32" or "float16".
-        rest: what is not written again; its directory is named relative to this.
+        dtype: type of the stored weights, "float32" or "float16".
+        rest: the parts that are not written again; its directory is stored relative to this one.
 
     Raises:
         FileExistsError: something is in the way.
     """
-
-    def write(name: str, params: Params) -> None:
-        if rest is None or name not in rest.parts:
-            disk.write_weights(folder / f"{name}.safetensors", params, dtype)
-
+    weights = {name: params for name, (_, params) in model.stages.items()}
     with replacing_dir(directory) as folder:
         config: dict[str, Any] = {"name": model.name, "tokenizer": model.tokenizer.save(folder)}
         if rest is not None:
             config["rest_of"] = os.path.relpath(rest.directory.resolve(), directory.resolve())
-        for name, (part, params) in model.stages.items():
-            config[name] = dataclasses.asdict(part)
-            write(name, params)
+        config |= {name: dataclasses.asdict(part) for name, (part, _) in model.stages.items()}
         if model.clip is not None:
-            clip, tokenizer, params = model.clip
-            config["clip"] = {
-                "model": dataclasses.asdict(clip),
-                "tokenizer": tokenizer.save(folder),
-            }
-            write("clip", params)
+            clip, tokenizer, weights["clip"] = model.clip
+            spec = tokenizer.save(folder)
+            config["clip"] = {"model": dataclasses.asdict(clip), "tokenizer": spec}
+        for name in weights.keys() - set(rest.parts if rest else ()):
+            disk.write_weights(folder / f"{name}.safetensors", weights[name], dtype)
         disk.write_config(folder, config)
         (folder / "README.md").write_text(card, encoding="utf-8")
 
 
-def replace(directory: pathlib.Path, model: Model, *, card: str, dtype: str = "float32") -> None:
-    """As `save`, in place of the model directory that may be there.
+def replace_model(directory: pathlib.Path, model: Model, *, card: str) -> None:
+    """Writes a model in place of the model directory that may be there.
+
+    Args:
+        directory: may exist, if it is a model directory.
+        model: the model to write.
+        card: README.md of the directory.
 
     Raises:
-        FileExistsError: what is there is not a model directory.
+        FileExistsError: the directory holds something other than a model.
     """
     if not (directory / "config.json").exists():
-        save(directory, model, card=card, dtype=dtype)
+        write_model(directory, model, card=card)
         return
-    new = directory.with_name(f".{directory.name}.new")
-    old = directory.with_name(f".{directory.name}.old")
+    new, old = (directory.with_name(f".{directory.name}.{which}") for which in ("new", "old"))
     for path in (new, old):
         shutil.rmtree(path, ignore_errors=True)
-    save(new, model, card=card, dtype=dtype)
+    write_model(new, model, card=card)
     directory.rename(old)
     new.rename(directory)
     with contextlib.suppress(OSError):
         shutil.rmtree(old)
 
 
-def pack(
+def pack_models(
     parts: Sequence[pathlib.Path],
     out: pathlib.Path,
     *,
@@ -128,49 +107,50 @@ def pack(
         parts: model directories, or parts of models as training writes them; where two have a
             stage, the later one's is taken.
         out: must not exist, or be empty.
-        name: of the new model.
-        dtype: of the stored weights; float16 is half the size and rounds them to 11 bits.
+        name: name of the new model.
+        dtype: type of the stored weights; "float16" is half the size and rounds them to 11 bits.
         card: README.md of the directory; by default those of the parts, one after the other.
-        rest_of: a model directory that has what is not among the parts; it is referred to for
-            that, and for weights that are the same as the parts'.
+        rest_of: a model directory that has the stages that are missing among the parts; the new
+            one refers to it for those, and for weights that are the same as the parts'.
 
     Raises:
         InputError: there is no base among them, two have different tokenizers, or the dtype is
             not known.
     """
     checks.one_of("dtype", dtype, ("float32", "float16"))
+    models = {path: read_model(path, whole=False) for path in parts}
     stages: dict[str, Any] = {}
-    clip, tokenizer, cards, first = None, None, [], None
-    for path in parts:
-        model = read(path, whole=False)
-        if model.stages:
-            if tokenizer is not None and _ids(model) != _ids(tokenizer):
-                raise InputError(_TOKENIZERS.format(str(path), str(first)))
-            tokenizer, first = tokenizer or model, first or path
+    clip, rest, first = None, None, next((p for p in parts if models[p].stages), None)
+    for path, model in models.items():
+        if first is not None and model.stages:
+            _check_tokenizers(path, model, first, models[first])
         stages |= model.stages
         clip = model.clip or clip
-        text = (path / "README.md").read_text("utf-8") if (path / "README.md").exists() else ""
-        cards.append(text or f"# {model.name}\n")
-    if tokenizer is None or "base" not in stages:
+    if first is None or "base" not in stages:
         raise InputError(f"there is no base among {', '.join(map(str, parts))}; a model needs one.")
-    rest = None
     if rest_of is not None:
-        other = read(rest_of)
-        if _ids(other) != _ids(tokenizer):
-            raise InputError(_TOKENIZERS.format(str(rest_of), str(first)))
+        other = read_model(rest_of)
+        _check_tokenizers(rest_of, other, first, models[first])
         stages, clip = {**other.stages, **stages}, clip or other.clip
         same = [name for name in other.stages if _same(stages[name][1], other.stages[name][1])]
         if clip is not None and other.clip is not None and _same(clip[2], other.clip[2]):
             same.append("clip")
         rest = Rest(rest_of, same)
-    packed = Model(name, tokenizer.tokenizer, stages, clip)
-    joined = "\n".join(c.replace("# ", "## ", 1) for c in cards)
+    packed = Model(name, models[first].tokenizer, stages, clip)
+    cards = [_card_of_part(path, model) for path, model in models.items()]
+    card = card or "\n".join([f"# {name}\n\nMade of:\n", *cards])
     try:
-        text = card or f"# {name}\n\nMade of:\n\n{joined}"
-        save(out, packed, card=text, dtype=dtype, rest=rest)
+        write_model(out, packed, card=card, dtype=dtype, rest=rest)
     except FileExistsError as error:
         raise InputError(str(error)) from None
     return packed
+
+
+def _card_of_part(path: pathlib.Path, model: Model) -> str:
+    """The card of a part, one level of headings down."""
+    file = path / "README.md"
+    text = file.read_text("utf-8") if file.exists() else ""
+    return (text or f"# {model.name}\n").replace("# ", "## ", 1)
 
 
 def _same(a: Params, b: Params) -> bool:
@@ -179,8 +159,14 @@ def _same(a: Params, b: Params) -> bool:
     return a.keys() == b.keys() and all(np.array_equal(a[name], b[name]) for name in a)
 
 
-def _ids(model: Model) -> tuple[Any, ...]:
-    """What tells tokenizers apart: kind, size, and the ids of a sentence that has everything."""
-    tokenizer = model.tokenizer
-    sentence = "The quick brown fox jumps over 12 lazy dogs on a large white background; \u00e9."
-    return tokenizer.kind, tokenizer.vocab_size, tuple(tokenizer.encode(sentence))
+def _check_tokenizers(path: pathlib.Path, model: Model, first: pathlib.Path, other: Model) -> None:
+    """Refuses tokenizers of different kinds or sizes, or with different ids for one sentence."""
+    kinds = [
+        (t.kind, t.vocab_size, tuple(t.encode(_EVERYTHING)))
+        for t in (model.tokenizer, other.tokenizer)
+    ]
+    if kinds[0] != kinds[1]:
+        raise InputError(
+            f"{str(path)!r} and {str(first)!r} have different tokenizers, so they do not go into "
+            "one model; train them with the same."
+        )

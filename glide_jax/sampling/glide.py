@@ -78,7 +78,7 @@ def load(
     """
     compiling.check_dtype(dtype)
     folder = DEFAULT_FOLDER if cache is None else pathlib.Path(cache)
-    directory = reading.find(str(dir_or_name), folder / "models")
+    directory = reading.find_model(str(dir_or_name), folder / "models")
     if cache is not None:
         compiling.enable_cache(folder / "xla")
     path = None if program is None else pathlib.Path(program)
@@ -99,7 +99,7 @@ class Glide:
     ):
         """Takes a model, the folder of other models by name, and the path this was read from."""
         self.loaded, self._path = loaded, path
-        other = lambda name: loading.load(reading.find(name, models), loaded.dtype)
+        other = lambda name: loading.load(reading.find_model(name, models), loaded.dtype)
         self._fitting = functools.cache(self.largest_batch)  # for "auto", the same in every call
         # Nothing moves if they are on the device already.
         self._placed = functools.lru_cache(maxsize=1)(lambda n: jax.device_put(loaded.params[n]))

@@ -5,9 +5,9 @@ import pathlib
 
 import jax
 
-from glide_jax.model_dir.reading import read
+from glide_jax.model_dir.reading import read_model
 from glide_jax.model_dir.schema import StageConfig
-from glide_jax.model_dir.weights import around, check, packed
+from glide_jax.model_dir.weights import check_weights, pack_weights, wrap_apply
 from glide_jax.networks.cpu.choice import prepared
 from glide_jax.sampling import programs
 from glide_jax.sampling.settings import StageSettings, from_config
@@ -48,26 +48,26 @@ def load(
         directory: the model's.
         dtype: the type that networks compute in.
         convolutions: their algorithm, see `prepared`.
-        program: a file that `programs.write` wrote, whose networks are used.
+        program: a file that `write_program` wrote, whose networks are used.
         offload: the stages' parameters stay on the host.
-        weights: how the stages' parameters are kept, see `packed`.
+        weights: how the stages' parameters are kept, see `pack_weights`.
 
     Raises:
         InputError: the model, the program or a choice is not possible.
     """
-    check(weights, program)
+    check_weights(weights, program)
     if convolutions == "auto" and weights != "float32":
         convolutions = "direct"  # transformed kernels would take the memory that is to be saved
-    model = read(directory)
+    model = read_model(directory)
     params = {
-        name: packed(prepared(config.model, params, convolutions, dtype), weights)
+        name: pack_weights(prepared(config.model, params, convolutions, dtype), weights)
         for name, (config, params) in model.stages.items()
     }
     where = directory / "config.json"
     configs = {name: config for name, (config, _) in model.stages.items()}
-    stages = {name: stage(config, dtype, around(weights)) for name, config in configs.items()}
+    stages = {name: stage(config, dtype, wrap_apply(weights)) for name, config in configs.items()}
     if program is not None:
-        stages = programs.read(program, configs, stages, params, dtype)
+        stages = programs.read_program(program, configs, stages, params, dtype)
     clip, clip_tokenizer = None, None
     if model.clip is not None:
         config, clip_tokenizer, params["clip"] = model.clip

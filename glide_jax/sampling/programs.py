@@ -23,7 +23,7 @@ PLATFORMS = ("cpu", "cuda", "rocm", "tpu")
 _FORMAT = 1
 
 
-def write(
+def write_program(
     path: pathlib.Path,
     configs: Mapping[str, Any],
     stages: Mapping[str, Stage],
@@ -34,12 +34,12 @@ def write(
     """Writes the networks of a model to one file, for any batch at the stages' own size.
 
     Args:
-        path: the file, replaced whole.
+        path: the file, which is replaced whole.
         configs: StageConfig of each stage.
-        stages: their functions.
-        params: their parameters, or their shapes.
-        dtype: the type that networks compute in.
-        platforms: some of PLATFORMS; none is the default device's.
+        stages: the stages' functions.
+        params: the stages' parameters, or their shapes.
+        dtype: the type in which the networks compute.
+        platforms: platforms of the programs, from PLATFORMS; by default the default device's.
 
     Raises:
         InputError: a platform is unknown, or the extra that this needs is not installed.
@@ -57,24 +57,24 @@ def write(
                 out.writestr(f"{name}.{part}", bytes(program.serialize()))
 
 
-def read(
+def read_program(
     path: pathlib.Path,
     configs: Mapping[str, Any],
     stages: Mapping[str, Stage],
     params: Mapping[str, Params],
     dtype: str,
 ) -> dict[str, Stage]:
-    """The stages with the file's programs in place of their networks; the rest as in `write`.
+    """The stages with the file's programs in place of their networks.
 
     Args:
-        path: the file.
-        configs: `StageConfig` of each stage.
-        stages: their functions.
-        params: their parameters.
-        dtype: the type that networks compute in.
+        path: a file that `write_program` wrote.
+        configs: StageConfig of each stage.
+        stages: the stages' functions.
+        params: the stages' parameters.
+        dtype: the type in which the networks compute.
 
     Raises:
-        InputError: the file is broken, or of another model, dtype, platform or algorithm.
+        InputError: the file is broken, or made for another model, dtype, platform or algorithm.
     """
     _prepare()
     try:
@@ -92,7 +92,7 @@ def read(
         raise InputError(f"program {str(path)!r} cannot be read: {error.strerror}.") from None
     except InputError:
         raise
-    except Exception as error:  # what a damaged file makes zip, json and flatbuffers raise
+    except Exception as error:  # zip, json and flatbuffers raise anything on a damaged file
         raise InputError(
             f"program {str(path)!r} is not one that `glide-jax export-program` wrote, or is "
             f"damaged ({type(error).__name__})."
@@ -101,7 +101,7 @@ def read(
 
 
 def _facts(configs: Mapping[str, Any], params: Mapping[str, Params], dtype: str) -> dict[str, Any]:
-    """Facts that have to be equal where a program is made and where it runs."""
+    """The facts that must be equal where a program is made and where it runs."""
     network = lambda config: {
         k: v for k, v in dataclasses.asdict(config).items() if k != "sampling"
     }
@@ -130,7 +130,7 @@ def _check(path: pathlib.Path, header: Mapping[str, Any], facts: Mapping[str, An
 
 
 def _low(configs: Mapping[str, Any]) -> int:
-    """Pixels a side of an upsampler's input."""
+    """The side, in pixels, of an upsampler's input image."""
     return configs["base"].model.image_size
 
 
@@ -185,14 +185,14 @@ def _with(stage: Stage, low: int, network: Any, encode: Any) -> Stage:
 
 
 def _platform() -> str:
-    """The default device's platform, by its name in exporting."""
+    """The default device's platform, by its name in `jax.export`."""
     backend = jax.default_backend()
     return {"gpu": "cuda"}.get(backend, backend)
 
 
 @functools.cache
 def _prepare() -> None:
-    """Lets programs hold this project's own pytrees."""
+    """Registers this project's pytrees, so that programs can hold them."""
     extra("flatbuffers")
     import jax.export
 

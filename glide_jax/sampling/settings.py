@@ -237,9 +237,9 @@ def from_config(values: Mapping[str, Any], where: str) -> StageSettings:
 
 
 # "reference" is what the released notebooks do. The others are chosen from distances to the
-# converged picture, docs/results/samplers.md. The base of the box after 20 evaluations is no farther
-# than after 40, which leave room for harder ones; its upsampler after 10 is nearer than the
-# released respacing after 40.
+# converged picture, docs/results/samplers.md. After 20 evaluations the base of the box is no
+# farther from it than after 40, which leave room for harder ones; its upsampler after 10 is nearer
+# than the released respacing after 40.
 PRESETS: dict[str, dict[str, dict[str, Any]]] = {
     "fast": {
         "base": {"sampler": "unipc", "grid": "logsnr", "steps": Steps(20)},

@@ -1,7 +1,8 @@
 """From prompts to token ids: GLIDE's byte-level BPE, CLIP's BPE, and SentencePiece.
 
 A tokenizer is saved as a small JSON-able spec (plus, for SentencePiece, one file beside it) and
-`load` is the inverse. Nothing heavy is imported and no table is read before the first prompt.
+`load` is the inverse. Nothing heavy is imported and no table is read before the first prompt; the
+package imports the ground floor alone, and never JAX.
 """
 
 from collections.abc import Mapping

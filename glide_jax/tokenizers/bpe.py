@@ -81,7 +81,12 @@ class MergeTable:
 
 
 def read_merges(name: str, sha256: str, size: int) -> list[str]:
-    """Returns the lines of the packaged gzip file `name`, without comments and empty ones.
+    """Returns the lines of a packaged gzip file, without comments and empty ones.
+
+    Args:
+        name: the file's name.
+        sha256: the SHA-256 of its unpacked content.
+        size: bytes of that content.
 
     Raises:
         InputError: the file is missing, or does not unpack to `size` bytes of that SHA-256.
@@ -94,10 +99,10 @@ def read_merges(name: str, sha256: str, size: int) -> list[str]:
         data = zlib.decompressobj(wbits=31).decompress(packed, size + 1)  # never more than needed
     except (OSError, zlib.error) as error:
         raise InputError(f"Tokenizer file {name} cannot be read ({error}); reinstall.") from error
-    found = hashlib.sha256(data).hexdigest()
-    if found != sha256:
+    digest = hashlib.sha256(data).hexdigest()
+    if digest != sha256:
         raise InputError(
-            f"Tokenizer file {name} is damaged: its SHA-256 is {found[:12]}... where "
+            f"Tokenizer file {name} is damaged: its SHA-256 is {digest[:12]}... where "
             f"{sha256[:12]}... is right; reinstall."
         )
     return [line for line in data.decode().split("\n") if line and not line.startswith("#version")]

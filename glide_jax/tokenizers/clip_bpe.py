@@ -17,7 +17,7 @@ class ClipBPE:
     """BPE with 49,408 ids: 2 x 256 bytes, 48,894 merges, start and end.
 
     Args:
-        reference: do as the published tokenizer does with hostile text: a typed "<|endoftext|>" or
+        reference: treat hostile text as the published tokenizer does: a typed "<|endoftext|>" or
             "<|startoftext|>" becomes the control id (which lets a prompt move the position that
             CLIP reads), and a lone surrogate becomes U+FFFD. Otherwise such a marker is text and a
             surrogate an error.
@@ -44,7 +44,7 @@ class ClipBPE:
         return ids
 
     def decode(self, ids: Iterable[int]) -> str:
-        """Returns the words with one space between them; where there was none is not in the ids."""
+        """Returns the words with one space between them; the ids do not record other spacing."""
         ids = check_ids(ids, self.vocab_size)
         return _table().decode(i for i in ids if i < self.start).removesuffix(" ")
 

@@ -1,4 +1,4 @@
-"""What a tokenizer is, and the parts all of them share: checking, cutting and padding."""
+"""The protocol of tokenizers, and the parts they share: checking, cutting and padding."""
 
 import re
 import warnings
@@ -94,7 +94,15 @@ def fill(
     before: tuple[int, ...] = (),
     after: tuple[int, ...] = (),
 ) -> Tokens:
-    """Encodes `texts` into rows of before + ids + after + padding, cutting ids that do not fit.
+    """Encodes texts into rows of before + ids + after + padding, cutting ids that do not fit.
+
+    Args:
+        tokenizer: encodes each text.
+        texts: one for each row.
+        context: length of a row.
+        pad: the id at masked positions.
+        before: ids that begin each row.
+        after: ids that end each text, also one that is cut.
 
     Raises:
         InputError: `texts` is one string, a prompt is not tokenizable, or `context` has no room.

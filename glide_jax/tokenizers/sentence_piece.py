@@ -115,10 +115,10 @@ class SentencePiece:
                 model = file.read(_MAX_FILE)
         except OSError as error:
             raise InputError(f"Tokenizer file {path} cannot be read: {error.strerror}.") from error
-        found, right = _sha256(model), spec.get("sha256")
-        if found != right:
+        digest, right = _sha256(model), spec.get("sha256")
+        if digest != right:
             raise InputError(
-                f"Tokenizer file {path} has SHA-256 {found[:12]}..., but the model was saved with "
+                f"Tokenizer file {path} has SHA-256 {digest[:12]}..., but the model was saved with "
                 f"{str(right)[:12]}...: it is damaged or another model's."
             )
         return cls(model)

@@ -39,7 +39,7 @@ def adopt(config: ConfigDict, directory: pathlib.Path, stage: str) -> ConfigDict
     if not isinstance(found.get(stage), dict):
         raise InputError(f"{str(directory)!r} has no {stage}; it has {', '.join(found)}.")
     where = f"{directory / 'config.json'}: {stage}"
-    part = schema.fields(schema.StageConfig, found[stage], where)
+    part = schema.parse_section(schema.StageConfig, found[stage], where)
     with config.unlocked():
         config.model = dataclasses.asdict(part.model)
         config.diffusion.update(noise_schedule=part.noise_schedule, prediction=part.prediction)

@@ -115,8 +115,8 @@ def prepare_run(
     validity.check(config)
     whole = None
     if config.train.init_from:
-        whole = reading.read(
-            reading.find(config.train.init_from, (cache or pathlib.Path()) / "models")
+        whole = reading.read_model(
+            reading.find_model(config.train.init_from, (cache or pathlib.Path()) / "models")
         )
     part = validity.part_of(config)
     model = part.model if isinstance(part, schema.StageConfig) else part

@@ -17,7 +17,7 @@ from glide_jax import images, tokenizers
 from glide_jax.checkpoints.store import Store
 from glide_jax.data.fingerprint import fingerprint
 from glide_jax.files import replacing
-from glide_jax.mesh.hosts import ALONE, Hosts, Together, whole
+from glide_jax.mesh.hosts import ALONE, Hosts, StopVote, whole
 from glide_jax.model_dir import reading, writing
 from glide_jax.networks import zoo
 from glide_jax.training import clip_objective, costs, hooks, loop, profiling, writers
@@ -135,7 +135,7 @@ def _go(
             ],
             key=run.key,
             num_steps=last,
-            stopping=Together(interrupted, hosts),
+            stopping=StopVote(interrupted, hosts),
             timing=log.timing,
         )
         step = int(state.step)
@@ -199,7 +199,7 @@ def write_model(run: Run, params: Any, step: int, directory: pathlib.Path, loss:
         ema=config.train.ema[0],
         use=_USE if "base" in stages else _PACK,
     )
-    writing.replace(directory, reading.Model(config.name, tokenizer, stages, clip), card=card)
+    writing.replace_model(directory, reading.Model(config.name, tokenizer, stages, clip), card=card)
 
 
 def _writers(workdir: pathlib.Path, step: int, say: Say) -> list[hooks.Writer]:

@@ -20,9 +20,9 @@ def part_of(config: ConfigDict) -> schema.StageConfig | zoo.ClipConfig:
         InputError: a field of the model that is unknown or not possible.
     """
     if config.objective == "clip":
-        return schema.fields(zoo.ClipConfig, config.model.to_dict(), "config.model")
+        return schema.parse_section(zoo.ClipConfig, config.model.to_dict(), "config.model")
     return schema.StageConfig(
-        model=schema.fields(zoo.ModelConfig, config.model.to_dict(), "config.model"),
+        model=schema.parse_section(zoo.ModelConfig, config.model.to_dict(), "config.model"),
         noise_schedule=config.diffusion.noise_schedule,
         prediction=config.diffusion.prediction,
         sampling=settings.from_config(config.sampling.to_dict(), "config.sampling").record(),

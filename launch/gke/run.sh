@@ -7,11 +7,11 @@
 #   IMAGE      container with glide_jax[tpu,data] installed
 #   CHIP       the node pool's cloud.google.com/gke-tpu-accelerator; tpu-v5-lite-podslice
 #   TOPOLOGY   its cloud.google.com/gke-tpu-topology; 4x4
-#   HOSTS      nodes of a slice; 4
-#   CHIPS      of a node; 4
-#   SLICES     1
+#   HOSTS      nodes in a slice; 4
+#   CHIPS      chips in a node; 4
+#   SLICES     number of slices; 1
 #   CLAIM      persistent volume claim that all pods mount for writing at /runs; runs
-#   RESTARTS   after which it is given up; 100
+#   RESTARTS   number of restarts after which the run is given up; 100
 set -euo pipefail
 export NAME=${NAME:-glide} CHIP=${CHIP:-tpu-v5-lite-podslice} TOPOLOGY=${TOPOLOGY:-4x4}
 export HOSTS=${HOSTS:-4} CHIPS=${CHIPS:-4} SLICES=${SLICES:-1} CLAIM=${CLAIM:-runs}

@@ -5,11 +5,11 @@
 #
 #   NAME      of the workload; glide
 #   CLUSTER   made by `xpk cluster create`; glide
-#   TYPE      of TPU; v5litepod-16
-#   SLICES    1
+#   TYPE      type of TPU; v5litepod-16
+#   SLICES    number of slices; 1
 #   IMAGE     container with glide_jax[tpu,data] installed
-#   STORAGE   attached by `xpk storage attach`, mounted at /runs; runs
-#   RESTARTS  after which it is given up; 100
+#   STORAGE   storage that `xpk storage attach` attached, mounted at /runs; runs
+#   RESTARTS  number of restarts after which the run is given up; 100
 set -euo pipefail
 name=${NAME:-glide}
 show=""

@@ -53,8 +53,8 @@ class Data:
 
 
 MADE = """\
-Made by `launch/studies/measure_guidance.py --model {model}{clip}{more}`: {captions} captions, seen and
-held out, {each} for every scale, the same starting noise at every scale, seed {seed},
+Made by `launch/studies/measure_guidance.py --model {model}{clip}{more}`: {captions} captions, seen
+and held out, {each} for every scale, the same starting noise at every scale, seed {seed},
 preset {preset} ({sampler}, {steps} steps), 64 px, model sha256 {sha256}.
 
 """
@@ -124,15 +124,15 @@ DATA = {
 
 
 def packed(model: str, clip: str, work: pathlib.Path) -> str:
-    """A directory of the model's base with that CLIP; `writing.pack` might take another base."""
-    find = lambda name: reading.find(name, common.cache_folder() / "models")
-    found, other = reading.read(find(model)), reading.read(find(clip), whole=False).clip
+    """A directory of the model's base with that CLIP; `pack_models` might take another base."""
+    find = lambda name: reading.find_model(name, common.cache_folder() / "models")
+    found, other = reading.read_model(find(model)), reading.read_model(find(clip), whole=False).clip
     if other is None:
         raise SystemExit(f"{clip} has no CLIP.")
     folder = work / "model"
     if not folder.exists():
         whole = reading.Model(found.name, found.tokenizer, {"base": found.stages["base"]}, other)
-        writing.save(folder, whole, card=f"# {found.name}, with a CLIP\n")
+        writing.write_model(folder, whole, card=f"# {found.name}, with a CLIP\n")
     return str(folder)
 
 

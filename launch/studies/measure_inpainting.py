@@ -2,7 +2,8 @@
 
 python -m launch.studies.measure_inpainting --model shapes --inpaint runs/shapes_64_inpaint/model \
     --out docs/results/inpainting.md
-python -m launch.studies.measure_inpainting --data emoji --n 33 --model emoji --inpaint MODEL --out PAGE.md
+python -m launch.studies.measure_inpainting --data emoji --n 33 --model emoji \
+    --inpaint MODEL --out PAGE.md
 
 Pictures are ones that training withholds. A result that is in --work is not drawn again, so the
 command goes on where it was stopped.

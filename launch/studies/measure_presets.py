@@ -28,8 +28,8 @@ ASPECTS = ("all", "colours", "shapes", "count")
 DISTANCES = {"frechet_distance": "Fréchet", "kernel_distance": "kernel",
              "precision": "precision", "recall": "recall"}  # fmt: skip
 ABOUT = """\
-Made by `launch/studies/measure_presets.py --model {model}`: {n} captions, seen and held out, of every kind,
-one picture each from every seed (in the table from the first to the last: {seeds}), at
+Made by `launch/studies/measure_presets.py --model {model}`: {n} captions, seen and held out, of
+every kind, one picture each from every seed (in the table from the first to the last: {seeds}), at
 {side} px, guidance scale {scale}, model sha256 {sha256}. Percent right by the exact judge, all
 seeds together, with exact 95% intervals. Distances are to as many true scenes of the same captions,
 on colours of an 8 x 8 grid (192 numbers), seed by seed."""

@@ -1,7 +1,8 @@
 """What weights of fewer bytes cost in exactness and save in memory, and what a program spares.
 
 python -m launch.studies.measure_small_weights [--model MODEL] [--stages base,upsample]
-python -m launch.studies.measure_small_weights --model shapes --stages base --memory [--topology v5e:2x2]
+python -m launch.studies.measure_small_weights --model shapes --stages base --memory \
+    [--topology v5e:2x2]
 
 By default the released sizes with random weights, one evaluation at batch 1. Errors are of eps and
 of the whole output, relative to the root mean square of float32's. --memory compiles a guided
@@ -29,7 +30,7 @@ from glide_jax.benchmarks import bench, networks
 from glide_jax.cli import common
 from glide_jax.evaluation import report
 from glide_jax.model_dir import schema
-from glide_jax.model_dir.weights import CHOICES, around, packed
+from glide_jax.model_dir.weights import CHOICES, pack_weights, wrap_apply
 from glide_jax.sampling import cascade, programs, settings, stages
 from glide_jax.scale import topology
 from glide_jax.types import Cond
@@ -56,7 +57,7 @@ def errors(loaded: dict[str, Any]) -> report.Table:
     for name, (config, params) in loaded.items():
         wanted = outputs(config, params, "float32")
         for weights in CHOICES:
-            small = packed(params, weights)
+            small = pack_weights(params, weights)
             error = outputs(config, small, weights) - wanted
             relative = rms(error[..., :3]) / rms(wanted[..., :3])
             size = sum(leaf.nbytes for leaf in jax.tree.leaves(small)) / 1e6
@@ -73,9 +74,9 @@ def starts(loaded: dict[str, Any]) -> report.Table:
     rows = []
     with tempfile.TemporaryDirectory() as temporary:
         path = pathlib.Path(temporary) / "program"
-        programs.write(path, configs, plain, params, "float32")
+        programs.write_program(path, configs, plain, params, "float32")
         began = time.perf_counter()
-        read = programs.read(path, configs, plain, params, "float32")
+        read = programs.read_program(path, configs, plain, params, "float32")
         reading, size = time.perf_counter() - began, path.stat().st_size / 1e3
         for name, config in configs.items():
             seconds = []
@@ -98,8 +99,8 @@ def memory(loaded: dict[str, Any], name: str | None) -> report.Table:
     rows = []
     for network, (config, params) in loaded.items():
         for weights in CHOICES:
-            stage = stages.stage(config, dtype, around(weights))
-            found: Any = lowered(stage, packed(params, weights), config, place).compile()
+            stage = stages.stage(config, dtype, wrap_apply(weights))
+            found: Any = lowered(stage, pack_weights(params, weights), config, place).compile()
             sizes = found.memory_analysis()
             parts = sizes.argument_size_in_bytes / 1e6, sizes.temp_size_in_bytes / 1e6
             rows.append((network, weights, *(f"{part:,.1f}" for part in (*parts, sum(parts)))))
@@ -108,7 +109,7 @@ def memory(loaded: dict[str, Any], name: str | None) -> report.Table:
 
 def outputs(config: schema.StageConfig, params: Any, weights: str) -> np.ndarray:
     """eps and var_frac of one evaluation on noise."""
-    stage = stages.stage(config, "float32", around(weights))
+    stage = stages.stage(config, "float32", wrap_apply(weights))
     x = networks.inputs(config.model, 1)
 
     def evaluate(params, x):

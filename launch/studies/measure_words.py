@@ -84,7 +84,7 @@ def main() -> None:
     parser.add_argument("--data", help="a built set such as emoji, in place of new shapes")
     parser.add_argument("--split", default="train", help="of --data")
     args = parser.parse_args()
-    found = loading.load(reading.find(args.model, common.cache_folder() / "models"))
+    found = loading.load(reading.find_model(args.model, common.cache_folder() / "models"))
     stage, params = found.stages["base"], found.params["base"]
     schedule = schedules.from_alpha_bar(stage.alpha_bar)
     pictures, texts = (of_data if args.data else of_shapes)(args, stage.image_size)

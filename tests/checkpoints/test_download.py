@@ -11,14 +11,17 @@ import time
 
 import pytest
 
-from glide_jax.checkpoints import download, progress, released, transfer
+from glide_jax.checkpoints import download, released
+from glide_jax.cli.progress import progress_bars
 from glide_jax.errors import InputError
 from tests.checkpoints import http_server
 from tests.checkpoints.http_server import DATA, cut_after, status
 
 HASH = hashlib.sha256(DATA).hexdigest()
 ROOT = pathlib.Path(__file__).parents[2]
-SCRIPT = "import sys; from glide_jax.checkpoints import download; download.fetch(*sys.argv[1:])"
+SCRIPT = (
+    "import sys; from glide_jax.checkpoints import download; download.fetch_file(*sys.argv[1:])"
+)
 
 
 @pytest.fixture(autouse=True)
@@ -39,7 +42,7 @@ def path(tmp_path):
 
 
 def fetch(server, path, **options):
-    return download.fetch(server.url, path, **{"pause": 0.01, "retries": 2} | options)
+    return download.fetch_file(server.url, path, **{"pause": 0.01, "retries": 2} | options)
 
 
 def refused(server, path, **options) -> str:
@@ -102,12 +105,12 @@ def test_a_file_from_another_address_is_not_mistaken(server, path):
     fetch(server, path)
     other = server.url.replace("base", "upsample")
     with pytest.raises(InputError, match="came from"):
-        download.fetch(other, path)
-    assert download.fetch(other, path, sha256=HASH) == path
+        download.fetch_file(other, path)
+    assert download.fetch_file(other, path, sha256=HASH) == path
 
 
 def test_the_record_leaves_out_the_query(server, path):
-    download.fetch(server.url + "?signature=secret", path)
+    download.fetch_file(server.url + "?signature=secret", path)
     assert "secret" not in (path.parent / "base.pt.json").read_text()
 
 
@@ -290,7 +293,7 @@ def test_no_network_is_one_sentence(path):
         closed.bind(("127.0.0.1", 0))
         url = f"http://127.0.0.1:{closed.getsockname()[1]}/secret/base.pt"
         with pytest.raises(InputError, match=r"127\.0\.0\.1 \(Connection refused\).*by hand") as e:
-            download.fetch(url, path, retries=1, pause=0.01)
+            download.fetch_file(url, path, retries=1, pause=0.01)
     assert "secret" not in str(e.value)
     assert names(path) == []
 
@@ -300,7 +303,7 @@ def test_no_network_is_one_sentence(path):
 )
 def test_what_is_no_web_address_is_refused(url, path):
     with pytest.raises(InputError, match="not a web address"):
-        download.fetch(url, path)
+        download.fetch_file(url, path)
     assert not path.parent.exists()
 
 
@@ -315,7 +318,7 @@ def test_a_full_disk_keeps_what_has_arrived(server, path, monkeypatch):
         return os.pwrite(descriptor, data[:1000], 0)
 
     with monkeypatch.context() as patch:
-        patch.setattr(transfer.os, "write", write)
+        patch.setattr(os, "write", write)
         assert "No space left on device): make room and run again" in refused(server, path)
     fetch(server, path)
     assert server.seen[-1]["Range"] == "bytes=1000-"
@@ -364,28 +367,25 @@ def test_processes_that_want_the_same_file_fetch_it_once(server, path):
 
 
 def test_released_files_are_the_public_ones():
-    files = {name: entry.file for name, entry in released.RELEASED.items()}
+    files = released.RELEASED
     assert files["base-inpaint"] == "base_inpaint.pt"
     assert files["clip/image-enc"] == "clip_image_enc.pt"
     assert len(set(files.values())) == 6
-    for entry in released.RELEASED.values():
-        assert entry.url.startswith(
-            "https://openaipublic.blob.core.windows.net/diffusion/dec-2021/"
-        )
+    assert released.SOURCE == "https://openaipublic.blob.core.windows.net/diffusion/dec-2021"
 
 
 def test_fetch_released_uses_the_folder(server, tmp_path, monkeypatch):
-    monkeypatch.setitem(released.RELEASED, "base", released.Released(server.url))
+    monkeypatch.setattr(released, "SOURCE", server.url.rpartition("/")[0])
     assert released.fetch_released("base", tmp_path, sha256=HASH) == tmp_path / "base.pt"
     with pytest.raises(InputError, match="use 'upsample'"):
         released.fetch_released("upsampl", tmp_path)
 
 
 def test_the_progress_bar_follows(capsys):
-    with progress.progress_bar("base.pt") as show:
-        show(1 << 20, 4 << 20)
-        show(0, 4 << 20)
-        show(4 << 20, 4 << 20)
+    with progress_bars("B") as show:
+        show("base.pt", 1 << 20, 4 << 20)
+        show("base.pt", 0, 4 << 20)
+        show("base.pt", 4 << 20, 4 << 20)
     captured = capsys.readouterr()
     assert "100%" in captured.err
     assert not captured.out

@@ -124,7 +124,7 @@ def write_states(folder, monkeypatch, names, change=dict) -> None:
         tensors = state(name)
         if i == 0:
             change(tensors)
-        writer.write(folder / f"{name}.pt", tensors)
+        writer.write_state_dict(folder / f"{name}.pt", tensors)
 
 
 def occupy(folder, monkeypatch) -> None:
@@ -174,5 +174,6 @@ def _patch_release(monkeypatch, url: str) -> None:
 
     for name in ("no_proxy", "NO_PROXY"):
         monkeypatch.setenv(name, "127.0.0.1")
-    release = {"base": released.Released(url), "upsample": released.Released(url)}
-    monkeypatch.setattr(released, "RELEASED", release)
+    source, _, file = url.rpartition("/")
+    monkeypatch.setattr(released, "SOURCE", source)
+    monkeypatch.setattr(released, "RELEASED", {"base": file, "upsample": file})

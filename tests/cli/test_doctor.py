@@ -3,7 +3,9 @@
 import os
 import re
 
+from glide_jax import compiling
 from glide_jax.cli import doctor_
+from glide_jax.extras import EXTRAS
 from glide_jax.sampling import memory
 from glide_jax.sampling.glide import load
 from tests import tiny
@@ -33,6 +35,27 @@ def test_a_missing_package_is_told(cli, monkeypatch):
     result = cli("doctor")
     assert result.code == 0
     assert rows(result.out)["optax"] == "missing"
+
+
+def test_every_extra_is_there_or_named_as_missing(cli, monkeypatch):
+    version = doctor_._version
+    monkeypatch.setattr(doctor_, "_version", lambda n: None if n == "libtpu" else version(n) or "1")
+    told = rows(cli("doctor").out)
+    assert told["not installed"] == "tpu"
+    assert [*told["extras"].split(", "), "tpu"] == sorted(EXTRAS, key=lambda name: name == "tpu")
+
+
+def test_a_compiler_option_that_jaxlib_lacks_is_named(cli, monkeypatch):
+    assert rows(cli("doctor").out)["compiler"] == "has every option that glide_jax uses"
+    monkeypatch.setattr(compiling, "_CPU", compiling._CPU | {"xla_cpu_abacus": "1"})
+    compiling.unknown_options.cache_clear()
+    compiling.options.cache_clear()
+    try:
+        assert "lacks xla_cpu_abacus," in rows(cli("doctor").out)["compiler"]
+        assert "xla_cpu_abacus" not in (compiling.options() or {})
+    finally:
+        compiling.unknown_options.cache_clear()
+        compiling.options.cache_clear()
 
 
 def test_an_accelerator_that_lies_idle_is_told(cli, monkeypatch):

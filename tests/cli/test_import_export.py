@@ -26,7 +26,7 @@ def checkpoints(tmp_path, monkeypatch):
         broken.released_sizes(monkeypatch)
         for kind in kinds:
             tensors = {name: a.astype(cast) for name, a in broken.state(kind).items()}
-            writer.write(tmp_path / "pt" / f"{kind}.pt", tensors)
+            writer.write_state_dict(tmp_path / "pt" / f"{kind}.pt", tensors)
         return [tmp_path / "pt" / f"{kind}.pt" for kind in kinds]
 
     return write
@@ -44,7 +44,7 @@ def test_import_and_export_are_inverse(kinds, cli, checkpoints, tmp_path):
     written = [tmp_path / "back" / f"{RELEASED[kind]}.pt" for kind in kinds]
     assert sorted(result.out.split()) == sorted(map(str, written))
     for before, after in zip(paths, written, strict=True):
-        a, b = reader.read(before), reader.read(after)
+        a, b = reader.read_state_dict(before), reader.read_state_dict(after)
         assert a.keys() == b.keys()
         assert all(a[name].dtype == b[name].dtype for name in a)
         assert all(np.array_equal(a[name], b[name]) for name in a)
@@ -76,7 +76,7 @@ def test_half_weights_are_half_the_size_and_load(cast, half, cli, checkpoints, t
     result = cli("import", *paths, "--out", tmp_path / "model", "--half" if half else "--full")
     assert result.code == 0, result.err
     size = (tmp_path / "model" / "base.safetensors").stat().st_size
-    model = reading.read(tmp_path / "model")
+    model = reading.read_model(tmp_path / "model")
     params = flatten(model.stages["base"][1])
     assert all(a.dtype == np.float32 for a in params.values())
     bytes_each = 2 if half else 4
@@ -91,7 +91,7 @@ def test_half_weights_are_half_the_size_and_load(cast, half, cli, checkpoints, t
 def test_an_empty_folder_may_become_the_model(cli, checkpoints, tmp_path):
     (tmp_path / "model").mkdir()
     assert cli("import", *checkpoints("base"), "--out", tmp_path / "model").code == 0
-    assert reading.read(tmp_path / "model").name == "model"
+    assert reading.read_model(tmp_path / "model").name == "model"
 
 
 @pytest.mark.slow
@@ -111,7 +111,7 @@ def test_networks_of_the_released_sizes_come_back_bit_by_bit(cli, tmp_path):
     for kind, tree in shapes.items():
         params = _random(tree, kind)
         state = names.export_params(params, entries[kind])
-        writer.write(tmp_path / "pt" / f"{kind}.pt", state)
+        writer.write_state_dict(tmp_path / "pt" / f"{kind}.pt", state)
         del params, state
     paths = [tmp_path / "pt" / f"{kind}.pt" for kind in shapes]
     result = cli("import", *paths, "--out", tmp_path / "model")
@@ -119,7 +119,10 @@ def test_networks_of_the_released_sizes_come_back_bit_by_bit(cli, tmp_path):
     result = cli("export", tmp_path / "model", "--out", tmp_path / "back")
     assert result.code == 0, result.err
     for path, kind in zip(paths, shapes, strict=True):
-        a, b = reader.read(path), reader.read(tmp_path / "back" / f"{RELEASED[kind]}.pt")
+        a, b = (
+            reader.read_state_dict(path),
+            reader.read_state_dict(tmp_path / "back" / f"{RELEASED[kind]}.pt"),
+        )
         assert a.keys() == b.keys()
         assert all(np.array_equal(a[name], b[name]) for name in a)
     for file in [*paths, *tmp_path.glob("*/*.safetensors"), *tmp_path.glob("back/*")]:

@@ -25,7 +25,7 @@ def pixels(pictures) -> np.ndarray:
 
 def exported(model, path, dtype="float32", platforms=()):
     loaded = loading.load(model, dtype)
-    programs.write(
+    programs.write_program(
         path, reading.stage_configs(model), loaded.stages, loaded.params, dtype, platforms
     )
     return path
@@ -94,10 +94,10 @@ def test_other_kernels_another_model_or_platform_are_refused(tiny_full, tiny_mod
     }
     path = exported(tiny_full, tmp_path / "p")
     with pytest.raises(InputError, match="other `convolutions`"):
-        programs.read(path, configs, loaded.stages, wider, "float32")
+        programs.read_program(path, configs, loaded.stages, wider, "float32")
     other = {n: dataclasses.replace(c, noise_schedule="linear") for n, c in configs.items()}
     with pytest.raises(InputError, match="is of another model"):
-        programs.read(path, other, loaded.stages, loaded.params, "float32")
+        programs.read_program(path, other, loaded.stages, loaded.params, "float32")
     path = exported(tiny_full, tmp_path / "tpu", platforms=("tpu",))
     with pytest.raises(InputError, match=r"is for tpu, and this is cpu; .* --platforms cpu"):
         load(tiny_full, program=path, cache=None)
@@ -151,7 +151,7 @@ def test_small_weights_draw_nearly_the_same(
 def test_unknown_weights_are_refused(tiny_model):
     with pytest.raises(InputError, match="weights is 'int3'; it must be one of float32, "):
         load(tiny_model, weights="int3", cache=None)
-    assert weights.packed({}, "float32") == {}
+    assert weights.pack_weights({}, "float32") == {}
 
 
 def test_off_loaded_stages_draw_the_same_and_leave_the_device(tiny_full, glide_full):

@@ -17,15 +17,15 @@ import pytest
 from PIL import Image
 
 from glide_jax.checkpoints.store import Store
-from glide_jax.data.readers import shapes
 from glide_jax.errors import InputError
 from glide_jax.model_dir import reading, writing
 from glide_jax.networks import initial
 from glide_jax.networks.initial import initialiser
 from glide_jax.tokenizers import SentencePiece
 from glide_jax.training import config, hooks, writers
-from glide_jax.training.run import build
+from glide_jax.training.run import prepare_run
 from tests import tiny
+from tests.data.fakes import scenes
 
 STEPS = ("--config.train.num_steps=8", "--config.log.checkpoint_every_steps=3")
 
@@ -34,7 +34,7 @@ STEPS = ("--config.train.num_steps=8", "--config.log.checkpoint_every_steps=3")
 def home(tmp_path_factory):
     """Eight pictures with captions, and the runs that several tests look at."""
     folder = tmp_path_factory.mktemp("home")
-    images, captions = shapes.batch(0, 0, 8, 32)
+    images, captions = scenes(8, 32)
     (folder / "pictures").mkdir()
     for k, (pixels, caption) in enumerate(zip(images, captions, strict=True)):
         Image.fromarray(pixels).save(folder / "pictures" / f"{k}.png")
@@ -106,7 +106,7 @@ def test_a_run_tells_what_it_costs_and_leaves_a_model_a_curve_and_samples(whole,
         "step_000004.png", "step_000008.png"
     ]  # fmt: skip
     assert list((whole / "tensorboard").iterdir())
-    model = reading.read(whole / "model")
+    model = reading.read_model(whole / "model")
     assert model.name == "folder_64-smoke"
     card = (whole / "model" / "README.md").read_text()
     assert "8 of batch 4, 32 images seen" in card
@@ -201,7 +201,7 @@ def test_another_rate_is_trained_at_and_compiles_nothing(whole, home, cli, cache
     assert result.code == 0, result.err
     assert compiled
     assert steps() == compiled
-    run = build(config.read_config("folder_64:smoke", data(home)))
+    run = prepare_run(config.read_config("folder_64:smoke", data(home)))
     states = []
     for folder in (whole, tmp_path / "w"):
         with Store(folder / "checkpoints") as store:
@@ -254,7 +254,7 @@ def test_finetuning_starts_from_a_model_and_gives_one_back(home, cli, tmp_path):
                  "--config.log.sample_steps=2", "--config.train.ema=0.5",
                  "--config.optim.warmup_steps=0")  # fmt: skip
     assert result.code == 0, result.err
-    before, after = reading.read(start), reading.read(tmp_path / "w" / "model")
+    before, after = reading.read_model(start), reading.read_model(tmp_path / "w" / "model")
     assert after.stages.keys() == before.stages.keys()
     assert after.stages["base"][0] == before.stages["base"][0]
     flat = lambda model, stage: np.concatenate(
@@ -281,25 +281,25 @@ def test_another_models_network_is_refused_as_a_start(whole, home, cli, tmp_path
 
 def test_an_inpainting_run_starts_from_a_base_with_zeros_for_its_new_planes(whole):
     changes = [f"train.init_from={whole / 'model'}", "diffusion.prediction=v"]
-    run = build(config.read_config("base_64_inpaint:smoke", changes))
+    run = prepare_run(config.read_config("base_64_inpaint:smoke", changes))
     assert run.start is not None
     kernel = run.start["unet"]["input_0"]["kernel"]
     assert kernel.shape[2] == 7
     assert (kernel[:, :, 3:] == 0).all()
-    assert run.tokenizer.vocab_size == reading.read(whole / "model").tokenizer.vocab_size
+    assert run.tokenizer.vocab_size == reading.read_model(whole / "model").tokenizer.vocab_size
 
 
 @pytest.mark.slow
 def test_a_run_may_add_attention_to_the_network_that_it_starts_from(whole, tmp_path):
-    model = reading.read(whole / "model")
+    model = reading.read_model(whole / "model")
     stage = model.stages["base"][0]
     without = dataclasses.replace(stage.model, attention=())
     params = jax.jit(initialiser(without))(jax.random.key(0))
     bare = dataclasses.replace(stage, model=without)
     part = reading.Model("bare", model.tokenizer, {"base": (bare, params)})
-    writing.save(tmp_path / "bare", part, card="# bare\n")
+    writing.write_model(tmp_path / "bare", part, card="# bare\n")
     changes = [f"train.init_from={tmp_path / 'bare'}", "diffusion.prediction=v"]
-    start = build(config.read_config("base_64_inpaint:smoke", changes)).start
+    start = prepare_run(config.read_config("base_64_inpaint:smoke", changes)).start
     assert jax.tree.map(np.shape, start) == jax.tree.map(
         np.shape, initial.shapes(dataclasses.replace(stage.model, inpaint=True))
     )
@@ -311,8 +311,8 @@ def test_a_run_may_add_attention_to_the_network_that_it_starts_from(whole, tmp_p
 def test_what_redraw_names_is_drawn_anew_and_the_rest_is_the_models(whole):
     changes = [f"train.init_from={whole / 'model'}", "diffusion.prediction=v"]
     changes.append("train.redraw=positional_embedding")
-    run = build(config.read_config("base_64_cfg:smoke", changes))
-    params = reading.read(whole / "model").stages["base"][1]
+    run = prepare_run(config.read_config("base_64_cfg:smoke", changes))
+    params = reading.read_model(whole / "model").stages["base"][1]
     assert run.start is not None
     text, old = dict(run.start["text"]), dict(params["text"])
     assert np.std(text["positional_embedding"]) == pytest.approx(1.0, rel=0.1)
@@ -325,24 +325,24 @@ def test_a_run_that_draws_words_anew_has_a_vocabulary_of_its_own(whole):
     changes = [f"train.init_from={whole / 'model'}", "diffusion.prediction=v"]
     changes += ["model.vocab_size=290", "tokenizer.vocab_size=290", "model.text_context=20"]
     changes.append("train.redraw=^text/.*embedding")
-    run = build(config.read_config("base_64_cfg:smoke", changes))
+    run = prepare_run(config.read_config("base_64_cfg:smoke", changes))
     assert run.start is not None
     assert run.start["text"]["token_embedding"].shape == (290, 32)
     assert run.start["text"]["positional_embedding"].shape == (20, 32)
     assert run.tokenizer.vocab_size == 290
     assert run.whole is None  # its upsampler reads the other tokens
-    old = reading.read(whole / "model").stages["base"][1]
+    old = reading.read_model(whole / "model").stages["base"][1]
     jax.tree.map(np.testing.assert_array_equal, run.start["unet"], old["unet"])
     changes[-1] = "train.redraw=token_embedding"
     with pytest.raises(InputError, match=r"padding_embedding of shape .*; train.redraw may"):
-        build(config.read_config("base_64_cfg:smoke", changes))
+        prepare_run(config.read_config("base_64_cfg:smoke", changes))
 
 
 @pytest.mark.slow
 def test_redraw_goes_for_a_clip_too():
     changes = ["train.init_from=shapes", "train.redraw=text/token_embedding"]
-    run = build(config.read_config("shapes_clip", changes))
-    clip = reading.read(reading.BOXED / "shapes").clip
+    run = prepare_run(config.read_config("shapes_clip", changes))
+    clip = reading.read_model(reading.BOXED / "shapes").clip
     assert run.start is not None
     assert clip is not None
     text, old = dict(run.start["model"]["text"]), dict(clip[2]["text"])
@@ -356,13 +356,13 @@ def test_parts_are_packed_into_a_model(cli, tmp_path):
     for name, stages in parts.items():
         part = reading.Model(name, full.tokenizer, {s: full.stages[s] for s in stages},
                            full.clip if name == "c" else None)  # fmt: skip
-        writing.save(tmp_path / name, part, card=f"# {name}\n")
+        writing.write_model(tmp_path / name, part, card=f"# {name}\n")
     result = cli("pack", tmp_path / "u", "--out", tmp_path / "m")
     assert result.code == 2
     assert "no base among" in result.complaint
     result = cli("pack", *(tmp_path / name for name in parts), "--out", tmp_path / "m")
     assert result.code == 0, result.err
-    model = reading.read(tmp_path / "m")
+    model = reading.read_model(tmp_path / "m")
     assert list(model.stages) == ["base", "upsample"]
     assert model.clip is not None
     assert "## u" in (tmp_path / "m" / "README.md").read_text()
@@ -379,16 +379,16 @@ def test_parts_are_packed_into_a_model(cli, tmp_path):
 
 def test_a_model_is_packed_that_refers_to_the_rest_of_another(cli, tmp_path):
     whole = tiny.model("whole", clip=True)
-    writing.save(tmp_path / "whole", whole, card="# whole\n")
+    writing.write_model(tmp_path / "whole", whole, card="# whole\n")
     base = tiny.model("base", inpaint=True, upsample=False)
-    writing.save(tmp_path / "base", base, card="# base\n")
+    writing.write_model(tmp_path / "base", base, card="# base\n")
     words = ("pack", tmp_path / "base", "--rest-of", tmp_path / "whole", "--out")
     result = cli(*words, tmp_path / "new" / "m")
     assert result.code == 0, result.err
     assert [p.name for p in (tmp_path / "new" / "m").glob("*.safetensors")] == ["base.safetensors"]
     config = json.loads((tmp_path / "new" / "m" / "config.json").read_text())
     assert config["rest_of"] == "../../whole"
-    model = reading.read(tmp_path / "new" / "m")
+    model = reading.read_model(tmp_path / "new" / "m")
     assert model.stages["base"][0].model.inpaint
     jax.tree.map(
         np.testing.assert_array_equal, model.stages["upsample"][1], whole.stages["upsample"][1]
@@ -399,7 +399,7 @@ def test_a_model_is_packed_that_refers_to_the_rest_of_another(cli, tmp_path):
     assert result.code == 0, result.err
     assert [p.name for p in (tmp_path / "again").glob("*.safetensors")] == ["base.safetensors"]
     other = dataclasses.replace(base, tokenizer=SentencePiece.train(["other words"], 290))
-    writing.save(tmp_path / "other", other, card="# other\n")
+    writing.write_model(tmp_path / "other", other, card="# other\n")
     result = cli("pack", tmp_path / "other", *words[2:], tmp_path / "never")
     assert result.code == 2
     assert "have different tokenizers" in result.complaint

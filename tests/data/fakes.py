@@ -6,6 +6,7 @@ import sys
 import numpy as np
 
 from glide_jax.data.example import Example, Rejected
+from glide_jax.data.readers import shapes
 
 
 class Numbered:
@@ -61,3 +62,9 @@ def testimony(images):
     pids = {int("".join(map(str, image[1, :, 0]))) for image in pixels}
     tensorflow, models, backend = map(bool, pixels[:, 0, 0].any(0))
     return pids, {"tensorflow": tensorflow, "models": models, "backend": backend}
+
+
+def scenes(count, side):
+    """The first scenes of seed 0: images (count, side, side, 3) uint8 and their captions."""
+    drawn = [shapes.sample_scene(np.random.default_rng((0, 0, i))) for i in range(count)]
+    return np.stack([shapes.render(s, side) for s in drawn]), [shapes.caption(s) for s in drawn]

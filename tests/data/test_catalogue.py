@@ -19,7 +19,7 @@ from tests.data import icons
 def data_dir(tmp_path_factory):
     folder = tmp_path_factory.mktemp("data")
     icons.write(folder)
-    builders.build("shapes_64", folder, builders.Options(size=30))
+    builders.build("shapes_64", folder, size=30)
     builders.build("emoji_64", folder)
     return folder
 
@@ -78,24 +78,28 @@ def test_sources_in_one_take_each_what_is_theirs(data_dir):
     assert shapes.parse(both[len(both) - 1].captions[0]).kind == "single"
 
 
+def captions(name, **options):
+    return catalogue.captions_in(catalogue.open_source(name, **options))
+
+
 def test_all_captions_of_a_source_are_to_be_had_without_its_pictures(data_dir, tmp_path):
-    assert catalogue.captions("shapes_endless", split="all") == shapes.captions("all")
-    built_ones = catalogue.captions("emoji", path=data_dir)
+    assert captions("shapes_endless", split="all") == shapes.captions("all")
+    built_ones = captions("emoji", path=data_dir)
     assert "bell" in built_ones
-    assert catalogue.captions("emoji+emoji", path=data_dir) == built_ones * 2
+    assert captions("emoji+emoji", path=data_dir) == built_ones * 2
     Image.new("RGB", (9, 9)).save(tmp_path / "a.png")
     (tmp_path / "a.txt").write_text("one\ntwo\n")
     (tmp_path / "b.png").write_bytes(b"broken: pictures are not looked at")
     (tmp_path / "b.txt").write_text("three")
     (tmp_path / "c.png").write_bytes(b"without a caption")
-    assert catalogue.captions("folder", path=tmp_path) == ["one", "two", "three"]
+    assert captions("folder", path=tmp_path) == ["one", "two", "three"]
     with tarfile.open(tmp_path / "a.tar", "w") as tar:
         for name in ("a.png", "a.txt", "b.png", "b.txt", "c.png"):
             tar.add(tmp_path / name, name)
-    assert catalogue.captions("webdataset", path=tmp_path / "a.tar") == ["one", "two", "three"]
+    assert captions("webdataset", path=tmp_path / "a.tar") == ["one", "two", "three"]
     columns = {"jpg": [b"broken", b""], "caption": ["one", "two"]}
     parquet.write_table(pyarrow.table(columns), tmp_path / "a.parquet", row_group_size=1)
-    assert catalogue.captions("parquet", path=tmp_path / "a.parquet") == ["one", "two"]
+    assert captions("parquet", path=tmp_path / "a.parquet") == ["one", "two"]
 
 
 def test_a_set_that_is_not_built_is_an_error_that_names_the_command(tmp_path):

@@ -1,9 +1,11 @@
 """The loader: what a batch depends on (seed and step), and what it does not."""
 
+import gc
 import itertools
 import os
 import subprocess
 import sys
+import threading
 import time
 
 import numpy as np
@@ -274,6 +276,35 @@ def test_a_second_iterator_ends_the_first():
     assert_equal([next(second)], load(Numbered(9), 5, 1, batch_size=4))
     loader.close()
     loader.close()
+
+
+def test_batches_are_made_before_they_are_asked_for_but_no_more_than_said(monkeypatch):
+    taken, take = [], loader._take
+    monkeypatch.setattr(loader, "_take", lambda made: taken.append(1) or take(made))
+    reader = Loader(Numbered(9), GlideBPE(), CONTEXT, DataOptions(image_size=16, batch_size=4))
+    batches = reader.batches()
+    time.sleep(1.0)
+    assert len(taken) == 2
+    next(batches)
+    time.sleep(0.2)
+    assert len(taken) == 3
+    reader.close()
+
+
+def test_closing_or_forgetting_stops_the_threads():
+    before = threading.active_count()
+    options = DataOptions(image_size=16, batch_size=4)
+    closed, forgotten = (Loader(Numbered(9), GlideBPE(), CONTEXT, options) for _ in range(2))
+    batches = [closed.batches(), forgotten.batches()]
+    assert [len(next(each)["image"]) for each in batches] == [4, 4]
+    closed.close()
+    assert list(batches[0]) == []
+    del batches, forgotten
+    gc.collect()
+    deadline = time.monotonic() + 10
+    while threading.active_count() > before and time.monotonic() < deadline:
+        time.sleep(0.1)
+    assert threading.active_count() == before
 
 
 def test_throughput_is_a_rate():

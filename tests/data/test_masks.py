@@ -67,9 +67,8 @@ def test_a_seed_erases_alike_at_the_sizes_of_both_stages():
 def test_kinds_are_mixed_by_their_weights():
     kinds = ("half", "everything")
     empty = np.mean([not mask.any() for mask in many(kinds, 600)])
-    weights = masks.WEIGHTS
-    assert empty == pytest.approx(weights["everything"] / (weights["everything"] + 2), abs=0.06)
-    assert masks.WEIGHTS.keys() == masks.KINDS.keys()
+    weight = masks.KINDS["everything"].weight
+    assert empty == pytest.approx(weight / (weight + 2), abs=0.06)
 
 
 def test_a_part_of_masks_knows_nothing():

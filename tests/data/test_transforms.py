@@ -67,13 +67,6 @@ def test_pictures_under_a_third_of_the_size_are_too_small():
             crop(noise(15, 80))
 
 
-def test_area_means_are_means():
-    image = noise(8, 8)
-    means = image.reshape(4, 2, 4, 2, 3).mean((1, 3))
-    assert np.abs(transforms.area_resize(image, 4) - means).max() <= 1
-    assert transforms.area_resize(image, 8) is image
-
-
 def test_flip_mirrors_with_its_probability():
     image, rng = noise(4, 6), np.random.default_rng(0)
     assert (transforms.flip(image, 0.0, rng) == image).all()

@@ -24,14 +24,13 @@ from launch.studies import inpainting
 ROOT = pathlib.Path(__file__).parents[2]
 
 
-@pytest.mark.parametrize("name", reading.boxed())
+@pytest.mark.parametrize("name", reading.boxed_models())
 def test_a_boxed_model_is_small_and_has_a_card(name):
     folder = reading.BOXED / name
     assert sum(path.stat().st_size for path in folder.iterdir()) < 16e6
     card = (folder / "README.md").read_text()
     assert "Licence" in card
     assert "configs/" in card
-    assert card == (ROOT / f"docs/cards/{name}.md").read_text()
 
 
 def test_the_box_stays_small():
@@ -117,7 +116,7 @@ def test_most_single_objects_are_what_the_caption_says():
 @pytest.mark.slow
 @pytest.mark.parametrize("name", ["shapes", "emoji"])
 def test_training_packing_and_drawing_run_from_one_end_to_the_other(name, tmp_path):
-    for folder in ("configs", "launch", "docs"):
+    for folder in ("configs", "launch", f"glide_jax/boxed/{name}"):
         shutil.copytree(ROOT / folder, tmp_path / folder)
     program = pathlib.Path(sys.executable).with_name("glide-jax")
     subprocess.run(

@@ -77,7 +77,7 @@ def test_the_emoji_protocol_tells_seen_from_withheld(monkeypatch):
 def test_a_clips_findings_are_told_by_group_too(protocol, tmp_path):
     eyes = clip.noised_clip("tiny", tiny.CLIP, ClipBPE(), tiny.weights(tiny.CLIP))
     reference = Reference(protocol, Judges(clip=eyes))
-    result = evaluate(Oracle(), protocol, tmp_path / "w", {}, reference, batch_size=5)
+    result = judge(Oracle(), protocol, tmp_path / "w", {}, reference, batch_size=5)
     found, groups = result["clip"], result["clip"]["by_group"]
     assert list(groups) == list(dict.fromkeys(protocol.groups))
     first = [group["own_caption_first"] for group in groups.values()]

@@ -141,7 +141,7 @@ def pictures():
 def test_inception_is_the_network_of_2015_read_from_a_pytorch_file(pictures, tmp_path, cache):
     network = InceptionV3(narrow=16)
     state = state_of(network, 299, lambda name: (f"{name}.conv", f"{name}.bn"))
-    writer.write(tmp_path / "weights.pth", state)
+    writer.write_state_dict(tmp_path / "weights.pth", state)
     extractor = inception.load(tmp_path / "weights.pth", network)
     assert not extractor.is_fid
     assert extractor.name == f"inception-v3-{extractor.sha256[:8]}"
@@ -200,7 +200,7 @@ def test_efficientnet_is_the_packaged_network(cache):
 
 
 def test_weights_of_another_network_are_refused(tmp_path):
-    writer.write(tmp_path / "other.pth", {"conv1.weight": np.zeros((3, 3), np.float32)})
+    writer.write_state_dict(tmp_path / "other.pth", {"conv1.weight": np.zeros((3, 3), np.float32)})
     with pytest.raises(InputError, match=r"not an Inception-v3"):
         inception.load(tmp_path / "other.pth")
     network = EfficientNetLite0(narrow=8)

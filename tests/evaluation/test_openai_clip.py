@@ -90,7 +90,7 @@ def text_embedding(state, text):
 @pytest.fixture(scope="module")
 def file(tmp_path_factory):
     path = tmp_path_factory.mktemp("clip") / "clip.pt"
-    writer.write(path, state_of())
+    writer.write_state_dict(path, state_of())
     return path
 
 
@@ -125,11 +125,11 @@ def test_pictures_are_prepared_as_by_pillow(shape):
 
 
 def test_another_network_is_refused(tmp_path):
-    writer.write(tmp_path / "other.pt", {"conv1.weight": np.zeros((3, 3), np.float32)})
+    writer.write_state_dict(tmp_path / "other.pt", {"conv1.weight": np.zeros((3, 3), np.float32)})
     with pytest.raises(InputError, match="not a CLIP with a vision transformer"):
         openai_clip.load(tmp_path / "other.pt")
     state = state_of()
     state["visual.ln_pre.bias"] = state["visual.ln_pre.bias"][:5]
-    writer.write(tmp_path / "cut.pt", state)
+    writer.write_state_dict(tmp_path / "cut.pt", state)
     with pytest.raises(InputError, match=r"image/ln_in/bias is \(5,\) instead of \(128,\)"):
         openai_clip.load(tmp_path / "cut.pt")

@@ -1,230 +1,213 @@
-"""Hosts that meet, differ, are missing or lost. Most of it needs sockets and threads only."""
+"""Hosts that meet, differ, are late or missing: real processes, and what their messages say."""
 
 import json
-import threading
-import time
+import os
+import pathlib
+import socket
+import subprocess
+import sys
 
 import pytest
 
-from glide_jax.cli import cluster as place
+from glide_jax.cli import cluster
 from glide_jax.errors import InputError
-from glide_jax.mesh.hosts import ALONE, Together
-from glide_jax.mesh.roster import Roster, difference
+from glide_jax.mesh.hosts import ALONE, Place, StopVote, difference, join, late_hosts
 from tests import processes
 
-
-class Pod:
-    """Rosters of some hosts in threads of this process."""
-
-    def __init__(self, count, *, heartbeat=5.0, wait=10.0, missing=(), counts=None, indices=None,
-                 seconds=5.0):  # fmt: skip
-        port = processes.free_port()
-        self.lost = {}
-        self.results = {}
-        self.rosters = {}
-
-        def run(k):
-            index = (indices or {}).get(k, k)
-            roster = Roster("127.0.0.1", port, (counts or {}).get(k, count), index, heartbeat,
-                            lambda why: self.lost.setdefault(k, why))  # fmt: skip
-            self.rosters[k] = roster
-            roster.open(wait)
-
-        self.everywhere(run, [k for k in range(count) if k not in missing], seconds)
-
-    def everywhere(self, run, hosts=None, seconds=5.0):
-        """What `run` of each host gives, or the InputError it raises.
-
-        A host that has lost another waits for ever here, where its process would have ended.
-        """
-        self.results = {}
-
-        def keep(k):
-            try:
-                self.results[k] = run(k)
-            except InputError as error:
-                self.results[k] = error
-
-        hosts = list(self.rosters) if hosts is None else hosts
-        threads = [threading.Thread(target=keep, args=(k,), daemon=True) for k in hosts]
-        for thread in threads:
-            thread.start()
-        end = time.monotonic() + seconds
-        for thread in threads:
-            thread.join(max(end - time.monotonic(), 0.0))
-        return self.results
-
-    def close(self):
-        for roster in self.rosters.values():
-            roster.close()
+ROOT = pathlib.Path(__file__).parents[2]
 
 
-@pytest.fixture
-def pod(request):
-    made = []
+class Meeting:
+    """Processes of `tests.meeting`; as a context it leaves none running.
 
-    def make(*args, **options):
-        made.append(Pod(*args, **options))
-        return made[-1]
+    Args:
+        mode: see `tests.meeting`.
+        count: number of processes.
+        own: a process's number to its variables; without them the processes meet at a free port.
+    """
 
-    yield make
-    for each in made:
-        each.close()
+    def __init__(self, mode, count, own=None):
+        port, self.all = processes.free_port(), []
+        for k in range(count):
+            numbers = [] if own else [str(k), str(count), str(port)]
+            self.all.append(
+                subprocess.Popen(
+                    [sys.executable, "-m", "tests.meeting", mode, *numbers],
+                    env=os.environ | {"JAX_PLATFORMS": "cpu", **(own(k) if own else {})},
+                    cwd=ROOT, text=True, stdout=subprocess.PIPE, stderr=subprocess.PIPE,
+                )
+            )  # fmt: skip
+
+    def __enter__(self):
+        return self
+
+    def __exit__(self, *_):
+        for process in self.all:
+            process.kill()
+            process.wait()
+
+    def outs(self):
+        """What each process printed, in the order of hosts."""
+        outs = [process.communicate(timeout=200) for process in self.all]
+        assert all(process.returncode == 0 for process in self.all), outs
+        return [json.loads(out.splitlines()[-1]) for out, _ in outs]
+
+    def ends(self):
+        """Each process's exit code and messages."""
+        errors = [process.communicate(timeout=200)[1] for process in self.all]
+        return [(each.returncode, text) for each, text in zip(self.all, errors, strict=True)]
 
 
-def until(condition, seconds=10.0):
-    end = time.monotonic() + seconds
-    while not condition():
-        assert time.monotonic() < end
-        time.sleep(0.01)
+@pytest.mark.timeout(240)
+def test_hosts_meet_and_each_says_who_differs_and_who_is_late():
+    with Meeting("all", 3) as meeting:
+        outs = meeting.outs()
+    for k, seen in enumerate(outs):
+        assert (seen["index"], seen["count"]) == (k, 3)
+        assert seen["numbers"] == [0, 1, 4]
+        assert seen["texts"] == [0, 1000, 2000]  # of unequal lengths, and not ASCII
+        assert seen["equal"] == [None, None, None]  # meetings of one name follow each other
+        assert seen["late"].startswith("host 1 (")
+        assert "did not come to the data in time" in seen["late"]
+        assert "config.optim.lr is 0.1 on host 0 (" in seen["differ"]
+        assert "), host 2 (" in seen["differ"]
+        assert "and 0.2 on host 1 (" in seen["differ"]
+        assert "jax" not in seen["differ"]
 
 
-def test_hosts_meet_and_know_what_each_brought(pod):
-    three = pod(3)
-    got = three.everywhere(lambda k: three.rosters[k].gather("numbers", k * k, 60.0))
-    assert got == {k: [0, 1, 4] for k in range(3)}
-    assert not three.lost
+@pytest.mark.slow
+@pytest.mark.timeout(240)
+def test_the_variables_of_slurm_are_enough_for_jax_to_find_the_others():
+    job = next(job for job in range(10**6) if processes.is_free(61_440 + job))
+    variables = {
+        "SLURM_JOB_ID": str(job), "SLURM_STEP_NODELIST": "localhost", "SLURM_NTASKS": "2",
+    }  # fmt: skip
+    own = lambda k: variables | {"SLURM_PROCID": str(k), "SLURM_LOCALID": str(k)}
+    with Meeting("all", 2, own) as meeting:
+        assert [seen["numbers"] for seen in meeting.outs()] == [[0, 1]] * 2
 
 
-def test_equal_facts_pass_and_meetings_of_one_name_follow_each_other(pod):
-    two = pod(2)
-    for _ in range(3):
-        two.everywhere(lambda k: two.rosters[k].agree("facts", {"lr": 0.1, "sizes": [1, 2]}, 5))
-        assert two.results == {0: None, 1: None}
+@pytest.mark.slow
+@pytest.mark.timeout(240)
+@pytest.mark.parametrize("killed", [0, 1])
+def test_a_killed_host_ends_all_others_with_a_sentence_and_a_code(killed):
+    with Meeting("loop", 3) as meeting:
+        for process in meeting.all:
+            assert process.stdout.readline() == "0\n"
+        meeting.all[killed].kill()
+        ends = meeting.ends()
+    for code, text in ends[:killed] + ends[killed + 1 :]:
+        assert code == 75, text
+        assert text.splitlines()[-1].startswith("glide-jax: JAX has lost another host"), text
 
 
-def test_every_host_says_which_field_differs_and_where(pod):
-    three = pod(3)
-    facts = {k: {"config.optim.lr": 0.1 if k != 1 else 0.2, "jax": "1"} for k in range(3)}
-    three.everywhere(lambda k: three.rosters[k].agree("the start", facts[k], 5))
-    for k in range(3):
-        text = str(three.results[k])
-        assert "config.optim.lr is 0.1 on host 0 (" in text
-        assert "), host 2 (" in text
-        assert "and 0.2 on host 1 (" in text
-        assert "jax" not in text
+@pytest.mark.slow
+@pytest.mark.timeout(240)
+def test_a_fault_of_one_host_ends_it_with_its_own_code_and_the_others_as_after_a_loss():
+    with Meeting("fault", 2) as meeting:
+        (lost, text), (code, own) = meeting.ends()
+    assert (lost, code) == (75, 2), (text, own)
+    assert "glide-jax: JAX has lost another host" in text
+    assert own.splitlines()[-1] == "a fault of host 1."
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(240)
+def test_a_mistake_of_all_hosts_ends_each_with_its_own_message():
+    with Meeting("mistake", 3) as meeting:
+        ends = meeting.ends()
+    assert [code for code, _ in ends] == [2, 2, 2], ends
+    for k, (_, text) in enumerate(ends):
+        assert text.splitlines()[-1] == f"a fault of host {k}."
 
 
 def test_a_difference_beyond_what_a_message_shows_is_seen_and_a_missing_field_too():
     named = lambda k: f"host {k}"
     long = "x" * 1000
-    assert difference({0: {"a": long}, 1: {"a": long}}, named) is None
-    assert "a is" in (difference({0: {"a": long + "1"}, 1: {"a": long + "2"}}, named) or "")
-    assert difference({0: {"a": 1}, 1: {}}, named) == (
+    assert difference([{"a": long}, {"a": long}], named) is None
+    assert "a is" in (difference([{"a": long + "1"}, {"a": long + "2"}], named) or "")
+    assert difference([{"a": 1}, {}], named) == (
         "hosts differ, so none starts: a is 1 on host 0 and absent on host 1."
     )
-    many = {k: {f"f{n}": k for n in range(9)} for k in range(2)}
+    many = [{f"f{n}": k for n in range(9)} for k in range(2)]
     assert "and 6 more" in (difference(many, named) or "")
 
 
-def test_a_host_that_does_not_start_is_named_by_those_that_did(pod):
-    three = pod(3, wait=1.5, missing=(1,))
-    for k in (0, 2):
-        assert str(three.results[k]).startswith("host 1 did not come to the start in time")
+def test_late_hosts_are_read_from_what_jax_says_of_a_barrier():
+    text = "# of tasks that reached the barrier: 2/4.\nSome timed out task names:\n{}\n\nRPC: /x 5"
+    assert late_hosts(text.format("3\n1")) == [1, 3]
+    assert late_hosts(text.format("/job:jax_worker/replica:0/task:12")) == [12]
+    assert late_hosts("another fault\n3") == []
 
 
-def test_a_host_that_does_not_come_to_a_meeting_is_named(pod):
-    two = pod(2)
-    two.everywhere(lambda k: two.rosters[k].agree("the data", {}, 1.0), [0])
-    assert "host 1 (" in str(two.results[0])
-    assert "did not come to the data" in str(two.results[0])
-
-
-def test_no_coordinator_is_one_sentence():
-    roster = Roster("127.0.0.1", processes.free_port(), 2, 1, 5.0, lambda why: None)
-    with pytest.raises(InputError, match=r"host 0 does not answer at 127.0.0.1:\d+ after 0.5 s"):
-        roster.open(0.5)
-
-
-def test_two_hosts_of_one_number_or_of_other_numbers_are_found_out(pod):
-    same = pod(3, seconds=1.0, indices={2: 1})
-    until(lambda: 0 in same.lost)
-    assert "--process-id is 1 on " in same.lost[0]
-    other = pod(2, seconds=1.0, counts={1: 3})
-    until(lambda: 0 in other.lost)
-    assert "--num-processes is 3 on host 1 (" in other.lost[0]
-
-
-@pytest.mark.parametrize("gone", [0, 1])
-def test_a_cut_line_is_a_lost_host_for_all_others(pod, gone):
-    three = pod(3)
-    three.rosters[gone].close()  # what the kernel does for the dead
-    others = {0, 1, 2} - {gone}
-    until(lambda: others <= three.lost.keys())
-    assert three.lost.keys() == others
-    assert all(f"host {gone} (" in why and "was lost" in why for why in three.lost.values())
-
-
-def test_a_silent_host_is_lost_after_the_heartbeat(pod):
-    two = pod(2, heartbeat=1.0)
-    two.rosters[1]._ended = True  # its heart stops; the line stays
-    until(lambda: 0 in two.lost, 5.0)
-    assert "not heard of for 1 s" in two.lost[0]
-
-
-def test_what_stops_one_host_is_told_to_the_others(pod):
-    two = pod(2)
-    two.rosters[1].fail("the disk is full")
-    until(lambda: 0 in two.lost)
-    assert "stopped: the disk is full" in two.lost[0]
-
-
-def test_a_stranger_at_the_port_changes_nothing(pod):
-    import socket
-
-    two = pod(2)
-    with socket.create_connection(("127.0.0.1", two.rosters[0]._port)) as stranger:
-        stranger.sendall(b"GET / HTTP/1.1\r\n\r\n")
-        two.everywhere(lambda k: two.rosters[k].gather("numbers", k, 60.0))
-    assert two.results == {0: [0, 1], 1: [0, 1]}
-    assert not two.lost
+def test_hosts_that_cannot_start_are_one_sentence(tmp_path):
+    words = ["train", "--config=folder_64:smoke", "--workdir", tmp_path / "w", "--process-id=0"]
+    with socket.create_server(("", 0)) as taken:
+        port = taken.getsockname()[1]
+        for more, says in (
+            ((), "JAX cannot start on several hosts (coordinator_address should be defined); "),
+            (("--coordinator", f"127.0.0.1:{port}"), f"port {port} must be free on host 0 ("),
+        ):
+            command = [sys.executable, "-m", "glide_jax", *words, "--num-processes=2", *more]
+            done = subprocess.run(list(map(str, command)), capture_output=True, text=True, cwd=ROOT)
+            assert done.returncode == 2, done.stderr
+            assert says in done.stderr
+            assert done.stderr.count("\n") == 1
 
 
 def test_one_process_alone_waits_for_nobody():
     ALONE.agree("facts", {"a": 1})
+    ALONE.barrier("nothing")
     assert ALONE.gather("numbers", 3) == [3]
     assert ALONE.leads
-    wish = iter([False, True])
-    together = Together(lambda: next(wish), ALONE)
-    assert [together(), together()] == [False, True]
+    wants = iter([False, True])
+    vote = StopVote(lambda: next(wants), ALONE)
+    assert [vote(), vote()] == [False, True]
+    for place in (None, Place("h:1", 1, 0)):
+        with join(place, say=print) as hosts:
+            assert hosts is ALONE
 
 
-SLURM = {
-    "SLURM_STEP_NUM_TASKS": "4", "SLURM_PROCID": "2", "SLURM_JOB_ID": "4001",
-    "SLURM_STEP_NODELIST": "tux[003-004,9],other",
-}  # fmt: skip
+SLURM = {"SLURM_STEP_NUM_TASKS": "4", "SLURM_PROCID": "2", "SLURM_JOB_ID": "4001"}
 GKE = {"TPU_WORKER_HOSTNAMES": "a-0.svc,a-1.svc", "TPU_WORKER_ID": "1"}
-SLICES = {"MEGASCALE_NUM_SLICES": "2", "MEGASCALE_SLICE_ID": "1"}
+WAITS = ("30", "300")
+AUTO = Place()
 
 
 @pytest.mark.parametrize(
     ("environment", "found"),
     [
         ({}, None),
-        (SLURM, place.Where(4, 2, "tux003:61002")),
-        (SLURM | {"SLURM_STEP_NODELIST": "one,two"}, place.Where(4, 2, "one:61002")),
+        (SLURM, AUTO),
         (SLURM | {"SLURM_STEP_NUM_TASKS": "1"}, None),
-        (GKE, place.Where(2, 1, "a-0.svc:8476")),
-        (GKE | SLICES, place.Where(4, 3, "a-0.svc:8476")),
-        (GKE | SLICES | {"MEGASCALE_COORDINATOR_ADDRESS": "b-0.svc:81"},
-         place.Where(4, 3, "b-0.svc:8476")),
+        ({"SLURM_NTASKS": "4", "SLURM_PROCID": "0", "SLURM_JOB_ID": "1"}, None),  # a batch script
+        ({"OMPI_COMM_WORLD_SIZE": "2"}, AUTO),
+        (GKE, AUTO),
+        ({"TPU_WORKER_HOSTNAMES": "a-0.svc", "MEGASCALE_NUM_SLICES": "2"}, AUTO),
         ({"TPU_WORKER_HOSTNAMES": "localhost", "TPU_WORKER_ID": "0"}, None),
     ],
 )  # fmt: skip
-def test_the_others_are_found_by_what_the_cluster_says(environment, found):
-    assert place.where(None, None, None, environment) == found
+def test_a_process_of_a_cluster_is_seen_by_its_variables(environment, found):
+    assert cluster.place(None, None, None, *WAITS, environment) == found
 
 
 def test_flags_come_before_the_cluster_and_go_together():
-    assert place.where("h:1", "2", "0", SLURM) == place.Where(2, 0, "h:1")
-    assert place.where("none", None, None, SLURM) is None
-    assert place.address("[::1]:80") == ("::1", 80)
+    assert cluster.place("h:1", "2", "0", "5", "60", SLURM) == Place("h:1", 2, 0, 5.0, 60.0)
+    assert cluster.place(None, "2", "1", *WAITS, SLURM) == Place(None, 2, 1)
+    assert cluster.place("none", None, None, *WAITS, SLURM) is None
+    assert cluster.place("none", "2", "0", *WAITS, {}) is None
+    assert cluster.place("tpu", None, None, *WAITS, {}) == AUTO
+    assert cluster.place("auto", None, None, *WAITS, {}) == AUTO
+    assert cluster.place("[::1]:80", "2", "0", *WAITS, {}) == Place("[::1]:80", 2, 0)
     for words in [("h:1", None, "0"), ("h:1", "2", None), ("h:1", "2", "2"), ("h:1", "x", "0")]:
         with pytest.raises(InputError):
-            place.where(*words, {})
-    for text in (None, "host", "host:", ":80", "host:99999"):
-        with pytest.raises(InputError):
-            place.address(text)
+            cluster.place(*words, *WAITS, {})
+    for address in ("host", "host:", ":80", "host:99999"):
+        with pytest.raises(InputError, match="coordinator"):
+            cluster.place(address, "2", "0", *WAITS, {})
+    for waits in (("0", "300"), ("30", "x")):
+        with pytest.raises(InputError, match="-seconds"):
+            cluster.place("h:1", "2", "0", *waits, {})
 
 
 @pytest.mark.slow
@@ -263,16 +246,3 @@ def test_processes_of_other_configs_refuse_to_start(tmp_path, cache):
             assert "config.optim.lr is 0.001 on host 0 (" in run.log(k)
             assert "and 0.002 on host 1 (" in run.log(k)
     assert not (tmp_path / "w").exists()
-
-
-def test_who_leaves_after_the_end_is_not_lost(pod):
-    for _ in range(20):
-        two = pod(2)
-
-        def leave(k, rosters=two.rosters):
-            rosters[k].agree("the end", {}, 5)
-            rosters[k].close()
-
-        two.everywhere(leave)
-        time.sleep(0.01)
-        assert not two.lost

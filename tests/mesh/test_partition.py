@@ -103,7 +103,7 @@ def test_a_batch_and_a_state_keep_their_values_and_what_is_missing():
 def test_functions_around_layers_see_every_parameter_and_output_and_change_nothing_else():
     config = gradients.reduced(read_config("base_64"))
     model = zoo.glide_model(
-        schema.fields(zoo.ModelConfig, config.model.to_dict(), ""), jnp.bfloat16
+        schema.parse_section(zoo.ModelConfig, config.model.to_dict(), ""), jnp.bfloat16
     )
     params = gradients.noise(initial.shapes(zoo.ModelConfig(**config.model.to_dict())))
     read, given = {}, {}

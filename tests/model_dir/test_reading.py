@@ -18,8 +18,8 @@ from tests import tiny
 
 def test_what_is_saved_is_read_back(tmp_path):
     model = tiny.model("mine", inpaint=True, clip=True)
-    writing.save(tmp_path / "m", model, card="# mine\n")
-    again = reading.read(tmp_path / "m")
+    writing.write_model(tmp_path / "m", model, card="# mine\n")
+    again = reading.read_model(tmp_path / "m")
     assert again.name == "mine"
     assert again.tokenizer.encode("a red circle") == model.tokenizer.encode("a red circle")
     pairs = [(*model.stages[name], *again.stages[name]) for name in ("base", "upsample")]
@@ -36,7 +36,7 @@ def test_what_is_saved_is_read_back(tmp_path):
 def test_a_model_may_have_the_rest_of_another(tmp_path):
     whole = tiny.model("whole", clip=True)
     for name in ("whole", "mine"):
-        writing.save(tmp_path / name, whole, card=f"# {name}\n")
+        writing.write_model(tmp_path / name, whole, card=f"# {name}\n")
     before = eval_.sha256_of_model(str(tmp_path / "mine"))
     for name in ("upsample", "clip"):
         (tmp_path / "mine" / f"{name}.safetensors").unlink()
@@ -44,13 +44,13 @@ def test_a_model_may_have_the_rest_of_another(tmp_path):
         eval_.sha256_of_model(str(tmp_path / "mine")) != before
     )  # the reader tells what is missing
     with pytest.raises(InputError, match=r"upsample.safetensors' are missing"):
-        reading.read(tmp_path / "mine")
+        reading.read_model(tmp_path / "mine")
     config = json.loads((tmp_path / "mine" / "config.json").read_text())
     write = lambda rest: (tmp_path / "mine" / "config.json").write_text(
         json.dumps(config | {"rest_of": rest})
     )
     write("../whole")
-    again = reading.read(tmp_path / "mine")
+    again = reading.read_model(tmp_path / "mine")
     jax.tree.map(np.testing.assert_array_equal, again.stages["upsample"][1],
                  whole.stages["upsample"][1])  # fmt: skip
     assert again.clip is not None
@@ -62,20 +62,20 @@ def test_a_model_may_have_the_rest_of_another(tmp_path):
     for rest, says in (("../none", "does not exist"), (3, "rest_of 3; it must be the path")):
         write(rest)
         with pytest.raises(InputError, match=says):
-            reading.read(tmp_path / "mine")
+            reading.read_model(tmp_path / "mine")
 
 
 def test_a_directory_in_the_way_is_left_alone(tmp_path):
     (tmp_path / "m").mkdir()
     (tmp_path / "m" / "mine.txt").write_text("mine")
     with pytest.raises(FileExistsError):
-        writing.save(tmp_path / "m", tiny.model("m", upsample=False), card="")
+        writing.write_model(tmp_path / "m", tiny.model("m", upsample=False), card="")
     assert [p.name for p in tmp_path.rglob("*")] == ["m", "mine.txt"]
 
 
 def test_what_is_left_out_of_the_config_has_its_default(tiny_model):
     config = json.loads((tiny_model / "config.json").read_text())
-    part = schema.fields(schema.StageConfig, {"model": config["base"]["model"]}, "here")
+    part = schema.parse_section(schema.StageConfig, {"model": config["base"]["model"]}, "here")
     assert part == schema.StageConfig(tiny.BASE)
     assert settings.from_config({"eta": 1}, "here").eta == 1.0
 
@@ -84,7 +84,7 @@ def test_what_is_left_out_of_the_config_has_its_default(tiny_model):
 def test_every_named_size_goes_through_json(name):
     config = zoo.named(name)
     text = json.dumps(dataclasses.asdict(config))
-    assert schema.fields(zoo.ModelConfig, json.loads(text), "here") == config
+    assert schema.parse_section(zoo.ModelConfig, json.loads(text), "here") == config
 
 
 def test_the_released_sizes_are_the_released_ones():
@@ -100,10 +100,10 @@ def test_equal_configs_share_their_functions(tiny_model):
 
 def test_a_model_is_found_by_path_by_name_and_in_the_box(tmp_path, monkeypatch):
     tiny.save(tmp_path / "models", "mine", upsample=False)
-    assert reading.find("mine", tmp_path / "models") == tmp_path / "models" / "mine"
-    assert reading.find(str(tmp_path), tmp_path) == tmp_path
-    monkeypatch.setattr(schema, "BOXED", tmp_path / "models")
-    assert reading.boxed() == ["mine"]
-    assert reading.find("mine", tmp_path / "none") == tmp_path / "models" / "mine"
+    assert reading.find_model("mine", tmp_path / "models") == tmp_path / "models" / "mine"
+    assert reading.find_model(str(tmp_path), tmp_path) == tmp_path
+    monkeypatch.setattr(reading, "BOXED", tmp_path / "models")
+    assert reading.boxed_models() == ["mine"]
+    assert reading.find_model("mine", tmp_path / "none") == tmp_path / "models" / "mine"
     with pytest.raises(InputError, match="in the box: mine"):
-        reading.find("other", tmp_path / "none")
+        reading.find_model("other", tmp_path / "none")

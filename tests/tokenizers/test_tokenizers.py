@@ -220,6 +220,6 @@ def test_import_brings_nothing_heavy():
         "import sys, glide_jax.tokenizers as t; t.GlideBPE(); t.ClipBPE()\n"
         "heavy = {'jax', 'flax', 'numpy', 'regex', 'ftfy', 'sentencepiece'} & set(sys.modules)\n"
         "assert not heavy, heavy\n"
-        "assert t.glide._table.cache_info().currsize == 0"
+        "assert t.glide_bpe._table.cache_info().currsize == 0"
     )
     subprocess.run([sys.executable, "-c", code], check=True)

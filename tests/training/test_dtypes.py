@@ -13,8 +13,8 @@ from glide_jax.networks import zoo
 from glide_jax.training import objectives
 from glide_jax.training.step import TrainState, train_step
 from tests import tiny
-from tests.models.test_unet import CONFIG as TWO_LEVELS
-from tests.models.test_unet import TOKENS
+from tests.networks.test_unet import CONFIG as TWO_LEVELS
+from tests.networks.test_unet import TOKENS
 
 CONFIG = dataclasses.replace(TWO_LEVELS, channel_mult=(1,), attention=(8,))
 SCHEDULE = schedules.from_alpha_bar(schedules.alpha_bar("squaredcos_cap_v2"))

@@ -1,10 +1,11 @@
 """PyTorch state dicts to Flax parameters and back; the only place that knows NCHW.
 
-One table of names serves both directions: each Flax path is paired with the PyTorch name and the
-kind of layout change between them.
+One table of names serves both directions: it pairs each Flax path with a PyTorch name and with the
+difference between the two layouts.
 """
 
-from collections.abc import Iterator, Mapping
+import re
+from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
 import numpy as np
@@ -12,134 +13,113 @@ import numpy as np
 from glide_jax.errors import InputError
 from glide_jax.trees import flatten, unflatten
 
-# How a tensor's layout differs, PyTorch to Flax.
+# Layouts of a tensor, PyTorch to Flax.
 CONV = "conv"  # [O, I, h, w] -> [h, w, I, O]
 CONV1D = "conv1d"  # [O, I, 1] -> [I, O]
 LINEAR = "linear"  # [O, I] -> [I, O]
 SAME = "same"
 
 Entry = tuple[str, str, str]  # Flax path, PyTorch name, layout
+_Table = Mapping[str, tuple[str, str]]  # Flax module -> PyTorch module, layout of its kernel
 
-_TEXT_LAYER = {
-    "ln_1": ("ln_1", "norm"),
+_TEXT_LAYER: _Table = {
+    "ln_1": ("ln_1", SAME),
     "qkv": ("attn.c_qkv", LINEAR),
     "proj": ("attn.c_proj", LINEAR),
-    "ln_2": ("ln_2", "norm"),
+    "ln_2": ("ln_2", SAME),
     "fc_in": ("mlp.c_fc", LINEAR),
     "fc_out": ("mlp.c_proj", LINEAR),
 }
-_RES_BLOCK = {
-    "in_norm": ("in_layers.0", "norm"),
+_RES_BLOCK: _Table = {
+    "in_norm": ("in_layers.0", SAME),
     "in_conv": ("in_layers.2", CONV),
     "emb": ("emb_layers.1", LINEAR),
-    "out_norm": ("out_layers.0", "norm"),
+    "out_norm": ("out_layers.0", SAME),
     "out_conv": ("out_layers.3", CONV),
     "skip": ("skip_connection", CONV),
 }
-_ATTENTION = {"norm": ("norm", "norm"), "qkv": ("qkv", CONV1D), "proj": ("proj_out", CONV1D)}
-_CLIP_BLOCK = {
-    "ln_1": ("f_attn.ln", "norm"),
+_ATTENTION: _Table = {
+    "norm": ("norm", SAME),
+    "qkv": ("qkv", CONV1D),
+    "proj": ("proj_out", CONV1D),
+}
+_CLIP_BLOCK: _Table = {
+    "ln_1": ("f_attn.ln", SAME),
     "q": ("f_attn.f_q", LINEAR),
     "k": ("f_attn.f_k", LINEAR),
     "v": ("f_attn.f_v", LINEAR),
     "proj": ("f_attn.f_c", LINEAR),
-    "ln_2": ("f_mlp.ln", "norm"),
+    "ln_2": ("f_mlp.ln", SAME),
     "fc_in": ("f_mlp.f_1", LINEAR),
     "fc_out": ("f_mlp.f_2", LINEAR),
 }
 
 
+def _inside(pattern: str, name: str, layers: _Table) -> _Table:
+    """The layers of a block, under the block's Flax pattern and PyTorch name."""
+    return {f"{pattern}/{k}": (f"{name}.{v}", layout) for k, (v, layout) in layers.items()}
+
+
+# Keys are regular expressions of modules, or the paths of arrays that belong to no module.
+_GLIDE: _Table = {
+    "text/token_embedding": ("token_embedding.weight", SAME),
+    "text/positional_embedding": ("positional_embedding", SAME),
+    "text/padding_embedding": ("padding_embedding", SAME),
+    **_inside(r"text/block_(\d+)", r"transformer.resblocks.\1", _TEXT_LAYER),
+    "text/final_ln": ("final_ln", SAME),
+    "text/pool": ("transformer_proj", LINEAR),
+    "keys_values/middle_0": ("middle_block.1.encoder_kv", CONV1D),
+    r"keys_values/(\w+)_(\d+)": (r"\1_blocks.\2.1.encoder_kv", CONV1D),
+    "unet/time_in": ("time_embed.0", LINEAR),
+    "unet/time_out": ("time_embed.2", LINEAR),
+    "unet/input_0": ("input_blocks.0.0", CONV),
+    "unet/out_norm": ("out.0", SAME),
+    "unet/out_conv": ("out.2", CONV),
+    **_inside("unet/middle_0_res", "middle_block.0", _RES_BLOCK),
+    **_inside("unet/middle_0_attn", "middle_block.1", _ATTENTION),
+    **_inside("unet/middle_1_res", "middle_block.2", _RES_BLOCK),
+    **_inside(r"unet/(\w+)_(\d+)_res", r"\1_blocks.\2.0", _RES_BLOCK),
+    **_inside(r"unet/(\w+)_(\d+)_attn", r"\1_blocks.\2.1", _ATTENTION),
+    r"unet/(\w+)_(\d+)_conv": (r"\1_blocks.\2.0.op", CONV),  # strided
+    r"unet/(\w+)_(\d+)_up": (r"\1_blocks.\2.@up.conv", CONV),
+    **_inside(r"unet/(\w+)_(\d+)_up", r"\1_blocks.\2.@up", _RES_BLOCK),
+}
+_CLIP: _Table = {
+    "token_embedding": ("blocks.input.w_voc", SAME),
+    "time_embedding": ("blocks.input.w_t", SAME),
+    "positional_embedding": ("blocks.input.w_pos", SAME),
+    "patches/kernel": ("blocks.input.patch_proj", CONV),
+    "ln_in": ("blocks.input.ln", SAME),
+    **_inside(r"(block_\d+)", r"blocks.\1", _CLIP_BLOCK),
+    "ln_out": ("blocks.output.ln", SAME),
+    "out": ("blocks.output.f", LINEAR),
+}
+
+
 def glide_entry(path: str) -> Entry:
     """The PyTorch name and layout of one parameter of a `GlideModel`."""
-    part, *rest = path.split("/")
-    if part == "text":
-        return _text_entry(path, rest)
-    if part == "keys_values":
-        block, leaf = rest
-        return _layer(path, f"{_place(block)}.1.encoder_kv", CONV1D, leaf)
-    block, *rest = rest
-    top = {
-        "time_in": ("time_embed.0", LINEAR),
-        "time_out": ("time_embed.2", LINEAR),
-        "input_0": ("input_blocks.0.0", CONV),
-        "out_norm": ("out.0", "norm"),
-        "out_conv": ("out.2", CONV),
-    }
-    if block in top:
-        return _layer(path, *top[block], rest[0])
-    name, role = block.rsplit("_", 1)
-    place, first = _place(name), "2" if name == "middle_1" else "0"
-    match role:
-        case "res":
-            return _sub(path, f"{place}.{first}", _RES_BLOCK, rest)
-        case "attn":
-            return _sub(path, f"{place}.1", _ATTENTION, rest)
-        case "conv":  # a strided convolution
-            return _layer(path, f"{place}.0.op", CONV, rest[0])
-        case "up" if len(rest) == 1:  # upsample, then a convolution
-            return _layer(path, f"{place}.@up.conv", CONV, rest[0])
-        case "up":
-            return _sub(path, f"{place}.@up", _RES_BLOCK, rest)
-    raise KeyError(path)
-
-
-def _text_entry(path: str, rest: list[str]) -> Entry:
-    name, *rest = rest
-    if name.startswith("block_"):
-        layer = f"transformer.resblocks.{name.removeprefix('block_')}"
-        return _sub(path, layer, _TEXT_LAYER, rest)
-    if name == "token_embedding":
-        return path, "token_embedding.weight", SAME
-    if not rest:
-        return path, name, SAME
-    if name == "final_ln":
-        return _layer(path, "final_ln", "norm", rest[0])
-    return _layer(path, "transformer_proj", LINEAR, rest[0])
-
-
-def _place(block: str) -> str:
-    side, index = block.split("_")
-    return "middle_block" if side == "middle" else f"{side}_blocks.{index}"
-
-
-def _sub(path: str, place: str, table: Mapping[str, tuple[str, str]], rest: list[str]) -> Entry:
-    name, layout = table[rest[0]]
-    return _layer(path, f"{place}.{name}", layout, rest[1])
-
-
-def _layer(path: str, name: str, layout: str, leaf: str) -> Entry:
-    if leaf == "bias":
-        return path, f"{name}.bias", SAME
-    return path, f"{name}.weight", SAME if leaf == "scale" else layout
+    return _entry(path, _GLIDE, {"kernel": "weight", "scale": "weight", "bias": "bias"})
 
 
 def clip_entry(path: str) -> Entry:
     """The PyTorch name and layout of one parameter of a CLIP encoder (path below image or text)."""
-    name, *rest = path.split("/")
-    tables = {
-        "token_embedding": "blocks.input.w_voc",
-        "time_embedding": "blocks.input.w_t",
-        "positional_embedding": "blocks.input.w_pos",
-    }
-    if name in tables:
-        return path, tables[name], SAME
-    if name == "patches":
-        return path, "blocks.input.patch_proj", CONV
-    if name.startswith("block_"):
-        place, layout = _CLIP_BLOCK[rest[0]]
-        return _clip_layer(path, f"blocks.{name}.{place}", layout, rest[1])
-    if name == "out":
-        return _clip_layer(path, "blocks.output.f", LINEAR, rest[0])
-    place = {"ln_in": "blocks.input.ln", "ln_out": "blocks.output.ln"}[name]
-    return _clip_layer(path, place, "norm", rest[0])
+    return _entry(path, _CLIP, {"kernel": "w", "scale": "g", "bias": "b"})
 
 
-def _clip_layer(path: str, name: str, layout: str, leaf: str) -> Entry:
-    suffix = {"kernel": "w", "scale": "g", "bias": "b"}[leaf]
-    return path, f"{name}.{suffix}", layout if leaf == "kernel" else SAME
+def _entry(path: str, table: _Table, suffixes: Mapping[str, str]) -> Entry:
+    if path in table:
+        return path, *table[path]
+    module, _, leaf = path.rpartition("/")
+    for pattern, (name, layout) in table.items():
+        if match := re.fullmatch(pattern, module):
+            layout = layout if leaf == "kernel" else SAME
+            return path, f"{match.expand(name)}.{suffixes[leaf]}", layout
+    raise KeyError(path)
 
 
-def entries(shapes: Mapping[str, Any], entry=glide_entry) -> Iterator[Entry]:
+def entries(
+    shapes: Mapping[str, Any], entry: Callable[[str], Entry] = glide_entry
+) -> Iterator[Entry]:
     """The entries of a whole model, given its parameters or their shapes.
 
     An up block is index 1 of its place in PyTorch when the place has no attention, else 2.

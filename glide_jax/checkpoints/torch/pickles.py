@@ -1,12 +1,16 @@
 """A pickle machine that can only build the description of a state dict.
 
-Python's own unpickler runs what a file tells it to, and `find_class` is a thin fence around that.
-This one knows just the opcodes a PyTorch state dict is made of, never imports or calls anything a
-file names, and does work proportional to the length of the pickle, so a file cannot do harm.
+Python's own unpickler runs whatever a file names, and `find_class` is only a thin fence around it.
+This machine reads opcodes by `pickletools`, which executes nothing, and knows only those that a
+PyTorch state dict is made of. It never imports or calls anything that a file names, and its work is
+proportional to the length of the pickle, so a file cannot do harm.
 """
 
-import struct
-from collections.abc import Callable, Mapping
+import contextlib
+import dataclasses
+import io
+import pickletools
+from collections.abc import Callable, Iterator, Mapping
 from mmap import mmap
 from typing import Any, NamedTuple
 
@@ -15,12 +19,12 @@ import numpy as np
 
 from glide_jax.errors import InputError
 
-MAX_PICKLE_BYTES = (
-    2 << 20
-)  # a GLIDE model takes 0.15 MB; a byte of pickle costs up to 100 of memory
+# A GLIDE model's pickle takes 0.15 MB, and each byte of a pickle costs up to 100 bytes of memory.
+MAX_PICKLE_BYTES = 2 << 20
 MAX_DIMENSIONS = 32
+MAX_PROTOCOL = 5
 
-# The names PyTorch gives its storage types, and what they hold.
+# PyTorch's names of its storage types, and their numbers' dtypes.
 STORAGES: Mapping[str, np.dtype] = {
     "DoubleStorage": np.dtype(np.float64),
     "FloatStorage": np.dtype(np.float32),
@@ -44,7 +48,7 @@ class Storage(NamedTuple):
 
 
 class Tensor(NamedTuple):
-    """A view of a storage, as the file claims it: nothing in it has been checked but the types."""
+    """A view of a storage, as the file claims it: only the types have been checked."""
 
     storage: Storage
     offset: int
@@ -52,12 +56,11 @@ class Tensor(NamedTuple):
     strides: tuple[int, ...]
 
 
+@dataclasses.dataclass(eq=False)
 class Module:
-    """A module of a TorchScript program: its attributes by name, nothing of its class."""
+    """A module of a TorchScript program: its attributes by name, whatever its class."""
 
-    def __init__(self) -> None:
-        """Without attributes, which come later."""
-        self.attributes: dict[Any, Any] = {}
+    attributes: dict[Any, Any] = dataclasses.field(default_factory=dict)
 
 
 class _Global(NamedTuple):
@@ -69,82 +72,76 @@ class _Global(NamedTuple):
 
     @property
     def is_script(self) -> bool:
-        """Whether it is a class of a TorchScript program's own, which is never looked for."""
+        """Whether a TorchScript program defines this class itself; it is never looked up."""
         return self.module.split(".")[0] == "__torch__"
 
 
 class _Mark:
-    """What the opcode MARK leaves on the stack."""
+    """The stack entry that the opcode MARK leaves."""
 
 
-def load(
+def read_pickle(
     data: mmap | bytes, start: int, end: int, source: str, *, scripts: bool = False
 ) -> tuple[Any, int]:
-    """Reads one pickle from data[start:end]; returns its value and where it ended.
+    """Reads one pickle; returns its value and the position behind it.
 
-    Values are None, bool, int, float, str, list, tuple, dict, Storage and Tensor, and, if
-    `scripts`, Module: the attributes of a TorchScript program's modules, whatever their class.
+    The value consists of None, bool, int, float, str, list, tuple, dict, Storage and Tensor, and,
+    if `scripts`, of Module.
+
+    Args:
+        data: the bytes of the file.
+        start: position of the pickle in the file.
+        end: position that the pickle cannot pass.
+        source: name of the file, for messages.
+        scripts: accept the modules of a TorchScript program too.
 
     Raises:
-        InputError: the pickle is cut, malformed, too long, or asks for anything else.
+        InputError: the pickle is cut, malformed, too long, or needs anything else.
     """
-    machine = _Machine(data, start, min(end, start + MAX_PICKLE_BYTES), source, scripts)
-    try:
-        return machine.run(), machine.position
-    except InputError:
-        raise
-    except EOFError:
-        if machine.limit < end:
-            raise machine.refusal(f"has a pickle of over {MAX_PICKLE_BYTES >> 20} MB") from None
-        raise InputError(f"{source} ends inside its pickle: the file was cut.") from None
-    except (IndexError, KeyError, TypeError, ValueError):
-        raise machine.refusal("has a malformed pickle") from None
+    limit = min(end, start + MAX_PICKLE_BYTES)
+    stream = io.BytesIO(data[start:limit])
+    machine = _Machine(source, scripts)
+    for opcode, argument, position in _opcodes(stream):
+        machine.step(opcode, argument)
+        if opcode.name == "STOP":
+            return machine.stack[0], start + position + 1
+    if stream.tell() < limit - start:
+        raise machine.refusal("has a malformed pickle")
+    if limit < end:
+        raise machine.refusal(f"has a pickle of over {MAX_PICKLE_BYTES >> 20} MB")
+    raise InputError(f"{source} ends inside its pickle: the file was cut.")
+
+
+def _opcodes(stream: io.BytesIO) -> Iterator[tuple[pickletools.OpcodeInfo, Any, Any]]:
+    """Yields opcodes, arguments and positions, up to the first that cannot be read."""
+    with contextlib.suppress(ValueError):
+        yield from pickletools.genops(stream)
 
 
 class _Machine:
-    """The stack, the memo and the place in the file."""
+    """The stack and the memo."""
 
-    def __init__(self, data: mmap | bytes, start: int, limit: int, source: str, scripts: bool):
-        self.data, self.position, self.limit, self.source = data, start, limit, source
-        self.actions = {**_ACTIONS, b"\x81": _Machine.instance} if scripts else _ACTIONS
-        self.scripts = scripts
+    def __init__(self, source: str, scripts: bool):
+        self.source, self.scripts = source, scripts
         self.stack: list[Any] = []
         self.memo: dict[int, Any] = {}
 
-    def run(self) -> Any:
-        while True:
-            opcode = self.take(1)
-            if opcode == b".":
-                (value,) = self.stack
-                return value
-            action = self.actions.get(opcode)
-            if action is None:
-                raise self.refusal(f"has the pickle opcode {opcode!r}, which no state dict needs")
-            action(self)
+    def step(self, opcode: pickletools.OpcodeInfo, argument: Any) -> None:
+        action = _ACTIONS.get(opcode.name)
+        if action is None or (action is _Machine.instance and not self.scripts):
+            code = opcode.code.encode("latin-1")
+            raise self.refusal(f"has the pickle opcode {code!r}, which no state dict needs")
+        try:
+            action(self, argument)
+        except InputError:
+            raise
+        except (IndexError, KeyError, TypeError, ValueError):
+            raise self.refusal("has a malformed pickle") from None
 
-    def refusal(self, what: str) -> InputError:
+    def refusal(self, fault: str) -> InputError:
         return InputError(
-            f"{self.source} {what}: only a file with a state dict of plain tensors can be read."
+            f"{self.source} {fault}: only a file with a state dict of plain tensors can be read."
         )
-
-    # Reading.
-
-    def take(self, count: int) -> bytes:
-        if count > self.limit - self.position:
-            raise EOFError
-        self.position += count
-        return self.data[self.position - count : self.position]
-
-    def number(self, form: str) -> Any:
-        return struct.unpack(form, self.take(struct.calcsize(form)))[0]
-
-    def line(self) -> str:
-        end = self.data.find(b"\n", self.position, self.limit)
-        if end < 0:
-            raise EOFError
-        return self.take(end + 1 - self.position)[:-1].decode("utf-8")
-
-    # The stack.
 
     def push(self, value: Any) -> None:
         self.stack.append(value)
@@ -166,7 +163,7 @@ class _Machine:
         del self.stack[len(self.stack) - count :]
         return items
 
-    # What opcodes do. Keys are strings and small numbers: others can be made to hash for ever.
+    # The opcodes. Keys are strings and small numbers, since others can be made to hash for ever.
 
     def fill(self, items: list[Any]) -> None:
         target = self.stack[-1]
@@ -184,7 +181,7 @@ class _Machine:
             raise TypeError
         target.extend(items)
 
-    def find(self, module: Any, name: Any) -> None:
+    def name_global(self, module: Any, name: Any) -> None:
         if type(module) is not str or type(name) is not str:
             raise TypeError
         wanted = _Global(module, name)
@@ -193,7 +190,7 @@ class _Machine:
             raise self.refusal(f"asks for {_shown(wanted)}, which is not allowed")
         self.push(wanted)
 
-    def reduce(self) -> None:
+    def reduce(self, _: None) -> None:
         function, arguments = self.pop(2)
         if type(function) is not _Global or function not in _CALLS or type(arguments) is not tuple:
             raise self.refusal(f"calls {_shown(function)}, which is not allowed")
@@ -204,13 +201,13 @@ class _Machine:
         except (TypeError, ValueError):
             raise self.refusal(f"calls {function} with wrong arguments") from None
 
-    def instance(self) -> None:
+    def instance(self, _: None) -> None:
         kind, arguments = self.pop(2)
         if type(kind) is not _Global or not kind.is_script or arguments != ():
             raise self.refusal(f"makes {_shown(kind)}, which is not allowed")
         self.push(Module())
 
-    def build(self) -> None:
+    def build(self, _: None) -> None:
         target, state = self.pop(2)
         if type(target) is Module and type(state) is dict:
             target.attributes = state
@@ -220,12 +217,16 @@ class _Machine:
             raise self.refusal(f"sets the state of a {type(target).__name__}, which is not allowed")
         self.push(target)
 
-    def persistent(self) -> None:
+    def persistent(self, _: None) -> None:
         (wanted,) = self.pop(1)
         try:
             self.push(_storage(wanted))
         except (TypeError, ValueError):
             raise self.refusal("names a storage in a way PyTorch does not") from None
+
+    def stop(self, _: None) -> None:
+        if len(self.stack) != 1:
+            raise IndexError
 
     def put(self, index: int) -> None:
         if self.stack[-1] is _Mark:
@@ -244,7 +245,7 @@ def _storage(wanted: Any) -> Storage:
 
 
 def _tensor(storage, offset, shape, strides, *_unused) -> Tensor:
-    """What PyTorch's `_rebuild_tensor_v2` describes; gradient flags and hooks are dropped."""
+    """The tensor of PyTorch's `_rebuild_tensor_v2`, without gradient flags and hooks."""
     if type(storage) is not Storage or type(shape) is not tuple or type(strides) is not tuple:
         raise TypeError
     if len(shape) != len(strides) or len(shape) > MAX_DIMENSIONS:
@@ -274,48 +275,39 @@ def _shown(thing: Any) -> str:
     return ascii(text[:80])[1:-1] or f"a {type(thing).__name__}"
 
 
-def _long(machine: _Machine) -> int:
-    return int.from_bytes(machine.take(machine.number("B")), "little", signed=True)
-
-
-def _protocol(machine: _Machine) -> None:
-    if machine.number("B") > 5:
+def _check_protocol(_: _Machine, version: int) -> None:
+    if version > MAX_PROTOCOL:
         raise ValueError
 
 
-_ACTIONS: Mapping[bytes, Callable[[_Machine], Any]] = {
-    b"\x80": _protocol,
-    b"\x95": lambda m: m.number("<Q"),  # the length of a frame says nothing new
-    b"(": lambda m: m.push(_Mark),
-    b"N": lambda m: m.push(None),
-    b"\x88": lambda m: m.push(True),
-    b"\x89": lambda m: m.push(False),
-    b"K": lambda m: m.push(m.number("B")),
-    b"M": lambda m: m.push(m.number("<H")),
-    b"J": lambda m: m.push(m.number("<i")),
-    b"\x8a": lambda m: m.push(_long(m)),
-    b"G": lambda m: m.push(m.number(">d")),
-    b"X": lambda m: m.push(m.take(m.number("<I")).decode("utf-8")),
-    b"\x8c": lambda m: m.push(m.take(m.number("B")).decode("utf-8")),
-    b")": lambda m: m.push(()),
-    b"\x85": lambda m: m.push(tuple(m.pop(1))),
-    b"\x86": lambda m: m.push(tuple(m.pop(2))),
-    b"\x87": lambda m: m.push(tuple(m.pop(3))),
-    b"t": lambda m: m.push(tuple(m.pop_to_mark())),
-    b"]": lambda m: m.push([]),
-    b"a": lambda m: m.extend(m.pop(1)),
-    b"e": lambda m: m.extend(m.pop_to_mark()),
-    b"}": lambda m: m.push({}),
-    b"s": lambda m: m.fill(m.pop(2)),
-    b"u": lambda m: m.fill(m.pop_to_mark()),
-    b"q": lambda m: m.put(m.number("B")),
-    b"r": lambda m: m.put(m.number("<I")),
-    b"\x94": lambda m: m.put(len(m.memo)),
-    b"h": lambda m: m.push(m.memo[m.number("B")]),
-    b"j": lambda m: m.push(m.memo[m.number("<I")]),
-    b"c": lambda m: m.find(m.line(), m.line()),
-    b"\x93": lambda m: m.find(*m.pop(2)),
-    b"R": _Machine.reduce,
-    b"b": _Machine.build,
-    b"Q": _Machine.persistent,
+_NUMBERS = ("BININT", "BININT1", "BININT2", "LONG1", "BINFLOAT")
+_ACTIONS: Mapping[str, Callable[[_Machine, Any], Any]] = {
+    "PROTO": _check_protocol,
+    "FRAME": lambda m, length: None,
+    "MARK": lambda m, _: m.push(_Mark),
+    "NONE": lambda m, _: m.push(None),
+    "NEWTRUE": lambda m, _: m.push(True),
+    "NEWFALSE": lambda m, _: m.push(False),
+    **dict.fromkeys((*_NUMBERS, "BINUNICODE", "SHORT_BINUNICODE"), _Machine.push),
+    "EMPTY_TUPLE": lambda m, _: m.push(()),
+    "TUPLE1": lambda m, _: m.push(tuple(m.pop(1))),
+    "TUPLE2": lambda m, _: m.push(tuple(m.pop(2))),
+    "TUPLE3": lambda m, _: m.push(tuple(m.pop(3))),
+    "TUPLE": lambda m, _: m.push(tuple(m.pop_to_mark())),
+    "EMPTY_LIST": lambda m, _: m.push([]),
+    "APPEND": lambda m, _: m.extend(m.pop(1)),
+    "APPENDS": lambda m, _: m.extend(m.pop_to_mark()),
+    "EMPTY_DICT": lambda m, _: m.push({}),
+    "SETITEM": lambda m, _: m.fill(m.pop(2)),
+    "SETITEMS": lambda m, _: m.fill(m.pop_to_mark()),
+    **dict.fromkeys(("BINPUT", "LONG_BINPUT"), _Machine.put),
+    "MEMOIZE": lambda m, _: m.put(len(m.memo)),
+    **dict.fromkeys(("BINGET", "LONG_BINGET"), lambda m, index: m.push(m.memo[index])),
+    "GLOBAL": lambda m, names: m.name_global(*names.split(" ", 1)),
+    "STACK_GLOBAL": lambda m, _: m.name_global(*m.pop(2)),
+    "REDUCE": _Machine.reduce,
+    "NEWOBJ": _Machine.instance,
+    "BUILD": _Machine.build,
+    "BINPERSID": _Machine.persistent,
+    "STOP": _Machine.stop,
 }

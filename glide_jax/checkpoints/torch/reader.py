@@ -21,9 +21,9 @@ from glide_jax.errors import InputError
 _LEGACY_MAGIC = 0x1950A86A20F9469CFC6C
 _MAX_ENTRIES = 200_000
 _MAX_NAME = 1000  # letters of a tensor's name
-_MAX_EMPTY = 1 << 40  # what the sizes of a tensor without elements may multiply to, zeros left out
+_MAX_EMPTY = 1 << 40  # largest product of the sizes of a tensor without elements, without zeros
 
-# What people have given instead of a checkpoint: first bytes -> what it is and what would be right.
+# Files that people give instead of a checkpoint: first bytes -> a description and a remedy.
 _FETCH_AGAIN = "fetch the checkpoint itself again"
 _LOOKALIKES: Mapping[bytes, str] = {
     b"<": f"is a web page or an XML error message: {_FETCH_AGAIN}",
@@ -38,13 +38,16 @@ _LOOKALIKES: Mapping[bytes, str] = {
 
 
 class _Block(NamedTuple):
-    """Where bytes lie in the file."""
+    """A place in the file."""
 
     start: int
     size: int
 
 
-def read(path: str | os.PathLike, *, scripts: bool = False) -> dict[str, np.ndarray]:
+_FindBlock = Callable[[str], _Block | None]  # a storage's place by its key
+
+
+def read_state_dict(path: str | os.PathLike, *, scripts: bool = False) -> dict[str, np.ndarray]:
     """The tensors of a PyTorch state-dict file by name, in its order.
 
     Both formats are read: the zip file that `torch.save` writes since 1.6, and the older one. A
@@ -52,9 +55,9 @@ def read(path: str | os.PathLike, *, scripts: bool = False) -> dict[str, np.ndar
     is ever run. The arrays are read-only and lie in the file: do not change it while they live.
 
     Args:
-        path: of the file.
-        scripts: also take a TorchScript program (`torch.jit.save`), of which the tensors of its
-            modules are read and its code is not looked at.
+        path: the file.
+        scripts: also accept a TorchScript program (`torch.jit.save`); the tensors of its modules
+            are read, and its code is ignored.
 
     Raises:
         InputError: the file is missing, cut, something else, or needs more than plain tensors.
@@ -90,7 +93,7 @@ def _mapped(path: pathlib.Path) -> mmap.mmap:
 # The zip format: data.pkl with the tree, and one uncompressed entry for each storage.
 
 
-def _read_zip(path: pathlib.Path, data: mmap.mmap, scripts: bool) -> tuple[Any, Callable]:
+def _read_zip(path: pathlib.Path, data: mmap.mmap, scripts: bool) -> tuple[Any, _FindBlock]:
     entries = _entries(path)
     roots = [name.removesuffix("data.pkl") for name in entries if name.endswith("/data.pkl")]
     if len(roots) != 1 or "/" in roots[0][:-1]:
@@ -109,15 +112,13 @@ def _read_zip(path: pathlib.Path, data: mmap.mmap, scripts: bool) -> tuple[Any, 
                 f"{path} was saved on a big-endian machine: save it on a little-endian one."
             )
     start, size = _entry(path, data, entries[f"{root}data.pkl"])
-    tree, _ = pickles.load(data, start, start + size, str(path), scripts=is_script)
+    tree, _ = pickles.read_pickle(data, start, start + size, str(path), scripts=is_script)
     if is_script:
         tree = _tensors_of(tree, path)
 
-    def block(storage: pickles.Storage) -> _Block:
-        entry = entries.get(f"{root}data/{storage.key}")
-        if entry is None:
-            raise InputError(f"{path} lacks the storage {storage.key[:40]!a}: it was damaged.")
-        return _entry(path, data, entry)
+    def block(key: str) -> _Block | None:
+        entry = entries.get(f"{root}data/{key}")
+        return entry and _entry(path, data, entry)
 
     return tree, block
 
@@ -155,30 +156,25 @@ def _entry(path: pathlib.Path, data: mmap.mmap, info: zipfile.ZipInfo) -> _Block
 # The older format: four pickles, a list of storage keys, and the storages one after the other.
 
 
-def _read_legacy(path: pathlib.Path, data: mmap.mmap) -> tuple[Any, Callable]:
+def _read_legacy(path: pathlib.Path, data: mmap.mmap) -> tuple[Any, _FindBlock]:
     end, source = len(data), str(path)
     try:
-        magic, position = pickles.load(data, 0, end, source)
+        magic, position = pickles.read_pickle(data, 0, end, source)
     except InputError:
         magic = None
     if magic != _LEGACY_MAGIC:
         raise InputError(f"{path} {_lookalike(data)}.")
-    version, position = pickles.load(data, position, end, source)
-    about, position = pickles.load(data, position, end, source)
+    version, position = pickles.read_pickle(data, position, end, source)
+    about, position = pickles.read_pickle(data, position, end, source)
     if version != 1001 or type(about) is not dict or about.get("little_endian") is not True:
         raise InputError(f"{path} has an old format or byte order: save it anew with torch.save.")
-    tree, position = pickles.load(data, position, end, source)
-    keys, position = pickles.load(data, position, end, source)
+    tree, position = pickles.read_pickle(data, position, end, source)
+    keys, position = pickles.read_pickle(data, position, end, source)
     if type(keys) is not list or any(type(key) is not str for key in keys):
         raise InputError(f"{path} has no list of storages where one belongs: it was damaged.")
     places = _places(path, data, tree, keys, position)
 
-    def block(storage: pickles.Storage) -> _Block:
-        if storage.key not in places:
-            raise InputError(f"{path} lacks the storage {storage.key[:40]!a}: it was damaged.")
-        return places[storage.key]
-
-    return tree, block
+    return tree, places.get
 
 
 def _places(path, data: mmap.mmap, tree: Any, keys: list[str], position: int) -> dict[str, _Block]:
@@ -264,11 +260,13 @@ def _is_state_dict(value: Any) -> bool:
     )
 
 
-def _array(data, name, tensor: pickles.Tensor, block: Callable, path) -> np.ndarray:
+def _array(data, name, tensor: pickles.Tensor, find_block: _FindBlock, path) -> np.ndarray:
     """A view of the file, after every number the file claims about it has been checked."""
     storage, offset, shape, strides = tensor
-    step = storage.dtype.itemsize
-    start, stored = block(storage)
+    step, block = storage.dtype.itemsize, find_block(storage.key)
+    if block is None:
+        raise InputError(f"{path} lacks the storage {storage.key[:40]!a}: it was damaged.")
+    start, stored = block
     size, count = math.prod(shape), stored // step
     last = offset + sum((n - 1) * stride for n, stride in zip(shape, strides, strict=True))
     if (

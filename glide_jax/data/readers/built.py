@@ -19,8 +19,8 @@ class Built:
     """One split of a built set: a `Source`.
 
     Args:
-        folder: of one version of the set: it holds dataset_info.json.
-        split: its name.
+        folder: one version of the set, which holds dataset_info.json.
+        split: the name of one of its splits.
 
     Raises:
         InputError: there is no such set or split.
@@ -40,8 +40,12 @@ class Built:
         captions = captions_of(record["captions"], record["name"])
         return Example(decode(record["image"], record["name"]), captions, record["name"])
 
+    def captions_at(self, index: int) -> list[str]:
+        """Returns a record's captions, without decoding its picture."""
+        return self.record(index)["captions"]
+
     def record(self, index: int) -> dict[str, Any]:
-        """A picture as it is encoded ("image"), its "captions" and its "name".
+        """Returns an encoded picture ("image"), its "captions" and its "name".
 
         Raises:
             Rejected: "corrupt record".
@@ -49,16 +53,12 @@ class Built:
         if not 0 <= index < self._length:  # the reader of the files would end the process
             raise IndexError(index)
         try:
-            found = self._records[index]
+            record = self._records[index]
         except (RuntimeError, ValueError) as error:
             why = str(error).split("\n")[0]
             raise Rejected("corrupt record", f"{self.folder}[{index}]: {why}") from None
-        texts = [text.decode() for text in np.ravel(found["captions"]).tolist()]
-        return {"image": found["image"], "captions": texts, "name": found["name"].decode()}
-
-    def all_captions(self) -> list[str]:
-        """The captions of every picture, whose pixels are not decoded."""
-        return [text for index in range(len(self)) for text in self.record(index)["captions"]]
+        texts = [text.decode() for text in np.ravel(record["captions"]).tolist()]
+        return {"image": record["image"], "captions": texts, "name": record["name"].decode()}
 
     @cached_property
     def _records(self) -> Any:
@@ -82,7 +82,7 @@ class Built:
 
 
 def split_lengths(folder: pathlib.Path) -> dict[str, int]:
-    """How many pictures each split of a built set has.
+    """Returns the number of pictures in each split of a built set.
 
     Raises:
         InputError: `folder` holds no set that was built to the end.
@@ -97,9 +97,9 @@ def split_lengths(folder: pathlib.Path) -> dict[str, int]:
 
 
 def notes(folder: pathlib.Path) -> dict[str, Any]:
-    """What was written down at building: side, rejected (reason: count), attribution."""
+    """Returns the notes taken at building: rejected (reason: count) and attribution."""
     try:
-        found = json.loads((folder / "metadata.json").read_bytes())
-        return found if isinstance(found, dict) else {}
+        content = json.loads((folder / "metadata.json").read_bytes())
+        return content if isinstance(content, dict) else {}
     except (OSError, ValueError):
-        return {}  # a set of somebody else's, which has none
+        return {}  # a set that others built has none

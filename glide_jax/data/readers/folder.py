@@ -1,7 +1,7 @@
 """A folder of pictures with their captions, as people keep them.
 
-A picture's captions are the lines of the .txt file of its name beside it, or what a captions.jsonl
-or metadata.jsonl in its folder, or in one above it, says of it: one JSON object a line, with the
+A picture's captions are the lines of the .txt file of its name beside it, or come from a
+captions.jsonl or metadata.jsonl in its folder or in one above it: one JSON object a line, with the
 file under "file_name" or "image" (as seen from that .jsonl) and a text or a list of them under
 "text", "caption" or "captions".
 """
@@ -61,7 +61,7 @@ class Folder:
         return Example(decode(self.path / name, name), captions, name)
 
     def captions_at(self, index: int) -> tuple[str, ...]:
-        """A record's captions, without its picture; `Rejected` as by `[index]`."""
+        """Returns a record's captions, without its picture; raises `Rejected` as `[index]` does."""
         name = self._names[index]
         return captions_of(self._captions_of(name), name)
 
@@ -79,7 +79,7 @@ def _text_of(name: str) -> str:
 
 
 def _walk(path: pathlib.Path) -> tuple[set[str], set[str], list[str]]:
-    """The pictures, the text files and the tables, as seen from `path`, with slashes."""
+    """Returns the pictures, the text files and the tables, as seen from `path`, with slashes."""
     pictures, texts, tables = set(), set(), []
     for folder, below, files in os.walk(path):
         below[:] = [name for name in below if not name.startswith(".")]
@@ -98,8 +98,8 @@ def _walk(path: pathlib.Path) -> tuple[set[str], set[str], list[str]]:
 
 
 def _read_table(path: pathlib.Path, table: str) -> dict[str, list[str]]:
-    """What a table says: the captions of each file, named as seen from `path`."""
-    found: dict[str, list[str]] = {}
+    """Reads a table: the captions of each file, named as seen from `path`."""
+    captions: dict[str, list[str]] = {}
     try:
         lines = (path / table).read_text("utf-8-sig").splitlines()
     except (OSError, UnicodeDecodeError) as error:
@@ -118,5 +118,5 @@ def _read_table(path: pathlib.Path, table: str) -> dict[str, list[str]]:
         name = os.path.normpath(os.path.join(os.path.dirname(table), file)).replace(os.sep, "/")
         if os.path.isabs(name) or name.startswith("../"):
             raise InputError(f"{where} names {file!r}, which lies outside of {str(path)!r}.")
-        found.setdefault(name, []).extend(caption_fields(row))
-    return found
+        captions.setdefault(name, []).extend(caption_fields(row))
+    return captions

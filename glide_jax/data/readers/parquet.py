@@ -1,7 +1,7 @@
 """Parquet files with pictures in them, as img2dataset and dataset hubs write them.
 
-A picture is bytes in the column "jpg", "image", "png" or "webp" (of a struct, its field "bytes");
-its captions are in "caption", "text" or "captions", a string or a list.
+A picture is bytes in the column "jpg", "image", "png" or "webp" (or in the field "bytes" of a
+struct there); its captions are in "caption", "text" or "captions", a string or a list.
 """
 
 import bisect
@@ -27,8 +27,8 @@ class Parquet:
     tars are the better form of such a set.
 
     Args:
-        path: of the files.
-        cache_bytes: of row groups kept by each process.
+        path: a file, a folder or a pattern.
+        cache_bytes: most bytes of row groups that each process keeps.
 
     Raises:
         InputError: there is no file, one is no Parquet file, or lacks a column.
@@ -64,12 +64,12 @@ class Parquet:
         return Example(decode(data, name), captions, name)
 
     def captions_at(self, index: int) -> tuple[str, ...]:
-        """A record's captions, without its picture; `Rejected` as by `[index]`."""
+        """Returns a record's captions, without its picture; raises `Rejected` as `[index]` does."""
         path, group, row, name, (_, text_columns) = self._place(index)
         return _captions(self._texts.get(path, group, text_columns), row, text_columns, name)
 
     def _place(self, index: int) -> tuple[str, int, int, str, tuple[str, list[str]]]:
-        """File, row group, row in it, name and columns of a record."""
+        """Returns a record's file, row group, row in that, name and columns."""
         which = bisect.bisect_right(self._starts, index) - 1
         number, group, before = self._groups[which]
         row = index - self._starts[which]
@@ -91,7 +91,7 @@ class _Cache:
         self._lock = threading.Lock()
 
     def get(self, path: str, group: int, columns: list[str]) -> Any:
-        """A row group's table of these columns."""
+        """Returns a row group's table of these columns."""
         with self._lock:  # one thread reads, the others then find it
             if (path, group) not in self._tables:
                 table = _read_group(path, group, columns)
@@ -118,7 +118,7 @@ def _read_group(path: str, group: int, columns: list[str]) -> Any:
 
 
 def _layout(path: str) -> tuple[list[int], tuple[str, list[str]]]:
-    """The rows of each row group, and the columns of pictures and of captions."""
+    """Returns the rows of each row group, and the columns of pictures and of captions."""
     parquet = extra("pyarrow.parquet")
     try:
         with parquet.ParquetFile(path) as file:

@@ -8,7 +8,6 @@ import numpy as np
 from glide_jax import checks
 from glide_jax.data.example import Example
 from glide_jax.data.readers import shapes
-from glide_jax.errors import InputError
 
 KINDS = ("single", *shapes.KINDS)  # single objects, from which outlines are learned, twice
 ENDLESS = 2**31 - 1  # the most that a shuffle's 32-bit positions can address
@@ -31,13 +30,11 @@ class Scenes:
     count: int = ENDLESS
 
     def __post_init__(self):
-        if not 1 <= self.count <= ENDLESS:
-            raise InputError(f"size is {self.count}; there can be 1 to {ENDLESS} scenes.")
-        if self.seed < 0:
-            raise InputError(f"seed is {self.seed}; a seed is not negative.")
+        checks.whole("size", self.count, 1, ENDLESS)
+        checks.whole("seed", self.seed, 0, 2**32 - 1)
         for kind in self.kinds:
             checks.one_of("kinds", kind, (*shapes.KINDS, *shapes.RELATIONS))
-        self[0]  # a wrong side or split is said now and not by a worker process
+        self[0]  # a wrong side or split fails here and not in a worker process
 
     def __len__(self) -> int:
         return self.count
@@ -49,5 +46,5 @@ class Scenes:
         return Example(picture, (shapes.caption(scene),), f"{self.split}/{index}")
 
     def all_captions(self) -> list[str]:
-        """Every caption there can be, since the scenes are too many to list."""
+        """Returns every possible caption, since the scenes are too many to list."""
         return shapes.captions(self.split)

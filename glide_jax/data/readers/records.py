@@ -1,4 +1,4 @@
-"""What the packed sources share: finding their files, and captions in JSON."""
+"""Parts that the packed sources share: finding their files, and captions in JSON."""
 
 import glob
 import os
@@ -11,7 +11,7 @@ TEXT_FIELDS = ("text", "caption", "captions")
 
 
 def caption_fields(row: Any) -> list[str]:
-    """All texts that a JSON object gives as captions, under any of the usual names."""
+    """Returns all texts that a JSON object gives as captions, under any of the usual names."""
     texts: list[Any] = []
     for field in TEXT_FIELDS if isinstance(row, dict) else ():
         value = row.get(field)
@@ -20,21 +20,21 @@ def caption_fields(row: Any) -> list[str]:
 
 
 def files_of(path: str | os.PathLike, suffix: str) -> list[pathlib.Path]:
-    """The files that `path` means, in the order of their names: one, a folder's, or a pattern's.
+    """Returns the files of a path in the order of their names: itself, a folder's, or a pattern's.
 
     Raises:
         InputError: there is none.
     """
     given = pathlib.Path(path)
     if given.is_file():
-        found = [given]
+        paths = [given]
     elif given.is_dir():
-        found = sorted(one for one in given.rglob(f"*{suffix}") if one.is_file())
+        paths = sorted(one for one in given.rglob(f"*{suffix}") if one.is_file())
     else:
-        found = sorted(map(pathlib.Path, glob.glob(str(path), recursive=True)))
-    if not found:
+        paths = sorted(map(pathlib.Path, glob.glob(str(path), recursive=True)))
+    if not paths:
         raise InputError(
             f"{str(path)!r} is no {suffix} file, no folder that holds some, and no pattern that "
             "matches any."
         )
-    return found
+    return paths

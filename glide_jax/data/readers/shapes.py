@@ -1,7 +1,7 @@
 """Captioned scenes of coloured shapes: endless training pairs whose captions can be checked.
 
-A scene is drawn in two steps: what it says (`Spec`, all that the caption tells) and where things
-are (`Scene`). Some colour-shape pairs and some counts are withheld from training, so that
+A scene is drawn in two steps: its content (`Spec`, all that the caption states) and its geometry
+(`Scene`). Some colour-shape pairs and some counts are withheld from training, so that
 composition can be measured on captions that no training run has seen.
 """
 
@@ -16,6 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image, ImageDraw
 
+from glide_jax import checks
 from glide_jax.errors import InputError
 
 COLOURS = {
@@ -41,7 +42,7 @@ SPLITS = ("train", "held_out", "all")
 HELD_OUT_PAIRS = frozenset((c, SHAPES[(3 * i + 6) % 8]) for i, c in enumerate(COLOURS))
 HELD_OUT_FOURS = frozenset({"triangle", "ring"})
 
-_JITTER, _BACKGROUND_JITTER = 10, 4  # of each channel, out of 255
+_JITTER, _BACKGROUND_JITTER = 10, 4  # largest change of a channel, out of 255
 _SUPERSAMPLE = 8
 _RING_HOLE = 0.52  # inner radius of a ring over its outer radius
 REACH = 1.15  # no outline leaves a box of this half-width around its centre, in radii
@@ -50,7 +51,7 @@ _DOMINANCE = 1.6  # a relation's axis shows at least this times the offset of th
 
 @dataclass(frozen=True)
 class Spec:
-    """What a caption says: `objects` are (colour, shape) in the caption's order."""
+    """The content of a caption: `objects` are (colour, shape) in the caption's order."""
 
     kind: str
     background: str
@@ -73,7 +74,7 @@ class Object:
 
 @dataclass(frozen=True)
 class Scene:
-    """Everything that `render` needs; a relation holds between objects[0] and objects[1]."""
+    """Everything that `render` needs; a relation is that of objects[0] to objects[1]."""
 
     background: str
     objects: tuple[Object, ...]
@@ -84,13 +85,13 @@ class Scene:
 
     @property
     def spec(self) -> Spec:
-        """The part of the scene that the caption tells."""
+        """The part of the scene that the caption states."""
         objects = tuple((o.colour, o.shape) for o in self.objects)
         return Spec(self.kind, self.background, objects, self.relation, self.size)
 
 
 def held_out(scene: Scene | Spec) -> bool:
-    """Whether a scene contains a combination that is withheld from training."""
+    """Returns whether a scene contains a combination that is withheld from training."""
     pairs = (
         [(o.colour, o.shape) for o in scene.objects] if isinstance(scene, Scene) else scene.objects
     )
@@ -101,12 +102,18 @@ def held_out(scene: Scene | Spec) -> bool:
 def sample_scene(
     rng: np.random.Generator, *, split: str = "train", kinds: Sequence[str] = KINDS
 ) -> Scene:
-    """Draw a scene of a split; colours, shapes and relations are uniform within it.
+    """Samples a scene of a split; colours, shapes and relations are uniform within it.
 
-    A kind is drawn as often as `kinds` repeats it. Besides KINDS it may be one of RELATIONS, for
-    scenes of that relation alone.
+    Args:
+        rng: decides the scene.
+        split: one of SPLITS.
+        kinds: each one of KINDS, or of RELATIONS for scenes of that relation alone; one that is
+            repeated is sampled more often.
+
+    Raises:
+        InputError: there is no such split.
     """
-    _check_split(split)
+    checks.one_of("split", split, SPLITS)
     spec = _sample_spec(rng, kinds)
     while not _in_split(spec, split):
         spec = _sample_spec(rng, kinds)
@@ -114,7 +121,7 @@ def sample_scene(
 
 
 def scene_of(spec: Spec, rng: np.random.Generator) -> Scene:
-    """Draw what a caption leaves open: where its objects are, how large, of which shade."""
+    """Samples what a caption leaves open: its objects' places, sizes and shades."""
     objects = tuple(
         Object(colour, shape, *place, _jitter(rng, COLOURS[colour], _JITTER))
         for (colour, shape), place in zip(spec.objects, _places(rng, spec), strict=True)
@@ -124,22 +131,22 @@ def scene_of(spec: Spec, rng: np.random.Generator) -> Scene:
 
 
 def caption(scene: Scene | Spec) -> str:
-    """The one sentence that tells a scene; `parse` reads it back."""
+    """Returns the one sentence that describes a scene; `parse` reads it back."""
     spec = scene.spec if isinstance(scene, Scene) else scene
     colour, shape = spec.objects[0]
     if spec.kind == "single":
-        told = f"a {spec.size} {colour} {shape}"
+        text = f"a {spec.size} {colour} {shape}"
     elif spec.kind == "count":
         number = next(word for word, n in COUNTS.items() if n == len(spec.objects))
-        told = f"{number} {colour} {_plural(shape)}"
+        text = f"{number} {colour} {_plural(shape)}"
     else:
         first, second = (f"{_article(c)} {c} {s}" for c, s in spec.objects)
-        told = f"{first} {spec.relation or 'and'} {second}"
-    return f"{told} on a {spec.background} background"
+        text = f"{first} {spec.relation or 'and'} {second}"
+    return f"{text} on a {spec.background} background"
 
 
 def parse(text: str) -> Spec | None:
-    """Read a caption, or None where it is not of this set's grammar; case and spacing are free."""
+    """Reads a caption; None if it is not of this set's grammar. Case and spacing are free."""
     text = " ".join(text.lower().split()).rstrip(".")
     if m := _SINGLE.fullmatch(text):
         return Spec("single", m["background"], ((m["c1"], m["s1"]),), size=m["size"])
@@ -155,16 +162,19 @@ def parse(text: str) -> Spec | None:
 
 
 def captions(split: str = "all") -> list[str]:
-    """Every caption of a split (61,440 in all), for training a tokenizer or listing prompts."""
-    _check_split(split)
+    """Returns every caption of a split (61,440 in all), to train a tokenizer or list prompts."""
+    checks.one_of("split", split, SPLITS)
     return [caption(spec) for spec in _specs() if _in_split(spec, split)]
 
 
 def render(scene: Scene, size: int = 64) -> NDArray[np.uint8]:
-    """Draw a scene as (size, size, 3) uint8, antialiased; the geometry is the same at every size.
+    """Draws a scene as (size, size, 3) uint8, antialiased, with the same geometry at every size.
 
     Each object is drawn 8 times larger on a crop of its own and box-reduced to its coverage,
     which is several times faster than supersampling the whole picture.
+
+    Raises:
+        InputError: `size` is under 8.
     """
     if size < 8:
         raise InputError(f"size is {size}, but a picture needs at least 8 pixels a side.")
@@ -185,40 +195,12 @@ def render(scene: Scene, size: int = 64) -> NDArray[np.uint8]:
     return np.rint(picture).clip(0, 255).astype(np.uint8)
 
 
-def batch(
-    seed: int,
-    step: int,
-    batch_size: int,
-    size: int,
-    *,
-    split: str = "train",
-    kinds: Sequence[str] = KINDS,
-) -> tuple[NDArray[np.uint8], list[str]]:
-    """The batch of a training step: images (batch_size, size, size, 3) uint8 and their captions.
-
-    Row i depends on (seed, step, i) alone, so a run resumes anywhere and hosts share a batch by
-    its rows.
-    """
-    images = np.empty((batch_size, size, size, 3), np.uint8)
-    texts = []
-    for i in range(batch_size):
-        scene = sample_scene(np.random.default_rng((seed, step, i)), split=split, kinds=kinds)
-        images[i] = render(scene, size)
-        texts.append(caption(scene))
-    return images, texts
-
-
-def _check_split(split: str) -> None:
-    if split not in SPLITS:
-        raise InputError(f"split is {split!r}, but it must be one of {', '.join(SPLITS)}.")
-
-
 def _in_split(spec: Spec, split: str) -> bool:
     return split == "all" or held_out(spec) == (split == "held_out")
 
 
 def _pick(rng: np.random.Generator, values):
-    """A uniform choice that keeps the element's type (rng.choice makes arrays and is slow)."""
+    """Chooses uniformly and keeps the element's type (rng.choice makes arrays and is slow)."""
     values = tuple(values)
     return values[int(rng.integers(len(values)))]
 
@@ -240,7 +222,7 @@ def _sample_spec(rng: np.random.Generator, kinds: Sequence[str]) -> Spec:
 
 
 def _specs() -> Iterator[Spec]:
-    """Every spec of the grammar once, kind by kind."""
+    """Yields every spec of the grammar once, kind by kind."""
     pairs = tuple(product(COLOURS, SHAPES))
     for background in BACKGROUNDS:
         for pair in pairs:
@@ -252,7 +234,7 @@ def _specs() -> Iterator[Spec]:
 
 
 def _places(rng: np.random.Generator, spec: Spec) -> list[tuple[float, float, float]]:
-    """An (x, y, radius) for each object of a spec, without overlap and true to its relation."""
+    """Samples (x, y, radius) for each object, without overlap and true to the relation."""
     if spec.size is not None:
         return _scatter(rng, 1, *SIZES[spec.size])
     if spec.kind == "count":
@@ -271,7 +253,7 @@ def _places(rng: np.random.Generator, spec: Spec) -> list[tuple[float, float, fl
 
 
 def _scatter(rng: np.random.Generator, n: int, low: float, high: float):
-    """Draw n discs (x, y, radius) that stay in the picture and apart; starts anew when stuck."""
+    """Samples n discs (x, y, radius) inside the picture and apart; starts anew when stuck."""
     while True:
         places: list[tuple[float, float, float]] = []
         for _ in range(40 * n):
@@ -295,7 +277,7 @@ def _jitter(rng: np.random.Generator, rgb: tuple[int, ...], amount: int) -> tupl
 
 
 def _span(centre: float, radius: float, size: int) -> tuple[int, int]:
-    """The pixels [low, high) that an object can touch along one axis."""
+    """Returns the pixels [low, high) that an object can touch along one axis."""
     low = math.floor((centre - REACH * radius) * size)
     high = math.ceil((centre + REACH * radius) * size) + 1
     return max(0, low), min(size, high)
@@ -303,7 +285,7 @@ def _span(centre: float, radius: float, size: int) -> tuple[int, int]:
 
 @lru_cache
 def _outline(shape: str) -> NDArray[np.float64]:
-    """Corners (n, 2) of a shape of radius 1 around 0, y down; areas are alike, not extents."""
+    """Returns the corners (n, 2) of a shape of radius 1 around 0, y down; areas are alike."""
     t = np.linspace(0, 2 * np.pi, 64, endpoint=False)
     if shape == "square":
         return 0.88 * np.array([(-1, -1), (1, -1), (1, 1), (-1, 1)])

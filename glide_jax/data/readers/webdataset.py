@@ -4,7 +4,6 @@ An example is the files of one name: NAME.jpg (or .jpeg, .png, .webp) with NAME.
 line, or NAME.json, which has them under "caption", "text" or "captions", as img2dataset writes.
 """
 
-import functools
 import hashlib
 import json
 import os
@@ -24,15 +23,14 @@ from glide_jax.files import replacing
 
 IMAGES = ("jpg", "jpeg", "png", "webp")
 TEXTS = ("txt", "json")  # the first that an example has is used
-_OPEN_FILES = 64  # of a process; shards may be many, descriptors are few
-_FORMAT = 1  # of the index; another is made anew
+_FORMAT = 1  # version of the index; an index of another version is made anew
 
 
 class WebDataset:
     """The examples of one tar, of a folder's tars, or of those a pattern matches.
 
     Args:
-        path: of them.
+        path: the tar, the folder, or the pattern.
         cache: folder for the indices; None keeps each beside its tar if that can be written to.
 
     Raises:
@@ -58,7 +56,7 @@ class WebDataset:
         return Example(decode(_read(tar, image, size), name), captions, name)
 
     def captions_at(self, index: int) -> tuple[str, ...]:
-        """A record's captions, without its picture; `Rejected` as by `[index]`."""
+        """Returns a record's captions, without its picture; raises `Rejected` as `[index]` does."""
         tar, name = self._tar_and_name(index)
         text, size, is_json = map(int, self._places[index][2:])
         return _captions(_read(tar, text, size), bool(is_json), name)
@@ -77,26 +75,10 @@ def _captions(data: bytes, is_json: bool, name: str) -> tuple[str, ...]:
     return captions_of(lines, name)
 
 
-class _File:
-    """A descriptor that is closed when nobody uses it any more."""
-
-    def __init__(self, path: str):
-        self.descriptor = os.open(path, os.O_RDONLY)
-
-    def __del__(self):
-        if hasattr(self, "descriptor"):
-            os.close(self.descriptor)
-
-
-@functools.lru_cache(_OPEN_FILES)
-def _open(path: str, process: int) -> _File:
-    return _File(path)
-
-
 def _read(path: str, offset: int, size: int) -> bytes:
     try:
-        file = _open(path, os.getpid())  # held, so that another thread's miss does not close it
-        return os.pread(file.descriptor, size, offset)
+        with open(path, "rb", buffering=0) as file:
+            return os.pread(file.fileno(), size, offset)
     except OSError as error:
         raise Rejected("unreadable file", f"{path}: {error.strerror}") from None
 
@@ -105,7 +87,7 @@ def _read(path: str, offset: int, size: int) -> bytes:
 
 
 def _index(tar: pathlib.Path, cache: str | os.PathLike | None) -> tuple[NDArray[np.int64], NDArray]:
-    """The index of a tar from its file, if that is of this very tar; else made, and kept."""
+    """Returns the index of a tar: the one kept in a file if it is still right, else a new one."""
     stat = tar.stat()
     stamp = np.array([_FORMAT, stat.st_size, stat.st_mtime_ns], np.int64)
     folder = tar.parent if cache is None else pathlib.Path(cache)

@@ -1,8 +1,8 @@
 """Sets written once as TFDS datasets in ArrayRecord files; TensorFlow is not needed.
 
-A set's name is a recipe and a size, such as emoji_64. A recipe gives sources, one a split; their
-pictures are made smaller by area, those that are shown twice are left out, and what is left is
-written in an order that only the names decide. A set is whole or absent: it is written beside its
+A set's name is a recipe and a size, such as emoji_64. A recipe gives one source for each split;
+its pictures are shrunk by area, repeated ones are left out, and the rest is written in an order
+that only the names decide. A set is whole or absent: it is written beside its
 place and moved there at the end.
 """
 
@@ -14,7 +14,6 @@ import shutil
 import tempfile
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass
 from typing import Any, Literal, NamedTuple
 
 import numpy as np
@@ -31,7 +30,7 @@ from glide_jax.data.recipes.packages import locked
 from glide_jax.errors import InputError
 from glide_jax.extras import extra
 
-SIZES = {"shapes_64": 50_000, "shapes_256": 10_000}  # of the train split, unless told otherwise
+SIZES = {"shapes_64": 50_000, "shapes_256": 10_000}  # default pictures of the train split
 NAMES = tuple(f"{name}_{side}" for name in catalogue.SETS for side in catalogue.SIDES)
 
 _COCO = (
@@ -40,30 +39,17 @@ _COCO = (
 )
 _FORMATS: dict[int, Literal["PNG", "WEBP"]] = {64: "PNG", 256: "WEBP"}
 _HELD_OUT_SHAPES = 2_000
-_SEEDS = {"train": 0, "held_out": 1}  # of shapes
+_SEEDS = {"train": 0, "held_out": 1}  # the splits of shapes
 
 Progress = Callable[[str, int, int], None]  # split, pictures done, pictures in all
 
 
 class Recipe(NamedTuple):
-    """Where a set comes from: a source a split, the ones that are withheld from training first."""
+    """The origin of a set: a source for each split, those withheld from training first."""
 
     splits: Mapping[str, Source]
     attribution: str
     rejected: Mapping[str, int] = {}  # what had been left out before
-
-
-@dataclass(frozen=True)
-class Options:
-    """What a person may say of a set to be built.
-
-    Args:
-        size: how many pictures the train split of shapes gets; 0 is the default of the set.
-        path: COCO's own folder, which holds annotations, train2017 and val2017.
-    """
-
-    size: int = 0
-    path: str = ""
 
 
 class Pairs(tfds.core.GeneratorBasedBuilder, skip_registration=True):  # type: ignore[call-arg]
@@ -140,42 +126,55 @@ class Pairs(tfds.core.GeneratorBasedBuilder, skip_registration=True):  # type: i
 def build(
     name: str,
     data_dir: pathlib.Path,
-    options: Options | None = None,
+    *,
+    size: int = 0,
+    path: str = "",
     progress: Progress | None = None,
 ) -> pathlib.Path:
-    """The folder of a set, which is built if it is not there; a second process waits.
+    """Builds a set if it is not there, and returns its folder; a second process waits.
+
+    Args:
+        name: one of NAMES.
+        data_dir: where sets are built.
+        size: pictures in the train split of shapes; 0 for the set's default.
+        path: COCO's own folder, which holds annotations, train2017 and val2017.
+        progress: called with (split, pictures done, pictures in all).
 
     Raises:
         InputError: there is no such set, or what it is made of is missing.
     """
-    options = options or Options()
     if name not in NAMES:
         raise InputError(f"there is no set {name!r}; known are {', '.join(NAMES)}.")
-    if options.size and not name.startswith("shapes"):
-        raise InputError(f"size is {options.size}, but only the shapes sets have a size to choose.")
+    if size and not name.startswith("shapes"):
+        raise InputError(f"size is {size}, but only the shapes sets have a size to choose.")
     extra("array_record")  # before the work that it would be missed after
     folder = data_dir / name / built.VERSION
     with locked(data_dir / f".{name}.lock"):
         if (folder / built.INFO).exists():
-            _check_size(folder, options.size)
+            there = built.split_lengths(folder)["train"]
+            if size and size != there:
+                raise InputError(
+                    f"size is {size}, but {folder} is built with {there} pictures: delete it to "
+                    "build anew."
+                )
             return folder
         for left in folder.parent.glob(f"incomplete.*_{built.VERSION}"):
-            shutil.rmtree(left)  # of a build that was killed; the lock says that it is over
-        builder = Pairs(name, _recipe(name, data_dir, options), data_dir, progress)
+            shutil.rmtree(left)  # a build that was killed left it; the lock proves that it is over
+        builder = Pairs(name, _recipe(name, data_dir, size, path), data_dir, progress)
         tfds.disable_progress_bar()  # `progress` is the caller's
         config = tfds.download.DownloadConfig(try_download_gcs=False)
         with (
             contextlib.redirect_stdout(io.StringIO()),  # only the command line prints
-            tempfile.TemporaryDirectory() as downloads,  # of which TFDS makes none
+            tempfile.TemporaryDirectory() as downloads,  # TFDS makes none
         ):
             builder.download_and_prepare(download_dir=downloads, download_config=config)
     return folder
 
 
-def _recipe(name: str, data_dir: pathlib.Path, options: Options) -> Recipe:
+def _recipe(name: str, data_dir: pathlib.Path, size: int, path: str) -> Recipe:
     kind, side = name.rsplit("_", 1)[0], _side(name)
     if kind == "shapes":
-        size = options.size or SIZES[name]
+        size = size or SIZES[name]
         counts = {"held_out": min(_HELD_OUT_SHAPES, max(1, size // 10)), "train": size}
         scenes = {
             split: Scenes(side, split, _SEEDS[split], shapes.KINDS, n)
@@ -183,7 +182,7 @@ def _recipe(name: str, data_dir: pathlib.Path, options: Options) -> Recipe:
         }
         return Recipe(scenes, "Coloured shapes drawn by glide_jax, MIT.")
     if kind == "coco":
-        return _coco(options.path)
+        return _coco(path)
     large = data_dir / f"{kind}_{catalogue.SIDES[-1]}" / built.VERSION
     if side < catalogue.SIDES[-1] and (large / built.INFO).exists():
         # Drawn already: the same pictures only need to be made smaller.
@@ -214,15 +213,7 @@ def _side(name: str) -> int:
 
 
 def _encode(image: NDArray[np.uint8], kind: Literal["PNG", "WEBP"]) -> bytes:
-    """A picture without loss; WebP takes half the room of PNG where that matters."""
+    """Encodes a picture without loss; WebP takes half the room of PNG where that matters."""
     buffer = io.BytesIO()
     Image.fromarray(image).save(buffer, format=kind, lossless=True)
     return buffer.getvalue()
-
-
-def _check_size(folder: pathlib.Path, size: int) -> None:
-    there = built.split_lengths(folder)["train"]
-    if size and size != there:
-        raise InputError(
-            f"size is {size}, but {folder} is built with {there} pictures: delete it to build anew."
-        )

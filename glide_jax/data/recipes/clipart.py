@@ -4,7 +4,6 @@ import html
 import pathlib
 import re
 import unicodedata
-from collections.abc import Iterable
 from dataclasses import dataclass
 
 import numpy as np
@@ -15,7 +14,7 @@ from glide_jax.data.recipes.emoji import fraction, slug
 from glide_jax.data.recipes.packages import Package, fetch
 
 SPLITS = ("held_out", "train")
-HELD_OUT = 0.02  # of all labels
+HELD_OUT = 0.02  # part of all labels
 
 DRAWINGS = Package(
     "apt-get", "openclipart-svg", "1:0.18+dfsg-19",
@@ -28,7 +27,7 @@ _LEFT_OUT = re.compile(
     r"shapes/(stars|jigsaw|callouts|flowchart)/|-theme/|special/|signs_and_symbols/led/"
     r"|cards/(simple|bordered|ornamental|white)|computer/(icons|buttons|diagrams)/"
 )
-_NOT_SAID = frozenset(
+_NO_KEYWORDS = frozenset(
     """hash theme magick icon icons clip art clipart unsorted special sign symbol mapsym shape
     shapes geometry signs_and_symbols united_nations_member festive menu work bw outline contour
     svg image inkscape public domain drawing vector ganson mimooh alt elem bb rpg""".split()  # noqa: SIM905
@@ -39,7 +38,7 @@ _BLACK_AND_WHITE = 12.0  # the spread of a pixel's channels that makes a picture
 
 
 def attribution() -> str:
-    """Where the pictures are from, for the card of a model trained on them."""
+    """Returns the origin of the pictures, for the card of a model trained on them."""
     return (
         "Clip art of the Open Clip Art Library, dedicated to the public domain by its authors "
         f"({DRAWINGS.name} {DRAWINGS.version}), rendered on white."
@@ -48,36 +47,30 @@ def attribution() -> str:
 
 @dataclass(frozen=True)
 class Drawing:
-    """One SVG file and what may be said of it."""
+    """One SVG file and its captions."""
 
     path: pathlib.Path
     name: str  # its path in the library
     label: str
-    told: tuple[str, ...]
+    captions: tuple[str, ...]
 
 
-class Drawings:
-    """Drawings as a `Source`, rendered at 256 pixels when they are asked for."""
+def draw(drawing: Drawing) -> Example:
+    """Renders a drawing at 256 pixels.
 
-    def __init__(self, drawings: Iterable[Drawing]):
-        self.drawings = tuple(drawings)
-
-    def __len__(self) -> int:
-        return len(self.drawings)
-
-    def __getitem__(self, index: int) -> Example:
-        item = self.drawings[index]
-        captions = captions_of(item.told, item.name)
-        image = rendering.page(item.path.read_text(errors="replace"), item.name)
-        if np.ptp(image) < 16:
-            raise Rejected("blank", item.name)
-        if colourfulness(image) < _BLACK_AND_WHITE:
-            raise Rejected("no colour", item.name)
-        return Example(image, captions, item.name)
+    Raises:
+        Rejected: "no caption", "blank", "no colour" or "not drawable".
+    """
+    captions = captions_of(drawing.captions, drawing.name)
+    image = rendering.page(drawing.path.read_text(errors="replace"), drawing.name)
+    rendering.check_visible(image, drawing.name)
+    if colourfulness(image) < _BLACK_AND_WHITE:
+        raise Rejected("no colour", drawing.name)
+    return Example(image, captions, drawing.name)
 
 
-def splits(data_dir: pathlib.Path) -> dict[str, Drawings]:
-    """Every split as a source, held-out first; a label is in one of them only.
+def splits(data_dir: pathlib.Path) -> dict[str, rendering.Drawn[Drawing]]:
+    """Returns every split as a source, held-out first; a label is in one of them only.
 
     Raises:
         InputError: the package cannot be fetched.
@@ -85,14 +78,14 @@ def splits(data_dir: pathlib.Path) -> dict[str, Drawings]:
     root = fetch(DRAWINGS, data_dir) / "usr/share/openclipart/svg"
     parts: dict[str, list[Drawing]] = {split: [] for split in SPLITS}
     for path in sorted(root.rglob("*.svg")):
-        found = read(path, path.relative_to(root).as_posix())
-        if found:
-            parts[SPLITS[fraction(slug(found.label)) >= HELD_OUT]].append(found)
-    return {split: Drawings(items) for split, items in parts.items()}
+        drawing = read_drawing(path, path.relative_to(root).as_posix())
+        if drawing:
+            parts[SPLITS[fraction(slug(drawing.label)) >= HELD_OUT]].append(drawing)
+    return {split: rendering.Drawn(items, draw) for split, items in parts.items()}
 
 
-def read(path: pathlib.Path, name: str) -> Drawing | None:
-    """What is said of a file; None of one that is not wanted or not in the public domain."""
+def read_drawing(path: pathlib.Path, name: str) -> Drawing | None:
+    """Reads a file's captions; None for one that is unwanted or not in the public domain."""
     if _LEFT_OUT.search(name):
         return None
     text = path.read_text(errors="replace")
@@ -107,36 +100,36 @@ def read(path: pathlib.Path, name: str) -> Drawing | None:
         title = ""
     if "/flags/" in name and label and "flag" not in label:
         label = f"flag of {label}"
-    told = [label, f"clip art of {label}"] if label else []
+    captions = [label, f"clip art of {label}"] if label else []
     extra = [word for word in keywords if word not in label]
     if label and extra:
-        told.append(", ".join([label, *extra[:3]]))
-    if _is_told_by(title, label):
-        told.append(title)
-    return Drawing(path, name, label, tuple(dict.fromkeys(told)))
+        captions.append(", ".join([label, *extra[:3]]))
+    if _adds_to(title, label):
+        captions.append(title)
+    return Drawing(path, name, label, tuple(dict.fromkeys(captions)))
 
 
 def colourfulness(image: np.ndarray) -> float:
-    """The mean spread between the channels of the pixels that are most coloured (1 in 50)."""
+    """Returns the mean spread between channels of the 1 pixel in 50 that is most coloured."""
     spread = np.ptp(image.astype(np.int16), axis=2).ravel()
     return float(np.sort(spread)[-max(1, spread.size // 50) :].mean())
 
 
 def _values(text: str, tag: str) -> list[str]:
-    found = re.findall(rf"<dc:{tag}[^>]*>([^<]*)</dc:{tag}>", text)
-    return [" ".join(html.unescape(value).split()) for value in found]
+    values = re.findall(rf"<dc:{tag}[^>]*>([^<]*)</dc:{tag}>", text)
+    return [" ".join(html.unescape(value).split()) for value in values]
 
 
 def _keywords(text: str, agents: list[str]) -> list[str]:
-    found = [html.unescape(word).strip().lower() for word in re.findall("<rdf:li>(.*?)</", text)]
+    keywords = [html.unescape(word).strip().lower() for word in re.findall("<rdf:li>(.*?)</", text)]
     people = {agent.lower() for agent in agents}
-    words = [w.replace("_", " ") for w in found if w not in _NOT_SAID and w not in people]
+    words = [w.replace("_", " ") for w in keywords if w not in _NO_KEYWORDS and w not in people]
     good = [w for w in words if re.fullmatch(r"[a-z][a-z0-9' -]{1,30}", w)]
     return list(dict.fromkeys(good))
 
 
 def _label(name: str, agents: list[str]) -> str:
-    """The words of a file's name without its number and its author, who is often cut short."""
+    """Returns the words of a file's name without its number and its author (often cut short)."""
     stem = unicodedata.normalize("NFKD", pathlib.PurePosixPath(name).stem)
     words = [w for w in re.split(r"[^A-Za-z0-9]+", stem.lower()) if w]
     authors = [w for agent in agents for w in re.split(r"[^a-z]+", agent.lower()) if w]
@@ -144,13 +137,13 @@ def _label(name: str, agents: list[str]) -> str:
         words[-1].isdigit() or any(a.startswith(words[-1].rstrip("0123456789")) for a in authors)
     ):
         words.pop()
-    words = [re.sub(r"\d+[a-z]?$", "", word) for word in words if word not in _NOT_SAID]
+    words = [re.sub(r"\d+[a-z]?$", "", word) for word in words if word not in _NO_KEYWORDS]
     kept = [word for word in words if len(word) > 1]
     return " ".join(kept) if any(len(w) > 2 for w in kept) else ""
 
 
-def _is_told_by(title: str, label: str) -> bool:
-    """Whether a title says more than the label, and of the same thing."""
+def _adds_to(title: str, label: str) -> bool:
+    """Returns whether a title is about the label's thing and fit for a caption."""
     if not title or not title.isascii() or _GENERIC.search(title) or len(title) > 60:
         return False
     shared = set(slug(title).split("-")) & set(label.split())

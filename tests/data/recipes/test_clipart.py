@@ -20,20 +20,20 @@ def drawing(title="", author="", keywords=(), rights=RIGHTS, colour="red", at=0)
 def read(tmp_path, name, **about):
     path = tmp_path / "a.svg"
     path.write_text(drawing(**about))
-    return clipart.read(path, name)
+    return clipart.read_drawing(path, name)
 
 
 def test_clip_art_is_told_by_its_file_name_without_author_and_number(tmp_path):
     found = read(tmp_path, "food/green_pear_benji_pa_02.svg", author="Benji Park",
                  keywords=["food", "hash(0x8a0)", "theme", "fruit", "Benji Park"])  # fmt: skip
-    assert found.told == ("green pear", "clip art of green pear", "green pear, food, fruit")
+    assert found.captions == ("green pear", "clip art of green pear", "green pear, food, fruit")
 
 
 def test_a_title_is_told_where_it_says_more_of_the_same_thing(tmp_path):
-    told = read(tmp_path, "people/runner_01.svg", title="Tired Runner (B and W)").told
+    told = read(tmp_path, "people/runner_01.svg", title="Tired Runner (B and W)").captions
     assert told[-1] == "tired runner"
     assert (
-        read(tmp_path, "people/runner_01.svg", title="Various cliparts").told[-1]
+        read(tmp_path, "people/runner_01.svg", title="Various cliparts").captions[-1]
         == "clip art of runner"
     )
 
@@ -57,7 +57,7 @@ def test_what_is_not_in_the_public_domain_or_a_mere_series_is_left_out(tmp_path)
 def test_a_small_drawing_on_a_page_is_cut_out_and_fills_the_picture(tmp_path):
     (tmp_path / "a.svg").write_text(drawing(at=300))
     item = clipart.Drawing(tmp_path / "a.svg", "a", "box", ("box",))
-    image = clipart.Drawings([item])[0].image
+    image = clipart.draw(item).image
     ys, xs = np.nonzero(np.ptp(image, axis=2) > 128)
     assert abs(xs.min() - 8) <= 1
     assert abs(xs.max() - 247) <= 1
@@ -78,7 +78,7 @@ def test_drawings_that_show_nothing_of_use_are_rejected(tmp_path, svg, reason):
     (tmp_path / "a.svg").write_text(svg)
     item = clipart.Drawing(tmp_path / "a.svg", "a", "box", ("box",))
     with pytest.raises(Rejected, match=reason):
-        clipart.Drawings([item])[0]
+        clipart.draw(item)
 
 
 def test_labels_of_clip_art_are_in_one_split_only(tmp_path):
@@ -89,7 +89,7 @@ def test_labels_of_clip_art_are_in_one_split_only(tmp_path):
         for word in words:
             (root / folder / f"{word}_01.svg").write_text(drawing())
     splits = clipart.splits(tmp_path)
-    held_out, train = ({d.label for d in s.drawings} for s in splits.values())
+    held_out, train = ({d.label for d in s.items} for s in splits.values())
     assert held_out
     assert not held_out & train
     assert held_out | train == set(words)

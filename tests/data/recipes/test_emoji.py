@@ -19,7 +19,7 @@ def splits(data_dir):
 
 
 def every(splits):
-    return {icon.name: icon for source in splits.values() for icon in source.icons}
+    return {icon.name: icon for source in splits.values() for icon in source.items}
 
 
 def concept(label="bell", tags=("alarm", "sound", "church", "ring"), group="objects"):
@@ -40,7 +40,7 @@ def test_people_and_smileys_can_be_left_out(data_dir, splits):
 
 def test_every_picture_is_256_pixels_on_white_and_says_its_label_and_style(splits):
     for source in splits.values():
-        for k, icon in enumerate(source.icons):
+        for k, icon in enumerate(source.items):
             if icon.name == "3d/grinning-face":
                 continue
             example = source[k]
@@ -52,16 +52,16 @@ def test_every_picture_is_256_pixels_on_white_and_says_its_label_and_style(split
 
 
 def test_an_oblong_icon_is_centred_and_not_stretched(splits):
-    source = next(s for s in splits.values() if any(i.name == "noto/bell" for i in s.icons))
-    k = next(k for k, i in enumerate(source.icons) if i.name == "noto/bell")
+    source = next(s for s in splits.values() if any(i.name == "noto/bell" for i in s.items))
+    k = next(k for k, i in enumerate(source.items) if i.name == "noto/bell")
     ys, xs = np.nonzero(np.ptp(source[k].image, axis=2))
     # 10 of 40 units are 64 pixels; the frame fills the width, and half of the height.
     assert (xs.min(), xs.max(), ys.min(), ys.max()) == (25, 89, 64 + 25, 64 + 89)
 
 
 def test_a_transparent_picture_is_rejected_as_blank(splits):
-    source = next(s for s in splits.values() if any(i.name == "3d/grinning-face" for i in s.icons))
-    k = next(k for k, i in enumerate(source.icons) if i.name == "3d/grinning-face")
+    source = next(s for s in splits.values() if any(i.name == "3d/grinning-face" for i in s.items))
+    k = next(k for k, i in enumerate(source.items) if i.name == "3d/grinning-face")
     with pytest.raises(Rejected, match=r"blank \(3d/grinning-face\)"):
         source[k]
 

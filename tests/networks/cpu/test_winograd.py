@@ -100,6 +100,6 @@ def test_an_unknown_algorithm_is_refused_by_name():
 
 
 def test_the_model_in_the_box_is_too_narrow_to_gain():
-    model = reading.read(reading.BOXED / "shapes")
+    model = reading.read_model(reading.BOXED / "shapes")
     config, params = model.stages["base"]
     assert plan(config.model, params, largest=4) == {}

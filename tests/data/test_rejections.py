@@ -1,54 +1,9 @@
-"""The thread that runs ahead, and the account of rejections."""
-
-import gc
-import threading
-import time
+"""The account of rejections."""
 
 import pytest
 
-from glide_jax.data.background import overlap
 from glide_jax.data.rejections import Rejection, Rejections
 from glide_jax.errors import InputError
-
-
-def test_items_come_in_order_and_end():
-    ahead = overlap(iter(range(50)), 3)
-    assert list(ahead) == list(range(50))
-    assert list(ahead) == []
-
-
-def test_items_are_made_before_they_are_asked_for_but_no_more_than_said():
-    made = []
-    ahead = overlap((made.append(k) or k for k in range(100)), 2)
-    time.sleep(0.5)
-    assert 2 <= len(made) <= 3  # two wait, and one is on its way
-    assert next(ahead) == 0
-    ahead.close()
-    assert len(made) <= 5
-
-
-def test_an_error_comes_where_its_item_would_have_and_stays():
-    def items():
-        yield 1
-        raise InputError("broken")
-
-    ahead = overlap(items())
-    assert next(ahead) == 1
-    for _ in range(2):
-        with pytest.raises(InputError, match="broken"):
-            next(ahead)
-
-
-def test_closing_or_forgetting_stops_the_thread():
-    before = threading.active_count()
-    closed, forgotten = overlap(iter(range(10**9))), overlap(iter(range(10**9)))
-    assert next(closed) == next(forgotten) == 0
-    closed.close()
-    closed.close()
-    assert list(closed) == []
-    del forgotten
-    gc.collect()
-    assert threading.active_count() == before
 
 
 def rejected(*indices):
