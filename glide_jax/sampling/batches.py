@@ -12,7 +12,7 @@ import numpy as np
 from glide_jax import images
 from glide_jax.diffusion import repaint, samplers, tiling
 from glide_jax.errors import InputError
-from glide_jax.sampling import cascade, guides, text
+from glide_jax.sampling import cascade, guides, prompts
 from glide_jax.sampling.loading import Loaded
 from glide_jax.sampling.request import Request, Row
 from glide_jax.types import Cond, Image, Keys, Network, Params, Stage
@@ -34,7 +34,7 @@ class Batches:
         """Takes the model, a function that puts a stage's parameters on the device, the call."""
         self.loaded, self.placed, self.request = loaded, placed, request
         self.call, self.edit = request.call, request.call.edit
-        self.texts = text.encoded(loaded, placed, request)
+        self.texts = prompts.encode_texts(loaded, placed, request)
         self.names = list(request.stages)
         self.last = loaded.stages[self.names[-1]].image_size
         self.factor = self.last // loaded.stages["base"].image_size
@@ -64,13 +64,13 @@ class Batches:
         for small, drawn, choice in zip(smalls, enlarged, choices, strict=True):
             yield Drawn(drawn.row, [small, *drawn.stages], choice)
 
-    def _scores(self, prompts: list[int], drawn: list[np.ndarray]) -> list[float]:
+    def _scores(self, lines: list[int], drawn: list[np.ndarray]) -> list[float]:
         """The CLIP's scaled cosine of each picture (h, w, 3) and its prompt, at t = 0."""
         clip, size, values = self.loaded.clip, self.request.rows_at_once, []
         assert clip is not None, "checked with the request"
         for start in range(0, len(drawn), size):
             places = np.minimum(np.arange(start, start + size), len(drawn) - 1)
-            embedding = self.texts.clip([prompts[k] for k in places])
+            embedding = self.texts.clip([lines[k] for k in places])
             x_0 = jnp.asarray(images.from_uint8(np.stack([drawn[k] for k in places])))
             params = self.loaded.params["clip"]
             out = cascade.clip_scores(clip.log_prob_clean, params, x_0, embedding)
@@ -101,10 +101,10 @@ class Batches:
     ) -> Image:
         """One stage of one batch, whose number is batch[0] of batch[1]."""
         stage, settings = self.loaded.stages[name], self.request.stages[name]
-        count, prompts, base = len(rows), rows[:, 0].tolist(), not stage.upsampler
+        count, lines, base = len(rows), rows[:, 0].tolist(), not stage.upsampler
         keys = cascade.image_keys(self.call.seed, rows[:, 1], int(stage.upsampler))
         cond = Cond(
-            text=self.texts.prompt(name, prompts),
+            text=self.texts.prompt(name, lines),
             low_res=None if low_res is None else samplers.quantize(low_res),
             **self._known(stage, count),
         )
@@ -112,7 +112,7 @@ class Batches:
         if base:
             inputs = inputs._replace(
                 null_text=self.texts.null() if self.request.unconditional else None,
-                guides=guides.of_base(self.request, self.loaded, self.texts, prompts),
+                guides=guides.of_base(self.request, self.loaded, self.texts, lines),
             )
         start = self._start(stage, count)
         stage, size = self._canvas(stage, start.init, low_res)

@@ -9,8 +9,8 @@ from jax.tree_util import Partial
 from glide_jax.sampling import cascade
 from glide_jax.sampling.call import SEES
 from glide_jax.sampling.loading import Loaded
+from glide_jax.sampling.prompts import Texts
 from glide_jax.sampling.request import Request
-from glide_jax.sampling.text import Texts
 
 
 def of_base(request: Request, loaded: Loaded, texts: Texts, rows: Sequence[int]) -> cascade.Guides:

@@ -70,7 +70,7 @@ class Texts:
         return jax.tree.map(between, self.encode(reader, 0), self.encode(reader, 1))
 
 
-def encoded(loaded: Loaded, placed: Callable[[str], Params], request: Request) -> Texts:
+def encode_texts(loaded: Loaded, placed: Callable[[str], Params], request: Request) -> Texts:
     """The texts of a request, tokenized now and encoded when they are needed.
 
     Each is encoded alone, so that a picture does not depend on its neighbours' prompts, and only as
