@@ -204,9 +204,6 @@ def ddim_reverse(denoise: Denoiser, schedule: Schedule, *, x0_fn: X0Fn = clip) -
     return step
 
 
-STEPS = {"ddpm": ddpm, "ddim": ddim}
-
-
 def noise(keys: Keys, k: Int[Array, ""] | int, shape: tuple[int, ...]) -> Image:
     """Standard normal number k of each image; an image never depends on its batch.
 
