@@ -55,7 +55,7 @@ def anew(config: ConfigDict, name: str) -> ConfigDict:
 
 def _tiny(size: str) -> ConfigDict:
     config = shapes_64.get_config()
-    config.sampling.eta = 0.0  # as measured
+    config.sampling.eta = 0.0  # the value that was measured
     if size == "tiny":
         anew(config, "emoji_64-tiny")
         config.train.num_steps = 2600

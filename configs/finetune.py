@@ -1,6 +1,6 @@
-r"""What `glide-jax finetune` starts from; the model and its diffusion are the given directory's.
+r"""The config of `glide-jax finetune`; the model and its diffusion are the given directory's.
 
-Kinder than a training run: a small learning rate, and an average over few steps.
+It is gentler than a training run: a small learning rate, and an average over few steps.
 """
 
 from ml_collections import ConfigDict

@@ -1,7 +1,10 @@
-"""What runs share: every field there is, with its default and what it means.
+"""Starting points of config files, which all have the same sections.
 
-A config file takes `text_to_image` or `clip`, changes what is its own, and gives it back. Any field
-can be changed from the command line, e.g. `--config.optim.lr=3e-4`.
+Every field is listed with its default, its range and its meaning in glide_jax/training/sections.py;
+`model` has the fields of `ModelConfig` or `ClipConfig` (glide_jax/networks/zoo.py), and `data` also
+those of `DataOptions` (glide_jax/data/loader.py). A config file takes `text_to_image`, `upsampler`
+or `clip`, changes what is its own, and returns it. Any field can be changed from the command line,
+e.g. `--config.optim.lr=3e-4`.
 """
 
 import dataclasses
@@ -9,7 +12,9 @@ from typing import Any
 
 from ml_collections import ConfigDict
 
+from glide_jax.data.loader import DataOptions
 from glide_jax.networks import zoo
+from glide_jax.training import sections
 
 SIZES = ("full", "smoke")
 MASKS = ("box", "boxes", "strokes", "half", "border", "ellipse", "blob")
@@ -49,23 +54,12 @@ def text_to_image(name: str, model: str = "base", **fields: Any) -> ConfigDict:
     """A base's or an upsampler's run; defaults are the paper's, or ADM's where it is silent.
 
     Args:
-        name: of the run.
+        name: the run's.
         model: a named size of `zoo`.
-        **fields: of the model, in place of that size's.
+        **fields: replace fields of that size.
     """
-    config = _shared(name)
-    config.objective = "text_to_image"
-    config.model = dataclasses.asdict(zoo.named(model)) | fields
-    config.diffusion = dict(
-        noise_schedule="squaredcos_cap_v2",  # or linear
-        prediction="eps",  # or v
-        null_fraction=0.0,  # of captions emptied; 0.2 makes classifier-free guidance possible
-        vb_weight=1e-3,  # of the variational bound, which trains the variance
-        max_snr=float("inf"),  # Min-SNR's gamma; 5 is usual
-        noisy_share=0.0,  # of timesteps drawn from the noisy end of the chain besides
-        noisy_from=0.95,  # where that end begins
-        text_loss_weight=0.0,  # of the text encoder's own loss
-    )
+    config = _shared(name, "text_to_image", zoo.named(model), fields)
+    config.diffusion = dataclasses.asdict(sections.Diffusion())
     config.sampling = dict(  # the exported model's defaults
         steps="100", sampler="ddpm", guidance_scale=3.0, eta=0.0, temperature=1.0
     )
@@ -73,7 +67,7 @@ def text_to_image(name: str, model: str = "base", **fields: Any) -> ConfigDict:
 
 
 def upsampler(name: str, model: str = "upsample", **fields: Any) -> ConfigDict:
-    """As `text_to_image`, from a quarter of the size (GLIDE, section 2.1)."""
+    """An upsampler's run, from a quarter of the size (GLIDE, section 2.1)."""
     config = text_to_image(name, model, **fields)
     config.diffusion.noise_schedule = "linear"
     config.data.low_res = config.model.image_size // 4
@@ -94,9 +88,7 @@ def inpainting(config: ConfigDict) -> ConfigDict:
 
 def clip(name: str, **fields: Any) -> ConfigDict:
     """A noise-aware CLIP's run (GLIDE, sections 2.4 and 4.4, app. B.1)."""
-    config = _shared(name)
-    config.objective = "clip"
-    config.model = dataclasses.asdict(zoo.CLIP) | fields
+    config = _shared(name, "clip", zoo.CLIP, fields)
     config.diffusion = dict(noise_schedule="squaredcos_cap_v2")
     config.tokenizer = dict(kind="clip", vocab_size=49_408)
     config.optim.update(weight_decay=0.0125, warmup_steps=2000, schedule="cosine")
@@ -144,73 +136,24 @@ def check(size: str, *known: str) -> None:
         raise ValueError(f"size is {size!r}; it must be one of {', '.join(known or SIZES)}.")
 
 
-def _shared(name: str) -> ConfigDict:
+def _shared(name: str, objective: str, model: Any, fields: dict[str, Any]) -> ConfigDict:
+    """Every section with its defaults."""
+    data = dataclasses.asdict(DataOptions(image_size=1, batch_size=1, workers=2))
+    for name_of_run in ("image_size", "batch_size", "seed"):  # the model's or the run's own
+        del data[name_of_run]
     return ConfigDict(
         dict(
             name=name,
-            seed=0,  # of the weights, the order of the data, the noise
-            objective="",
-            model={},
+            seed=0,
+            objective=objective,
+            model=dataclasses.asdict(model) | fields,
             diffusion={},
             sampling={},
-            data=dict(
-                source="",  # a name of `glide-jax data`: shapes, emoji, coco, folder ...
-                path="",  # the folder or files of folder, webdataset, parquet; else of built sets
-                split="train",
-                kinds=(),  # of scenes of shapes_endless: single, count, pair, relation; (): all
-                crop="center",  # or random
-                flip=0.0,  # chance of a mirror image; captions that say left or right forbid it
-                caption="random",  # or first, where a picture has several
-                low_res=0,  # side of an upsampler's small picture; 0 for none
-                low_res_blur=0.0,  # largest sigma in pixels of the small picture
-                low_res_noise=0.0,  # largest sigma on [-1, 1]
-                masks=(),  # kinds of erased regions, for inpainting
-                whole_mask_fraction=0.0,  # of pictures erased altogether
-                window=0,  # side of the part of a picture that is trained on; 0: the whole
-                max_rejected=0.01,  # part of the records that may be unusable
-                workers=2,  # processes that decode; 0 for none
-            ),
-            tokenizer=dict(kind="glide", vocab_size=50_257),  # glide, clip or sentencepiece
-            optim=dict(
-                name="adamw",  # or sgd, adafactor, lion, muon
-                lr=1e-4,
-                schedule="constant",  # or cosine, linear
-                warmup_steps=0,
-                decay_fraction=1.0,  # part of the run that linear falls over
-                b1=0.9,
-                b2=0.999,
-                eps=1e-8,
-                weight_decay=0.0,  # of kernels
-                clip_norm=0.0,  # 0 for none
-                accumulate=1,  # parts that a batch is cut into
-            ),
-            train=dict(
-                num_steps=1_000_000,
-                batch_size=2048,  # of all devices together
-                ema=(0.9999,),  # the first is sampled from and exported
-                dtype="bfloat16",  # that the network computes in; parameters are float32
-                remat="none",  # or blocks: less memory, a third more work
-                loss_scale="none",  # or dynamic, for float16
-                freeze=(),  # regular expressions of parameter paths, e.g. ^text/
-                init_from="",  # a model directory
-                redraw=(),  # regular expressions of what is not taken from it but drawn anew
-                max_nonfinite_in_a_row=10,
-            ),
-            log=dict(
-                every_steps=100,
-                sample_every_steps=5000,  # 0 for never
-                checkpoint_every_steps=2000,
-                keep=2,  # newest checkpoints, besides the best
-                prompts=(),  # of the sample grid; none: the first captions of the data
-                guidance_scale=3.0,
-                sample_steps="50",
-                peak_tflops=0.0,  # of one device, for MFU; 0: looked up by the device's name
-            ),
-            mesh=dict(  # of devices; see glide_jax/sharding.py
-                data=-1,  # that the batch is split over; -1: those that are left
-                fsdp=1,  # and over which parameters, averages and moments are spread
-                tensor=1,  # over which the work inside a layer is
-                slices=1,  # of a TPU pod, that `data` goes over first
-            ),
+            data=dataclasses.asdict(sections.Data()) | data,
+            tokenizer=dataclasses.asdict(sections.TokenizerChoice()),
+            optim=dataclasses.asdict(sections.Optim()),
+            train=dataclasses.asdict(sections.Train()),
+            log=dataclasses.asdict(sections.Log()),
+            mesh=dataclasses.asdict(sections.MeshShape()),
         )
     )

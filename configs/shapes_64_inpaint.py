@@ -15,7 +15,7 @@ def get_config(size: str = "full") -> ConfigDict:
     """The run's config; `size` is full or smoke."""
     config = presets.inpainting(shapes_64.get_config(size))
     config.name = config.name.replace("shapes_64", "shapes_64_inpaint")
-    config.sampling.eta = 0.0  # as measured
+    config.sampling.eta = 0.0  # the value that was measured
     if size == "full":
         config.train.update(num_steps=300, init_from="shapes")
         config.optim.update(lr=5e-4, warmup_steps=20, decay_fraction=0.5)

@@ -3,7 +3,10 @@
 python -m tests.eight_devices quick (a mesh of all three axes), or all, trap, training, sampler
 """
 
+import dataclasses
 import json
+import pathlib
+import subprocess
 import sys
 
 import jax
@@ -16,14 +19,24 @@ from glide_jax.scale import gradients, topology
 from glide_jax.training import plan as planning
 from glide_jax.training.config import read_config
 
+ROOT = pathlib.Path(__file__).parents[1]
 MESHES = ((8, 1, 1), (1, 8, 1), (2, 2, 2), (2, 4, 1), (4, 1, 2), (1, 2, 4))
 STEPS, BATCH = 3, 16
 # A base without the second level: one kind of each layer.
 ONE_LEVEL = ["model.channel_mult=1", "model.attention=64"]
 
 
+def in_a_process(part: str) -> dict:
+    """A part's report, from a process that has the devices."""
+    command = [sys.executable, "-m", "tests.eight_devices", part]
+    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    return json.loads(done.stdout)
+
+
 def config(name: str, *changes: str, tensor: int = 4):
-    return gradients.reduced(read_config(name, changes), tensor)
+    small = gradients.reduced(read_config(name, changes), tensor)
+    return dataclasses.replace(small, batches=dataclasses.replace(small.batches, batch_size=BATCH))
 
 
 def alone():
@@ -70,11 +83,9 @@ def training() -> dict:
     # Plain descent: Adam's first steps are signs, also of gradients that are only rounding.
     changes = ["optim.name=sgd", "optim.lr=1e-2", "optim.warmup_steps=0"]
     small = config("base_64", *ONE_LEVEL, *changes)
-    with small.unlocked():
-        small.train.batch_size = BATCH
     losses, report = {}, {}
     for name, mesh in {"one": alone(), "2x4x1": partition.make_mesh(2, 4)}.items():
-        plan = planning.plan(small, jnp.zeros(6, jnp.int32), mesh, gradients.SMALL)
+        plan = planning.make_plan(small, jnp.zeros(6, jnp.int32), mesh, gradients.SMALL)
         step = plan.lower().compile()
         places = jax.tree.map(lambda x: x.sharding, plan.state_like)
         state = jax.jit(lambda p: plan.create(p), out_shardings=places)(  # noqa: B023
@@ -100,10 +111,8 @@ def sampler() -> dict:
     found = {}
     for shape in ((8, 1, 1), (1, 8, 1)):
         small = config("base_64", *ONE_LEVEL)
-        with small.unlocked():
-            small.train.batch_size = BATCH
         mesh = partition.make_mesh(*shape)
-        plan = planning.plan(small, jnp.zeros(6, jnp.int32), mesh, gradients.SMALL)
+        plan = planning.make_plan(small, jnp.zeros(6, jnp.int32), mesh, gradients.SMALL)
         found["x".join(map(str, shape))] = sorted(topology.sampler(plan, "ddim").collectives)
     return found
 

@@ -16,7 +16,7 @@ import numpy as np
 from glide_jax.checkpoints.store import Store
 from glide_jax.mesh.hosts import Place, join, whole
 from glide_jax.training.config import read_config
-from glide_jax.training.run import build
+from glide_jax.training.run import prepare_run
 
 MIN_SIZE = 512  # so that a tiny model is split as a large one is
 STEP = 7
@@ -55,14 +55,14 @@ def main() -> None:
         place = Place(f"127.0.0.1:{port}", count, index)
     with join(place, say=lambda text: print(text, file=sys.stderr)) as hosts:
         config = read_config("folder_64:smoke", [f"mesh.fsdp={fsdp}", "data.source=shapes_endless"])
-        run = dataclasses.replace(build(config), min_size=MIN_SIZE)
+        plan = dataclasses.replace(prepare_run(config).plan, min_size=MIN_SIZE)
         with Store(pathlib.Path(folder), hosts=hosts) as store:
             if what == "save":
-                state, meta = filled(run.state_like), {"data": {"step": STEP}}
+                state, meta = filled(plan.state_like), {"data": {"step": STEP}}
                 store.save(STEP, state, meta)
                 store.wait()
             else:
-                restored = store.restore(run.state_like)
+                restored = store.restore(plan.state_like)
                 assert restored is not None
                 state, meta = restored
         found, split = hashes(state)

@@ -32,7 +32,7 @@ if tuple(map(int, setuptools.__version__.split(".")[:2])) >= (70, 1):  # it make
 
 def checked(command: list, **options) -> str:
     done = subprocess.run(
-        [*map(str, command)], capture_output=True, text=True, timeout=280, **options
+        [*map(str, command)], capture_output=True, text=True, timeout=600, **options
     )
     assert done.returncode == 0, f"{done.stdout}\n{done.stderr}"
     return done.stdout

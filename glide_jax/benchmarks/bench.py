@@ -1,10 +1,8 @@
-"""The benchmark: which rows there are, how each is measured, what is written down of it."""
+"""The rows of the benchmark, and how each is measured."""
 
 import dataclasses
 import functools
 import pathlib
-import resource
-import sys
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from typing import Any, TypeAlias
 
@@ -12,8 +10,7 @@ import jax
 import numpy as np
 
 from glide_jax import checks
-from glide_jax.benchmarks import networks, operations, reference
-from glide_jax.benchmarks.machine import calls
+from glide_jax.benchmarks import machine, networks, operations, reference
 from glide_jax.benchmarks.networks import Inputs, Part
 from glide_jax.benchmarks.reference import Reference
 from glide_jax.benchmarks.timing import Times, in_turn
@@ -36,7 +33,7 @@ TOLERANCES = {"float32": 2e-4, "bfloat16": 0.15, "float16": 0.05}
 
 @dataclasses.dataclass(frozen=True)
 class Options:
-    """What is measured."""
+    """Which rows are measured, and how."""
 
     what: tuple[str, ...] = USUAL
     batch_sizes: tuple[int, ...] = (1, 2, 8)
@@ -47,7 +44,7 @@ class Options:
     reference: pathlib.Path | None = None
 
     def __post_init__(self):
-        """Refuses what cannot be."""
+        """Checks every value."""
         for what in self.what:
             checks.one_of("what", what, WHAT)
         for preset in self.presets:
@@ -63,13 +60,13 @@ class Row:
     """One measured thing."""
 
     name: str
-    times: dict[str, Times]  # of each side
-    flops: float  # of the plain algorithm, whatever was done
-    error: float | None = None  # largest difference of the sides' outputs, of outputs' size 1
+    times: dict[str, Times]  # by side
+    flops: float  # those of the plain algorithm, whichever ran
+    error: float | None = None  # largest difference of the sides' outputs, relative to their size
     operations: Mapping[str, float] | None = None  # seconds of ours by kind
 
     def tflops(self, side: str = OURS) -> float:
-        """Of the plain algorithm's operations, in the median round."""
+        """Speed in the plain algorithm's operations, in the median round."""
         return self.flops / self.times[side].median / 1e12
 
 
@@ -79,7 +76,7 @@ def loads(model: str | None, models: pathlib.Path, stages: Sequence[str]) -> dic
     Args:
         model: a directory or name; None for random weights.
         models: the folder of models by name.
-        stages: of base and upsample; what the model lacks is left out.
+        stages: "base", "upsample" or both; a stage that the model lacks is left out.
 
     Raises:
         InputError: there is no such model.
@@ -102,15 +99,15 @@ def rows(loads: Mapping[str, Load], options: Options, tick: Callable[[], Any]) -
     Args:
         loads: the networks, see `loads`.
         options: what to measure.
-        tick: told of every call that has ended.
+        tick: called after every timed call.
 
     Raises:
         InputError: the reference cannot be run, or its outputs differ from ours.
     """
     if options.reference is not None:
-        reference.find(options.reference)  # what is wrong with it is said before all else
+        reference.find(options.reference)  # its errors come before all measurements
     if "limits" in options.what:
-        for name, (call, flops) in calls(options.dtype).items():
+        for name, (call, flops) in machine.limits(options.dtype).items():
             yield Row(f"limit: {name}", in_turn({OURS: call}, options.rounds, tick=tick), flops)
     if set(options.what) != {"limits"}:
         for name, load in loads.items():
@@ -175,6 +172,16 @@ def _evaluation(
 def agreement(name: str, call: Callable, theirs: Reference, x: Inputs, dtype: str) -> float:
     """The largest difference between one evaluation's outputs and the reference's.
 
+    Args:
+        name: the network's, for the error.
+        call: our evaluation, which returns (eps, var_frac, ...).
+        theirs: the reference.
+        x: the inputs of both.
+        dtype: our compute dtype.
+
+    Returns:
+        The difference, relative to the reference's largest output where that is above 1.
+
     Raises:
         InputError: it is more than rounding explains, so that times would not compare.
     """
@@ -192,7 +199,7 @@ def agreement(name: str, call: Callable, theirs: Reference, x: Inputs, dtype: st
 
 
 def count(networks: Collection[str], options: Options) -> int:
-    """How many calls `rows` will tell `tick` of, for networks of these names."""
+    """How often `rows` will call `tick`, for networks of these names."""
     sides = {"text": 2, "evaluation": 3, "gradient": 2} if options.reference else {}
     number = {"evaluation": len(options.batch_sizes), "image": len(options.presets)}
     of_each = [what for what in options.what if what not in ("limits", "interval")]
@@ -200,16 +207,3 @@ def count(networks: Collection[str], options: Options) -> int:
     total += 2 * ("limits" in options.what)
     total += 2 * len(options.presets) * ("interval" in options.what and "base" in networks)
     return total * (options.rounds + 1)
-
-
-def machine() -> dict[str, Any]:
-    """What the numbers depend on besides the code."""
-    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
-    memory = jax.devices()[0].memory_stats() or {}
-    return {
-        "device": jax.devices()[0].device_kind,
-        "backend": jax.default_backend(),
-        "jax": jax.__version__,
-        "peak_host_bytes": peak * (1 if sys.platform == "darwin" else 1024),
-        "peak_device_bytes": memory.get("peak_bytes_in_use"),
-    }

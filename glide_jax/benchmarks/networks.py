@@ -1,4 +1,4 @@
-"""What is timed of ours: a network's parts as calls, on random or given weights."""
+"""The parts of our networks as calls that can be timed, on random or given weights."""
 
 import dataclasses
 import functools
@@ -60,7 +60,15 @@ def random_params(config: zoo.ModelConfig) -> Params:
 def part(
     name: str, config: schema.StageConfig, host: Params, dtype: str, convolutions: str
 ) -> Part:
-    """A network ready to be timed."""
+    """A network ready to be timed.
+
+    Args:
+        name: "base" or "upsample".
+        config: the stage's.
+        host: parameters with plain kernels.
+        dtype: the compute dtype.
+        convolutions: the algorithm, see `choice.prepared`.
+    """
     params = jax.device_put(prepared(config.model, host, convolutions, dtype))
     return Part(name, config, host, params, dtype)
 
@@ -106,8 +114,8 @@ def evaluation(part: Part, x: Inputs) -> tuple[Any, tuple, float]:
 def gradient(part: Part, x: Inputs) -> tuple[Callable[[], Any], float]:
     """Loss and gradient of a plain objective, text encoder included: three times the loss's FLOPs.
 
-    The mean squared eps and a thousandth of the mean squared var_frac, which both sides can say in
-    the same words; no dropout. On plain kernels, as training has them.
+    The objective is the mean squared eps and a thousandth of the mean squared var_frac, which both
+    sides can compute, without dropout. Kernels are plain, as in training.
     """
 
     def loss_fn(params: Params, x: Inputs) -> jax.Array:
@@ -122,25 +130,31 @@ def gradient(part: Part, x: Inputs) -> tuple[Callable[[], Any], float]:
     )
 
 
-def half_guided(part: Part, how: settings.StageSettings) -> settings.StageSettings:
+def half_guided(part: Part, sampling: settings.StageSettings) -> settings.StageSettings:
     """The same chain, guided in the middle half of its steps alone."""
-    schedule = cascade.schedule_of(part.stage, how)
+    schedule = cascade.schedule_of(part.stage, sampling)
     t, n = np.asarray(schedule.t), int(schedule.num_steps)
     low, high = t[n // 4], t[n // 4 + n // 2 - 1]
-    return dataclasses.replace(how, guidance_interval=(float(low), float(high)))
+    return dataclasses.replace(sampling, guidance_interval=(float(low), float(high)))
 
 
-def draw(part: Part, x: Inputs, how: settings.StageSettings) -> tuple[Callable[[], Any], int]:
-    """Whole chains of a batch from encoded text, and how many steps they have."""
+def draw(part: Part, x: Inputs, sampling: settings.StageSettings) -> tuple[Callable[[], Any], int]:
+    """Whole chains of a batch from encoded text, and how many steps they have.
+
+    Args:
+        part: the network.
+        x: the batch.
+        sampling: the sampler's settings.
+    """
     stage = part.stage
-    schedule = cascade.schedule_of(stage, how)
+    schedule = cascade.schedule_of(stage, sampling)
     keys = cascade.image_keys(SEED, np.arange(len(x.x_t)), 0)
     text = cascade.encode_text(stage.encode, part.params, x.tokens, x.mask)
     null = None
-    if how.guidance_scale != 1.0:
+    if sampling.guidance_scale != 1.0:
         empty = np.zeros_like(x.tokens[:1]), np.zeros_like(x.mask[:1])
         null = cascade.encode_text(stage.encode, part.params, *empty)
     cond = Cond(text, low_res=None if x.low_res is None else jnp.asarray(x.low_res))
     inputs = cascade.Inputs(part.params, keys, cond, null)
-    run = lambda: cascade.run(stage, inputs, how).block_until_ready()
+    run = lambda: cascade.run(stage, inputs, sampling).block_until_ready()
     return run, int(schedule.num_steps)

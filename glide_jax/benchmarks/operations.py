@@ -1,6 +1,6 @@
-"""Where the time of a compiled program goes, by kind of operation. On CPUs.
+"""The time of a compiled program by kind of operation, on CPUs.
 
-JAX's profiler tells how long each operation ran, and the program's text what it was made of: XLA
+JAX's profiler gives how long each operation ran, and the program's text what it was made of: XLA
 fuses what lies side by side, and each instruction keeps the name of the module that it came from.
 """
 
@@ -29,7 +29,7 @@ _COMPUTATION = re.compile(r"^(?:ENTRY )?%(\S+) \(.*\{$", re.MULTILINE)
 _INSTRUCTION = re.compile(r"^  (?:ROOT )?%(\S+) = \S.*? ([a-z][\w-]*)\((.*)$", re.MULTILINE)
 _CALLED = re.compile(r"(?:calls|to_apply)=%?([\w.-]+)")
 _SCOPE = re.compile(r'op_name="([^"]*)"')
-_LOOPS = ("while", "conditional")  # are told by what is in them
+_LOOPS = ("while", "conditional")  # counted by what is in them
 # The first that fits any instruction of a fusion is the fusion's: products before what is fused
 # to them, and what makes tiles before the norm whose result it reads.
 KINDS: Mapping[str, Callable[[str, str], bool]] = {
@@ -51,8 +51,8 @@ def seconds(program: Any, *args: Any, rounds: int = 1) -> dict[str, float]:
 
     Args:
         program: a compiled function.
-        *args: of it.
-        rounds: of profiles; one more call warms up.
+        *args: its arguments.
+        rounds: how many calls are profiled; one more warms up.
 
     Raises:
         InputError: the device is not a CPU; a GPU's operations have other names.
@@ -91,8 +91,8 @@ def _scope(rest: str) -> str:
     return f"{found[1]}/" if found else ""
 
 
-def _kind(told: list[tuple[str, str]]) -> str:
-    return next(kind for kind, fits in KINDS.items() if any(fits(*each) for each in told))
+def _kind(parts: list[tuple[str, str]]) -> str:
+    return next(kind for kind, fits in KINDS.items() if any(fits(*each) for each in parts))
 
 
 def _profile(run: Callable[[], Any], kinds: Mapping[str, str]) -> dict[str, float]:

@@ -1,4 +1,4 @@
-"""A benchmark's results as a table, as JSON, as a plot."""
+"""A benchmark's results as Markdown, as JSON and as a plot."""
 
 import json
 import pathlib
@@ -8,6 +8,7 @@ from typing import Any
 from glide_jax.benchmarks.bench import OURS, Row
 from glide_jax.evaluation import plots
 from glide_jax.files import replacing
+from glide_jax.tables import table
 
 
 def limit(rows: Sequence[Row]) -> float | None:
@@ -16,42 +17,36 @@ def limit(rows: Sequence[Row]) -> float | None:
     return max(found, default=None)
 
 
-def table(rows: Sequence[Row]) -> list[str]:
-    """A Markdown table: medians with spreads, arithmetic, and ratios to every other side."""
+def markdown(rows: Sequence[Row]) -> str:
+    """Medians with spreads, arithmetic, and ratios to every other side; then time by operation."""
     top = limit(rows)
-    lines = [
-        "| what | side | median s | spread | TFLOP/s | of the limit | times as fast | error |",
-        "|---|---|---:|---:|---:|---:|---:|---:|",
-    ]
+    header = ("what", "side", "median s", "spread", "TFLOP/s", "of the limit", "times as fast",
+              "error")  # fmt: skip
+    cells = []
     for row in rows:
         for side, times in row.times.items():
             speed = row.tflops(side) if row.flops else None
-            share = None if speed is None or top is None else f"{speed / top:.0%}"
-            ratio = "" if side == OURS else _ratio(row, side)
-            error = "" if row.error is None or side != OURS else f"{row.error:.1e}"
-            cells = [
+            cells.append((
                 row.name,
                 side,
-                f"{times.median:.4g}",
+                times.median,
                 f"{times.spread:.0%}",
                 "" if speed is None else f"{speed:.3g}",
-                share or "",
-                ratio,
-                error,
-            ]
-            lines.append(f"| {' | '.join(cells)} |")
-    return [*lines, *(line for row in rows if row.operations for line in _operations(row))]
+                "" if speed is None or top is None else f"{speed / top:.0%}",
+                "" if side == OURS else _ratio(row, side),
+                "" if row.error is None or side != OURS else f"{row.error:.1e}",
+            ))  # fmt: skip
+    return "\n\n".join(
+        [table(cells, header, "llrrrrrr"), *(_operations(row) for row in rows if row.operations)]
+    )
 
 
-def _operations(row: Row) -> list[str]:
-    """Where the time of one row goes."""
-    spent = row.operations or {}
-    total = sum(spent.values())
-    lines = ["", f"| {row.name} | ms | share |", "|---|---:|---:|"]
-    return [
-        *lines,
-        *(f"| {kind} | {1e3 * part:,.1f} | {part / total:.0%} |" for kind, part in spent.items()),
-    ]
+def _operations(row: Row) -> str:
+    """The seconds of one row by kind of operation."""
+    seconds = row.operations or {}
+    total = sum(seconds.values())
+    cells = [(kind, f"{1e3 * part:,.1f}", f"{part / total:.0%}") for kind, part in seconds.items()]
+    return table(cells, (row.name, "ms", "share"), "lrr")
 
 
 def _ratio(row: Row, side: str) -> str:
@@ -61,45 +56,55 @@ def _ratio(row: Row, side: str) -> str:
 
 def as_json(rows: Sequence[Row], about: Mapping[str, Any]) -> dict[str, Any]:
     """All rounds' seconds, so that other statistics can be made of them."""
+    quartiles = lambda ratio: dict(zip(("median", "low", "high"), ratio, strict=True))
     entries = []
     for row in rows:
-        ratios = {
-            side: dict(zip(("median", "low", "high"), row.times[OURS].ratio(times), strict=True))
-            for side, times in row.times.items()
-            if side != OURS
+        others = {side: times for side, times in row.times.items() if side != OURS}
+        entry = {
+            "name": row.name,
+            "flops": row.flops,
+            "error": row.error,
+            "seconds": {side: list(times.seconds) for side, times in row.times.items()},
+            "ratios": {s: quartiles(row.times[OURS].ratio(times)) for s, times in others.items()},
         }
-        seconds = {side: list(times.seconds) for side, times in row.times.items()}
-        entry = dict(
-            name=row.name, flops=row.flops, error=row.error, seconds=seconds, ratios=ratios
-        )
         entries.append(entry | ({"operations": dict(row.operations)} if row.operations else {}))
     return {**about, "limit_tflops": limit(rows), "rows": entries}
 
 
-def write(
+def write_summary(
     folder: pathlib.Path, rows: Sequence[Row], about: Mapping[str, Any]
 ) -> list[pathlib.Path]:
-    """bench.json, bench.md and, where another side was measured, bench.png; their paths."""
+    """Writes bench.json, bench.md and, where another side was measured, bench.png.
+
+    Args:
+        folder: made if it is not there.
+        rows: the measurements.
+        about: facts of the machine and the options, see `machine.facts`.
+
+    Returns:
+        The paths of the files.
+    """
     folder.mkdir(parents=True, exist_ok=True)
-    written = [folder / "bench.json", folder / "bench.md"]
-    with replacing(written[0]) as path:
-        path.write_text(json.dumps(as_json(rows, about), indent=1) + "\n", encoding="utf-8")
-    head = [f"- {name}: {value}" for name, value in about.items() if value is not None]
-    with replacing(written[1]) as path:
-        lines = ["# Benchmark", "", *head, "", *table(rows)]
-        path.write_text("\n".join(lines) + "\n", encoding="utf-8")
+    facts = "\n".join(f"- {name}: {value}" for name, value in about.items() if value is not None)
+    texts = {
+        "bench.json": json.dumps(as_json(rows, about), indent=1),
+        "bench.md": f"# Benchmark\n\n{facts}\n\n{markdown(rows)}",
+    }
+    for name, text in texts.items():
+        with replacing(folder / name) as path:
+            path.write_text(f"{text}\n", encoding="utf-8")
+    written = [folder / name for name in texts]
     compared = [row for row in rows if len(row.times) > 1]
     if compared:
         written.append(folder / "bench.png")
-        sides = {side for row in compared for side in row.times if side != OURS}
+        ratio = lambda row, side: (
+            row.times[OURS].ratio(row.times[side]) if side in row.times else None
+        )
+        sides = sorted({side for row in compared for side in row.times} - {OURS})
         plots.ratios(
             written[-1],
             "Times as fast as the reference",
             [row.name for row in compared],
-            {
-                side: [row.times[OURS].ratio(row.times[side]) if side in row.times else None
-                       for row in compared]
-                for side in sorted(sides)
-            },
-        )  # fmt: skip
+            {side: [ratio(row, side) for row in compared] for side in sides},
+        )
     return written

@@ -54,9 +54,9 @@ def in_turn(
 
     Args:
         calls: each returns when its work is done, so one of JAX's blocks until ready.
-        rounds: that are counted, at least 1.
-        tick: told of every call that has ended.
-        clock: in seconds.
+        rounds: how many are counted, at least 1.
+        tick: called after every call.
+        clock: the time in seconds.
     """
     seconds: dict[str, list[float]] = {name: [] for name in calls}
     for turn in range(rounds + 1):

@@ -39,16 +39,15 @@ def command(model, stages, what, batch_sizes, presets, rounds, convolutions, ref
     common.check_out(out)
     description = common.choose_device(device)
     from glide_jax import checks, compiling
-    from glide_jax.benchmarks import bench, summary
+    from glide_jax.benchmarks import bench, machine, summary
     from glide_jax.model_dir import reading
     from glide_jax.version import __version__
 
     listed = lambda text: tuple(part.strip() for part in text.split(",") if part.strip())
+    sizes = [checks.whole("batch_sizes", size, 1, 4096) for size in listed(batch_sizes)]
     options = bench.Options(
         what=listed(what),
-        batch_sizes=tuple(
-            checks.whole("batch_sizes", size, 1, 4096) for size in listed(batch_sizes)
-        ),
+        batch_sizes=tuple(sizes),
         rounds=checks.whole("rounds", rounds, 1, 10_000),
         dtype=dtype,
         convolutions=convolutions,
@@ -67,9 +66,9 @@ def command(model, stages, what, batch_sizes, presets, rounds, convolutions, ref
         for row in bench.rows(loads, options, bar.update):
             rows.append(row)
             tqdm.write(f"{row.name}: {row.times[bench.OURS].median:.4g} s", file=sys.stderr)
-    about = {"glide_jax": __version__, "commit": _commit(), **bench.machine(), "dtype": dtype,
+    about = {"glide_jax": __version__, "commit": _commit(), **machine.facts(), "dtype": dtype,
              "convolutions": convolutions, "rounds": options.rounds}  # fmt: skip
-    print("\n".join(summary.table(rows)))
+    print(summary.markdown(rows))
     if start:
         from glide_jax.cli import preload
 
@@ -77,12 +76,12 @@ def command(model, stages, what, batch_sizes, presets, rounds, convolutions, ref
         for name, seconds in about["start"].items():
             parts = ", ".join(f"{part} {value:.1f} s" for part, value in seconds.items())
             print(f"{name} start of {start}: {parts}")
-    for path in summary.write(out, rows, about):
+    for path in summary.write_summary(out, rows, about):
         common.result(path)
 
 
 def _commit() -> str | None:
-    """Of the code that runs, where it is a git checkout."""
+    """The commit of the code that runs, where it is a git checkout."""
     here = pathlib.Path(__file__).parent
     done = subprocess.run(
         ["git", "-C", str(here), "describe", "--always", "--dirty"], capture_output=True, text=True

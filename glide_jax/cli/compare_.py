@@ -25,7 +25,7 @@ def serve(runs: tuple[pathlib.Path, ...], file: pathlib.Path, host: str, port: s
 
     common.check_out(file.absolute().parent, "--votes")
     number = checks.whole("port", port, 0, 65535)
-    with voting_page.server(runs, file, host=host, port=number) as server:
+    with voting_page.voting_server(runs, file, host=host, port=number) as server:
         shown = f"http://{host}:{server.server_address[1]}/"
         common.say(f"serving {shown}, votes go to {file}; Ctrl-C ends")
         server.serve_forever()
@@ -37,13 +37,13 @@ def fit(file: pathlib.Path) -> None:
     """Print the Elo scores of the votes in FILE with 95% intervals, a table a question."""
     from glide_jax.evaluation import votes
 
-    given = votes.read(file)
+    given = votes.read_votes(file)
     for question in votes.QUESTIONS:
         mine = [vote for vote in given if vote.question == question]
         if not mine:
             continue
         print(f"{question}: {len(mine)} votes")
-        scores = votes.elo(mine)
+        scores = votes.elo_scores(mine)
         width = max(map(len, scores))
         for name, score in sorted(scores.items(), key=lambda item: -item[1].elo):
             interval = f"{score.low:6.0f} to {score.high:6.0f}"

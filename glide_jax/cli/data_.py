@@ -129,15 +129,14 @@ def speed(ctx: click.Context, config: str, seconds: str) -> None:
     changes = train_.overrides(ctx.args)
 
     from glide_jax.data.loader import throughput
-    from glide_jax.training.config import change, read_config
+    from glide_jax.training.config import read_config
     from glide_jax.training.run import prepare_run
 
-    read = read_config(config)
-    change(read, changes)
+    read = read_config(config, changes)
     common.choose_device("cpu")
     run = prepare_run(read, cache=common.cache_folder())
     rate = throughput(run.loader(), wanted)
-    size, workers = run.options.batch_size, run.options.workers
+    size, workers = read.batches.batch_size, read.batches.workers
     print(f"{rate:,.1f} pictures/s in batches of {size} with {workers} workers")
 
 

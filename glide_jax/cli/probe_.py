@@ -1,14 +1,16 @@
 """`glide-jax probe`: how often repeated samples of a prompt show what, with intervals."""
 
 import pathlib
-from collections.abc import Callable
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
 
 from glide_jax import checks
 from glide_jax.cli import common, eval_
 from glide_jax.errors import InputError
+
+if TYPE_CHECKING:
+    from glide_jax.evaluation.probe_families import Family
 
 
 @click.command("probe")
@@ -20,19 +22,7 @@ from glide_jax.errors import InputError
     "repeated [all that can be read: shapes without a CLIP, the others with one].",
 )
 @click.option("--n", default="32", show_default=True, help="Samples of each prompt.")
-@click.option(
-    "--guidance-scale", "scales", multiple=True, help="Of the base; more than once for more runs."
-)
-@click.option("--steps", help="Of the base: 1 to 1000, or a respacing such as fast27.")
-@click.option("--sampler", help="Of the base, such as ddpm or ddim.")
-@eval_.clip_options
-@click.option("--seed", default="0", show_default=True, help="0 to 4294967295.")
-@click.option("--upsample/--no-upsample", default=True, help="Run the upsampler, if any.")
-@click.option("--batch-size", default="16", show_default=True, help="Pictures at once.")
-@common.model_option
-@common.dtype_option
-@common.device_option
-@common.out_option
+@eval_.probe_options
 def command(
     families: tuple[str, ...], n: str, scales: tuple[str, ...], steps: str | None,
     sampler: str | None, clip: str | None, clip_file: str | None, seed: str, upsample: bool,
@@ -43,70 +33,48 @@ def command(
     Pictures that are there are not drawn again, also when --n grows. The family shapes is read by
     the exact judge, all others by a CLIP, whose own biases are part of every answer.
     """
-    from glide_jax.evaluation import evaluate, probe_report
+    from glide_jax.evaluation import probe_report, probes, setup
+    from glide_jax.evaluation.report import write_json
 
-    samples, size = (
-        checks.whole("n", n, 1, 100_000),
-        checks.whole("batch_size", batch_size, 1, 4096),
-    )
+    samples = checks.whole("n", n, 1, 100_000)
+    size = checks.whole("batch_size", batch_size, 1, 4096)
     chosen = _chosen(families, clip is not None or clip_file is not None)
     common.check_out(out)
-    sha256 = eval_.sha256_of_model(model)
-    eval_.check_folder(out, sha256)
+    models = eval_.folders().models
+    sha256 = setup.sha256_of_model(model, models)
+    setup.claim_folder(out, sha256)
     common.choose_device(device)
-    scorer = eval_.open_clip(clip, clip_file)
+    reader = setup.open_clip(clip, clip_file, models)
     glide = common.load_glide(model, dtype, device)
-    fixed = {"steps": steps, "sampler": sampler}
-    run = {key: value for key, value in fixed.items() if value is not None}
     results: dict[str, Any] = {}
     for family in chosen:
-        for scale in scales or (None,):
-            options = run if scale is None else {**run, "guidance_scale": scale}
-            name = f"{family.name}/{eval_.name_of(options)}"
-            options = {**options, "seed": seed, "upsample": upsample}
+        for run in eval_.runs_for(scales, steps, sampler):
+            name = f"{family.name}/{setup.run_name(run)}"
             with eval_.bars(name) as progress:
-                result = _probe(glide, family, samples, scorer, out / name, options, size, progress)
+                result = probes.run_probe(
+                    glide, family, samples, out / name,
+                    {**run, "seed": seed, "upsample": upsample},
+                    clip=reader, batch_size=size, progress=progress,
+                )  # fmt: skip
             result["model_sha256"] = sha256
-            evaluate.write_json(out / name / "result.json", result)
+            write_json(out / name / "result.json", result)
             common.result(out / name / "result.json")
             results[name] = result
-    for path in probe_report.write(out, f"{glide.loaded.name}, probes", results):
+    for path in probe_report.write_probe_report(out, f"{glide.loaded.name}, probes", results):
         common.result(path)
 
 
-def _chosen(names: tuple[str, ...], with_clip: bool) -> list[Any]:
-    """The families to draw; what nobody here can read is refused before anything is drawn."""
-    from glide_jax.evaluation import probe_families
+def _chosen(names: tuple[str, ...], with_clip: bool) -> "list[Family]":
+    """The families to draw; one that nothing here can read is refused before any drawing."""
+    from glide_jax.evaluation.probe_families import CLIP, FAMILIES, SHAPES
 
-    readable = probe_families.CLIP if with_clip else probe_families.SHAPES
+    readable = CLIP if with_clip else SHAPES
     if not names:
-        return [family for family in probe_families.FAMILIES if family.reader == readable]
-    for name in names:
-        checks.one_of("family", name, probe_families.NAMES)
-    found = [probe_families.BY_NAME[name] for name in dict.fromkeys(names)]
-    for family in found:
-        if family.reader == probe_families.CLIP and not with_clip:
+        return [family for family in FAMILIES.values() if family.reader == readable]
+    chosen = [FAMILIES[checks.one_of("family", n, tuple(FAMILIES))] for n in dict.fromkeys(names)]
+    for family in chosen:
+        if family.reader == CLIP and not with_clip:
             raise InputError(
                 f"family {family.name!r} is read by a CLIP: give --clip MODEL or --clip-file FILE."
             )
-    return found
-
-
-def _probe(glide: Any, family: Any, n: int, scorer: Any, folder: pathlib.Path,
-           options: dict[str, Any], batch_size: int,
-           progress: Callable[[str, int, int], None]) -> dict[str, Any]:  # fmt: skip
-    """Draws one family's samples, reads them and writes their sheet."""
-    from glide_jax.evaluation import evaluate, probe_families, probes
-
-    protocol = probes.protocol(family, n)
-    reference = evaluate.Reference(protocol, evaluate.Judges())
-    result = evaluate.evaluate(
-        glide, protocol, folder, options, reference, batch_size=batch_size, progress=progress
-    )
-    read, reader = probes.by_shapes_judge, {"name": "the shapes judge", "sha256": ""}
-    if family.reader == probe_families.CLIP:
-        read = probes.by_clip(scorer, family.questions)
-        reader = {"name": scorer.images.name, "sha256": scorer.images.sha256}
-    found = probes.findings(family, n, probes.pictures_of(folder, family, n), read)
-    probes.write_sheet(folder, family, n)
-    return {**result, "probe": {**found, "reader": reader}}
+    return chosen

@@ -1,14 +1,18 @@
-"""`glide-jax shard`: where a run's arrays lie on a mesh, and whether that is right and fits."""
+"""`glide-jax shard`: the places of a run's arrays on a mesh, and whether they are right and fit."""
 
 import math
 import os
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
 
 from glide_jax.cli.common import say
 from glide_jax.cli.train_ import overrides
 from glide_jax.errors import InputError
+
+if TYPE_CHECKING:
+    from glide_jax.training.config import TrainConfig
+    from glide_jax.training.plan import Plan
 
 _VIRTUAL = 8  # devices of --check
 
@@ -62,41 +66,36 @@ def command(
 
     read = read_config(config, overrides(ctx.args))
     described = None if topology is None else pods.devices(topology, read.mesh.slices)
-    number = len(described) if described else devices or math.prod(_given(read))
-    planned = _plan(read, described, number)
+    plan = _plan(read, described, devices)
     if not check or compiling:
-        _table(planned, summary)
+        _table(plan, summary)
     if check:
-        _check(read, tuple(planned.mesh.shape.values()))
+        _check(read, tuple(plan.mesh.shape.values()))
     if compiling:
-        _compiled(planned, topology or "", what)
+        _compile(plan, topology or "", what)
 
 
-def _given(config: Any) -> tuple[int, ...]:
-    """The mesh's own number of devices, where it says one."""
-    m = config.mesh
-    return max(m.data, 1), m.fsdp, m.tensor
-
-
-def _plan(config: Any, described: Any, number: int) -> Any:
+def _plan(config: "TrainConfig", described: list[Any] | None, devices: int | None) -> "Plan":
+    """The run on a topology's devices, or on so many, or on as many as its mesh names."""
     import jax.numpy as jnp
 
     from glide_jax.scale import placement
-    from glide_jax.training.plan import mesh_of, plan
+    from glide_jax.training.plan import make_plan, mesh_of
 
     if described is None:
-        mesh = placement.abstract_mesh(config, number)
+        m = config.mesh
+        mesh = placement.abstract_mesh(config, devices or max(m.data, 1) * m.fsdp * m.tensor)
     else:
         mesh = mesh_of(config, described)
     # The empty prompt's tokens decide nothing about shapes and programs.
-    return plan(config, jnp.zeros(config.model.text_context, jnp.int32), mesh)
+    return make_plan(config, jnp.zeros(config.model.text_context, jnp.int32), mesh)
 
 
-def _table(planned: Any, summary: bool) -> None:
+def _table(plan: "Plan", summary: bool) -> None:
     from glide_jax.scale import placement
 
-    shape = " x ".join(f"{name} {n}" for name, n in planned.mesh.shape.items())
-    rows = placement.rows(planned.state_like.params)
+    shape = " x ".join(f"{name} {n}" for name, n in plan.mesh.shape.items())
+    rows = placement.rows(plan.state_like.params)
     if not summary:
         wide = max(len(row.name) for row in rows)
         print(f"{'parameter':{wide}}  {'shape':20}  {'spec':22}  bytes per device")
@@ -105,15 +104,15 @@ def _table(planned: Any, summary: bool) -> None:
             spec = ", ".join(axis or "-" for axis in row.spec) if any(row.spec) else "whole"
             print(f"{row.name:{wide}}  {sizes:20}  {spec:22}  {row.bytes:,}")
         print()
-    print(f"{planned.config.name} ({planned.stage}) on {planned.mesh.size} devices: {shape}")
+    print(f"{plan.config.name} ({plan.config.stage}) on {plan.mesh.size} devices: {shape}")
     split = sum(any(row.spec) for row in rows)
     count = sum(math.prod(row.shape) for row in rows)
     print(f"{count:,} parameters in {len(rows)} arrays, of which {split} are split")
-    for name, (whole, each) in placement.totals(planned).items():
+    for name, (whole, each) in placement.totals(plan).items():
         print(f"{name:11} {whole / 2**30:9.3f} GiB in all, {each / 2**30:8.3f} GiB per device")
 
 
-def _check(config: Any, shape: tuple[int, ...]) -> None:
+def _check(config: "TrainConfig", shape: tuple[int, ...]) -> None:
     import jax
 
     from glide_jax.mesh import partition
@@ -136,13 +135,13 @@ def _check(config: Any, shape: tuple[int, ...]) -> None:
           f"{worst.relative:.1e} of one device's")  # fmt: skip
 
 
-def _compiled(planned: Any, topology: str, what: str) -> None:
+def _compile(plan: "Plan", topology: str, what: str) -> None:
     from glide_jax.scale import roofline
     from glide_jax.scale import topology as pods
 
     say(f"compiling the {what} program for {topology}")
-    report = (pods.train_step if what == "train" else pods.sampler)(planned)
-    n, chip = planned.mesh.size, roofline.chip(topology)
+    report = (pods.train_step if what == "train" else pods.sampler)(plan)
+    n, chip = plan.mesh.size, roofline.chip(topology)
     print(f"compiled in {report.seconds:.0f} s; of a device, by the compiler's report:")
     for name in ("arguments", "temporary", "code", "peak"):
         print(f"  {name:11} {getattr(report, name) / 2**30:8.3f} GiB")
@@ -155,7 +154,7 @@ def _compiled(planned: Any, topology: str, what: str) -> None:
             print(f"  {kind:18} {traffic.count:6} of {traffic.bytes / 2**30:8.3f} GiB, "
                   f"{traffic.sent / 2**30:8.3f} GiB sent")  # fmt: skip
     sent = sum(traffic.sent for traffic in report.collectives.values())
-    again = 4 / 3 if what == "train" and planned.config.train.remat == "blocks" else 1.0
+    again = 4 / 3 if what == "train" and plan.config.train.remat == "blocks" else 1.0
     found = roofline.predict(roofline.Load(report.flops * again / n, report.accessed, sent), chip)
     print(f"predicted, not measured, at {roofline.EFFICIENCY:.0%} of {chip.flops / 1e12:.0f} "
           f"TFLOP/s, {chip.bandwidth / 1e9:.0f} GB/s of memory, {chip.links / 1e9:.0f} GB/s of "
@@ -168,7 +167,7 @@ def _compiled(planned: Any, topology: str, what: str) -> None:
     print(f"  {found.best:.3g} to {found.worst:.3g} s a step, limited by {found.limit}; MFU "
           f"{useful[0]:.0%} to {useful[1]:.0%}")  # fmt: skip
     if what == "train":
-        steps = planned.config.train.num_steps
+        steps = plan.config.train.num_steps
         days = [seconds * steps / 86400 for seconds in (found.best, found.worst)]
         print(f"  {steps:,} steps in {days[0]:.3g} to {days[1]:.3g} days, "
               f"{report.flops * steps:.3g} FLOP")  # fmt: skip

@@ -1,11 +1,10 @@
 """`glide-jax sweep`: a protocol over guidance scales, steps and samplers, and the curves."""
 
-import itertools
 from typing import Any
 
 import click
 
-from glide_jax.cli import eval_
+from glide_jax.cli import common, eval_
 from glide_jax.errors import InputError
 
 
@@ -29,33 +28,23 @@ def command(
 
     Each combination is a run in a folder of its own, as `eval` makes it: what is there is kept.
     """
-    from glide_jax.evaluation import sweeping
+    from glide_jax.evaluation import sweeps
+    from glide_jax.evaluation.setup import run_name
 
     scales = _listed("guidance-scales", guidance_scales)
     if not scales:
         raise InputError("guidance-scales is empty; give numbers such as 1,2,3.")
-    by_clip = _listed("clip-guidance-scales", clip_guidance_scales)
-    guides: list[dict[str, Any]] = [{"guidance_scale": scale} for scale in scales]
-    guides += [{"clip_guidance_scale": scale} for scale in by_clip]
-    grid = {
-        "steps": _listed("steps", steps) or [None],
-        "sampler": _listed("samplers", samplers) or [None],
-    }
-    others = [
-        {key: value for key, value in zip(grid, values, strict=True) if value is not None}
-        for values in itertools.product(*grid.values())
-    ]
-    runs = [guide | other for guide in guides for other in others]
-    setup = eval_.Setup(**options)
-    setup.common |= {} if preset is None else {"preset": preset}
-    results = setup.evaluate(runs)
-    from glide_jax.cli import common
-
-    for path in sweeping.write(
-        setup.out,
-        f"{setup.glide.loaded.name}, {setup.protocol.name}",
-        {name: (run, results[name]) for run in runs for name in [eval_.name_of(run)]},
-    ):
+    runs = sweeps.combinations(
+        scales,
+        _listed("clip-guidance-scales", clip_guidance_scales),
+        _listed("steps", steps),
+        _listed("samplers", samplers),
+    )
+    setup = eval_.open_setup(options, **({} if preset is None else {"preset": preset}))
+    title, results = eval_.evaluate_runs(setup, runs, options)
+    chosen = {run_name(run): run for run in runs}
+    named = {name: (chosen[name], result) for name, result in results.items()}
+    for path in sweeps.write_sweep_report(setup.out, title, named):
         common.result(path)
 
 

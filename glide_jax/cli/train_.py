@@ -65,30 +65,35 @@ def start(
     model: tuple[str, str] | None = None,
     others: dict[str, Any],
 ) -> None:
-    """Reads the config and trains; `model` is a directory or name and the stage to go on from.
+    """Reads the config and trains.
 
-    `others` are the options of `cluster.options`, by name.
+    Args:
+        config: a file's path or name, perhaps with ":size".
+        changes: "section.field=value".
+        workdir: belongs to this run alone.
+        dry_run: compile and report only.
+        device: see `common.choose_device`.
+        model: a directory or name, and the stage to go on from.
+        others: the options of `cluster.options`, by name.
     """
     place = cluster.place(**others)
     from glide_jax import compiling
     from glide_jax.mesh import hosts
     from glide_jax.model_dir import reading
-    from glide_jax.training import init_from, session
-    from glide_jax.training.config import change, facts, read_config
+    from glide_jax.training import session
+    from glide_jax.training.config import Start, read_config, shared_facts
 
     cache = common.cache_folder()
-    read = read_config(config)
-    if model is not None:
-        read = init_from.adopt(read, reading.find_model(model[0], cache / "models"), model[1])
-    change(read, changes)
+    stage = Start(reading.find_model(model[0], cache / "models"), model[1]) if model else None
+    read = read_config(config, changes, stage)
     with hosts.join(place, say=common.say) as run:
         description = common.choose_device(device)
         say = common.say if run.leads else lambda text: None
         if run.leads:
             common.check_out(workdir, "--workdir")
-        run.agree("the start", facts(read))
+        run.agree("the start", shared_facts(read))
         say(f"device: {description}")
         compiling.enable_cache(cache / "xla")
         done = session.train(read, workdir, say=say, dry_run=dry_run, cache=cache, hosts=run)
-    if run.count > 1 and not done:  # which whoever started them all is to start them again for
+    if run.count > 1 and not done:  # the launcher of all processes is to start them again
         raise click.exceptions.Exit(hosts.LOST)

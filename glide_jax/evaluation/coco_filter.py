@@ -1,9 +1,9 @@
-"""COCO's validation set with a part left out, so that a model is compared with what it could know.
+"""COCO's validation set without the pictures of subjects that a model was not trained on.
 
 GLIDE (filtered) was trained without people, violence and two hate symbols: against all of COCO,
-half of which shows people, its distance says mostly that. The paper's own "validation filtered"
-is another thing, a reference without pictures that resemble training data; which those are only
-the owner of the training data knows, so they come as a list.
+half of which shows people, its distance measures mostly that. The paper's own "validation filtered"
+is another thing, a reference without pictures that resemble training data; only the owner of the
+training data knows which those are, so they come as a list.
 """
 
 import hashlib
@@ -11,6 +11,7 @@ import json
 import pathlib
 import re
 from collections.abc import Sequence
+from importlib import resources
 from typing import Any, NamedTuple
 
 from glide_jax import checks
@@ -18,55 +19,45 @@ from glide_jax.data.readers.coco import Coco
 from glide_jax.errors import InputError
 
 NAMES = ("people", "people-words")
-# Whole words of captions, in small letters. Some mean other things too ("batter"): what is left out
-# wrongly costs a few pictures, what is left in wrongly costs the comparison.
-WORDS = frozenset({
-    "adult", "adults", "anyone", "athlete", "athletes", "audience", "babies", "baby", "batter",
-    "batters", "biker", "bikers", "boy", "boys", "bride", "catcher", "catchers", "chef",
-    "chefs", "child", "children", "couple", "couples", "crowd", "crowds", "cyclist", "cyclists",
-    "driver", "drivers", "everyone", "families", "family", "farmer", "fireman", "firemen",
-    "friends", "gentleman", "gentlemen", "girl", "girls", "groom", "guy", "guys", "human",
-    "humans", "kid", "kids", "ladies", "lady", "man", "men", "officer", "officers", "passenger",
-    "passengers", "pedestrian", "pedestrians", "people", "person", "persons", "pitcher",
-    "pitchers", "player", "players", "police", "policeman", "policemen", "rider", "riders",
-    "skateboarder", "skateboarders", "skier", "skiers", "snowboarder", "snowboarders",
-    "soldier", "soldiers", "somebody", "someone", "spectator", "spectators", "surfer",
-    "surfers", "swimmer", "swimmers", "teenager", "teenagers", "toddler", "toddlers", "tourist",
-    "tourists", "umpire", "umpires", "woman", "women", "worker", "workers", "battle", "blood",
-    "bloody", "bomb", "bombs", "corpse", "fight", "fighting", "gun", "guns", "pistol",
-    "pistols", "rifle", "rifles", "sword", "swords", "war", "weapon", "weapons", "confederate",
-    "nazi", "nazis", "swastika", "swastikas",
-})  # fmt: skip
-_VERSION = 1  # of the rules and the words
+# Whole words of captions, in small letters. Some mean other things too ("batter"): leaving a
+# picture out wrongly costs little, leaving one in wrongly spoils the comparison.
+WORDS = frozenset(
+    (resources.files("glide_jax.evaluation") / "coco_filter_words.txt").read_text("utf-8").split()
+)
+_VERSION = 1  # changes with the rules and the words
 
 
-class Kept(NamedTuple):
-    """What a filter leaves, as numbers of a source's pictures."""
+class Filtered(NamedTuple):
+    """The pictures that a filter keeps, by their numbers in the source."""
 
     reference: tuple[int, ...]
     prompts: tuple[int, ...]  # pictures whose captions are drawn
-    about: dict[str, Any]  # for the result: the filter's name, and the sums of all it depends on
+    about: dict[str, Any]  # for the result: the filter's name and the sums of its inputs
 
 
-def apply(filtered: str, source: Coco, path: str | pathlib.Path) -> Kept:
-    """The pictures that pass.
+def apply_filter(filtered: str, source: Coco, path: str | pathlib.Path) -> Filtered:
+    """Chooses the pictures that pass.
 
     Args:
         filtered: "people": neither a person in COCO's instances nor one of WORDS in any caption;
             "people-words": by captions alone; else a file with names of pictures to leave out of
             the reference, one a line, whose captions are drawn all the same.
         source: COCO's 2014 validation set.
-        path: its folder.
+        path: the set's folder.
 
     Raises:
         InputError: a file is missing or damaged, or nothing or everything passes.
     """
     names, about = source.names, {}
     if filtered in NAMES:
-        out = {n for n, texts in zip(names, source.caption_lists, strict=True) if _told(texts)}
+        out = {
+            n
+            for n, texts in zip(names, source.caption_lists, strict=True)
+            if _mentions_people(texts)
+        }
         about["words_sha256"] = _sum(json.dumps(sorted(WORDS)).encode())
         if filtered == "people":
-            shown, about["instances_sha256"] = _shown(path)
+            shown, about["instances_sha256"] = _outlined(path)
             out |= shown
         label = f"{filtered}/{_VERSION}"
     else:
@@ -85,15 +76,15 @@ def apply(filtered: str, source: Coco, path: str | pathlib.Path) -> Kept:
         "pictures_sha256": _sum(json.dumps([names[i] for i in kept]).encode()),
         **about,
     }
-    return Kept(kept, kept if filtered in NAMES else tuple(range(len(names))), about)
+    return Filtered(kept, kept if filtered in NAMES else tuple(range(len(names))), about)
 
 
-def _told(captions: Sequence[str]) -> bool:
+def _mentions_people(captions: Sequence[str]) -> bool:
     return any(WORDS & set(re.findall(r"[a-z]+", text.lower())) for text in captions)
 
 
-def _shown(path: str | pathlib.Path) -> tuple[set[str], str]:
-    """Names of the pictures in which COCO has outlined a person, and the file's sum."""
+def _outlined(path: str | pathlib.Path) -> tuple[set[str], str]:
+    """Names of the pictures with an outlined person, and the sum of the instances file."""
     file = pathlib.Path(path) / "annotations" / "instances_val2014.json"
     try:
         data = file.read_bytes()

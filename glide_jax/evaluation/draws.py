@@ -1,35 +1,27 @@
 """Pictures of a protocol's prompts, one file each, drawn in any number of sittings."""
 
+import json
 import pathlib
 from collections.abc import Callable, Iterator, Sequence
-from typing import Any, Protocol
+from typing import Any
 
 import numpy as np
 from jaxtyping import UInt8
 
 from glide_jax import images
 from glide_jax.errors import InputError
+from glide_jax.sampling.glide import Glide
 
 FOLDER = "samples"
-# Parameters of a picture that are no part of how a run is sampled.
-ELSEWHERE = ("prompt", "index", "model_path")
-
-
-class Drawer(Protocol):
-    """What a loaded model can do: `glide_jax.sampling.glide.Glide`."""
-
-    def parameters(self, prompts: Sequence[str], **options: Any) -> list[dict[str, Any]]: ...
-
-    def pictures(self, prompts: Sequence[str], **options: Any) -> Iterator[Any]: ...
 
 
 def path_of(folder: pathlib.Path, i: int) -> pathlib.Path:
-    """Where picture i of a run lies; a thousand share a folder."""
+    """The file of picture i of a run; a thousand share a folder."""
     return folder / FOLDER / f"{i // 1000:03d}" / f"{i:06d}.png"
 
 
-def draw(
-    drawer: Drawer,
+def draw_missing(
+    glide: Glide,
     prompts: Sequence[str],
     folder: pathlib.Path,
     options: dict[str, Any],
@@ -38,53 +30,53 @@ def draw(
     part: tuple[int, int] = (0, 1),
     progress: Callable[[int, int], None] = lambda done, total: None,
 ) -> None:
-    """Draws what is not there yet; picture i is of prompt i, with the number i of the seed.
+    """Draws the pictures that are not there yet; picture i shows prompt i and has index i.
 
     A picture is there if its file holds the parameters it would be drawn with, and files are
     whole or absent, so a run may be stopped at any moment. Batches are cut at multiples of
-    `batch_size` whatever is missing: what is drawn does not depend on where a run stopped.
+    `batch_size` whatever is missing: no picture depends on where a run stopped.
 
     Args:
-        drawer: the model.
-        prompts: all of the protocol's.
-        folder: of the run.
-        options: of sampling; neither n, first_index nor batch_size.
+        glide: the model.
+        prompts: all prompts of the protocol.
+        folder: the run's folder.
+        options: sampling options other than n, first_index and batch_size.
         batch_size: pictures at once.
-        part: (this machine's number, how many share the work): each takes every k-th batch.
-        progress: told pictures done and in all.
+        part: (this machine's number, number of machines): each draws every k-th batch.
+        progress: called with the pictures done and the number of all.
     """
     n, (mine, parts) = len(prompts), part
     for batch in range(mine, -(-n // batch_size), parts):
         start = batch * batch_size
         end = min(n, start + batch_size)
-        # The last batch is filled up with its last prompt: as large as all others.
+        # The last batch is filled up with its last prompt, so that all batches are equally large.
         texts = [prompts[min(i, n - 1)] for i in range(start, start + batch_size)]
-        how = {**options, "first_index": start, "number_on": True, "batch_size": batch_size}
-        expected = drawer.parameters(texts, **how)[: end - start]
+        settings = {**options, "first_index": start, "number_on": True, "batch_size": batch_size}
+        expected = glide.parameters(texts, **settings)[: end - start]
         paths = [path_of(folder, i) for i in range(start, end)]
-        there = [is_there(p, e) for p, e in zip(paths, expected, strict=True)]
+        there = [is_drawn(p, e) for p, e in zip(paths, expected, strict=True)]
         if not all(there):
-            drawn = drawer.pictures(texts, **how)
+            drawn = glide.pictures(texts, **settings)
             for path, whole, picture in zip(paths, there, drawn, strict=False):
                 if not whole:
                     images.write_png(path, picture.image, picture.parameters)
         progress(end, n)
 
 
-def is_there(path: pathlib.Path, expected: dict[str, Any]) -> bool:
-    """Whether a picture was drawn as now asked for; a model's folder may have moved."""
-    found = images.read_parameters(path)
-    where = {"model_path": None}
-    return found is not None and {**found, **where} == {**expected, **where}
+def is_drawn(path: pathlib.Path, expected: dict[str, Any]) -> bool:
+    """Whether a file holds the expected parameters; the model's folder may have moved."""
+    parameters = images.read_parameters(path)
+    moved = {"model_path": None}
+    return parameters is not None and {**parameters, **moved} == {**expected, **moved}
 
 
-def count(folder: pathlib.Path, n: int) -> int:
-    """How many of the n pictures of a run are there."""
+def count_drawn(folder: pathlib.Path, n: int) -> int:
+    """The number of a run's n pictures that are there."""
     return sum(path_of(folder, i).exists() for i in range(n))
 
 
-def read(folder: pathlib.Path, n: int) -> Iterator[UInt8[np.ndarray, "h w 3"]]:
-    """The pixels of all n pictures, in order.
+def read_drawn(folder: pathlib.Path, n: int) -> Iterator[UInt8[np.ndarray, "h w 3"]]:
+    """The pixels of all n pictures of a run, in order.
 
     Raises:
         InputError: one is missing or damaged.
@@ -94,3 +86,33 @@ def read(folder: pathlib.Path, n: int) -> Iterator[UInt8[np.ndarray, "h w 3"]]:
         if picture.mode != "RGB":
             raise InputError(f"{str(path_of(folder, i))!r} is {picture.mode}; it must be RGB.")
         yield np.asarray(picture)
+
+
+def finished_result(run: pathlib.Path) -> dict[str, Any]:
+    """The result of a finished run, with "n" as an int.
+
+    Raises:
+        InputError: the folder is no finished run.
+    """
+    try:
+        result = json.loads((run / "result.json").read_text("utf-8"))
+        return {**result, "n": int(result["n"]), "prompts_sha256": result["prompts_sha256"]}
+    except (OSError, ValueError, KeyError, TypeError):
+        raise InputError(f"{str(run)!r} is no finished run of `glide-jax eval`.") from None
+
+
+def write_contact_sheet(
+    folder: pathlib.Path, prompts: Sequence[str], chosen: list[int], columns: int | None = None
+) -> None:
+    """Writes sheet.png, which shows some pictures of a run over their prompts.
+
+    Args:
+        folder: the run's folder.
+        prompts: all prompts of the run.
+        chosen: numbers of the pictures that are shown.
+        columns: pictures in a row; about as many as rows by default.
+    """
+    pictures = [images.read(path_of(folder, i)) for i in chosen]
+    captions = [prompts[i] for i in chosen]
+    sheet = images.contact_sheet(pictures, captions, side=128, columns=columns)
+    images.write_png(folder / "sheet.png", sheet, {"contact_sheet_of": chosen})

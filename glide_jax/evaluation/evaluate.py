@@ -1,173 +1,159 @@
-"""A run of a protocol: draw, judge, measure, and say everything that the numbers depend on."""
+"""One run of a protocol: draws its pictures, judges and measures them, and writes the result."""
 
 import dataclasses
 import functools
 import hashlib
 import itertools
-import json
 import pathlib
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator
 from typing import Any
 
 import numpy as np
+from jaxtyping import UInt8
 
-from glide_jax import images
 from glide_jax.errors import InputError
-from glide_jax.evaluation import draws, measuring, metrics, shapes_judge, shapes_report
-from glide_jax.evaluation.features import Features, extract
+from glide_jax.evaluation import distances, diversity, draws, shapes_judge, shapes_scores
 from glide_jax.evaluation.features.clip import Clip
+from glide_jax.evaluation.features.extractor import Features, Outputs, collect, extract
+from glide_jax.evaluation.metrics import alignment
+from glide_jax.evaluation.metrics.intervals import share_of
 from glide_jax.evaluation.protocols import Protocol
-from glide_jax.files import replacing
+from glide_jax.evaluation.report import write_json
+from glide_jax.sampling.glide import Glide
 from glide_jax.version import __version__
-from launch.studies import diversity
 
-Progress = Callable[[str, int, int], None]  # what, done, in all
+Progress = Callable[[str, int, int], None]  # task, pictures done, pictures in all
 MOST_ON_SHEET = 64
 
+_NOT_SAMPLING = ("prompt", "index", "model_path")  # parameters that differ within a run
 
-@dataclasses.dataclass(frozen=True)
-class Judges:
-    """Who looks at the pictures.
+
+@dataclasses.dataclass
+class Evaluator:
+    """A protocol and its judges; the reference pictures are read once for all runs.
 
     Attributes:
+        protocol: the prompts and the reference pictures.
         features: the extractor, or None to compare no distributions.
         clip: a CLIP that scores pictures against their captions, or None.
-        batch_size: pictures at once.
     """
 
+    protocol: Protocol
     features: Features | None = None
     clip: Clip | None = None
-    batch_size: int = 32
+    _references: dict[int, tuple[Outputs, str]] = dataclasses.field(default_factory=dict)
 
+    def run(
+        self,
+        glide: Glide,
+        folder: pathlib.Path,
+        options: dict[str, Any],
+        *,
+        batch_size: int,
+        progress: Progress = lambda task, done, total: None,
+    ) -> dict[str, Any]:
+        """Draws missing pictures, computes everything from the files, writes result.json.
 
-class Reference:
-    """A protocol's reference as one extractor sees it, read once for many runs."""
+        Nothing is carried over from drawing to measuring, so stopping and starting again, however
+        often, changes nothing in the result but the seconds.
 
-    def __init__(self, protocol: Protocol, judges: Judges):
-        """Reads nothing yet."""
-        self.protocol, self.judges = protocol, judges
-        self._known: dict[int, tuple[measuring.Summary, str]] = {}
+        Args:
+            glide: the model.
+            folder: the run's folder.
+            options: sampling options, which override the protocol's own.
+            batch_size: pictures drawn at once.
+            progress: called after every batch or picture.
 
-    def at(self, side: int, progress: Progress) -> tuple[measuring.Summary, str]:
-        """The summary at a side, and the sum of the pictures' pixels."""
-        if side not in self._known:
-            assert self.judges.features is not None, "asked for by those who have one"
+        Raises:
+            InputError: an option is wrong, or a file of the run is damaged.
+        """
+        began, protocol = time.monotonic(), self.protocol
+        options, n = {**protocol.sampling, **options}, len(protocol.prompts)
+        draw = functools.partial(
+            draws.draw_missing, glide, protocol.prompts, folder, options,
+            batch_size=batch_size, progress=functools.partial(progress, "draw"),
+        )  # fmt: skip
+        reference, reference_sha256 = None, ""
+        if self.features is not None:
+            # Checks after one batch that there are reference pictures of this size.
+            draw(part=(0, -(-n // batch_size)))
+            side = next(draws.read_drawn(folder, 1)).shape[0]
+            reference, reference_sha256 = self._reference(self.features, side, progress)
+        draw()
+        [parameters] = glide.parameters(protocol.prompts[:1], **options, batch_size=batch_size)
+        result: dict[str, Any] = {
+            "protocol": protocol.name,
+            "glide_jax": __version__,
+            "prompts_sha256": protocol.prompts_sha256,
+            "n": n,
+            "sampling": {k: v for k, v in parameters.items() if k not in _NOT_SAMPLING},
+            "samples_sha256": _sum_of_pixels(folder, n),
+        }
+        if protocol.filtered:
+            result["filtered"] = protocol.filtered
+        if protocol.judged:
+            verdicts = map(
+                shapes_judge.judge_caption, draws.read_drawn(folder, n), protocol.prompts
+            )
+            result["shapes"] = shapes_scores.tally(verdicts, protocol.groups)
+            if len(set(protocol.prompts)) < n:
+                pictures = draws.read_drawn(folder, n)
+                result["diversity"] = diversity.measure_spread(pictures, protocol.prompts)
+        if self.features is not None and reference is not None:
+            result["reference_sha256"] = reference_sha256
+            report = lambda done: progress("features", done, n)
+            pictures = _counted(draws.read_drawn(folder, n), report)
+            generated = collect(extract(self.features, pictures))
+            result["features"] = distances.compare_sets(self.features, generated, reference)
+        if self.clip is not None:
+            result["clip"] = _clip_scores(self.clip, folder, protocol)
+        result["seconds"] = round(time.monotonic() - began)
+        write_json(folder / "result.json", result)
+        return result
+
+    def _reference(self, features: Features, side: int, progress: Progress) -> tuple[Outputs, str]:
+        """The reference at a side in pixels, and the sum of its pixels."""
+        if side not in self._references:
             digest = hashlib.sha256()
 
             def read() -> Iterator[np.ndarray]:
-                for i, picture in enumerate(self.protocol.reference(side)):
+                for picture in self.protocol.reference(side):
                     digest.update(picture.tobytes())
-                    progress("reference", i + 1, 0)
                     yield picture
 
-            pictures = read()
+            pictures = _counted(read(), lambda done: progress("reference", done, 0))
             if (first := next(pictures, None)) is None:
                 raise InputError(
                     f"no picture of the reference has {side} pixels a side, as those drawn have; "
                     "give larger ones, or draw with --no-upsample."
                 )
-            pictures = itertools.chain([first], pictures)
-            batches = extract(self.judges.features, pictures, batch_size=self.judges.batch_size)
-            self._known[side] = (measuring.summarise(batches), digest.hexdigest())
-        return self._known[side]
+            batches = extract(features, itertools.chain([first], pictures))
+            self._references[side] = collect(batches), digest.hexdigest()
+        return self._references[side]
 
 
-def evaluate(
-    drawer: draws.Drawer,
-    protocol: Protocol,
-    folder: pathlib.Path,
-    options: dict[str, Any],
-    reference: Reference,
-    *,
-    batch_size: int,
-    progress: Progress = lambda what, done, total: None,
-) -> dict[str, Any]:
-    """Draws what is missing, computes everything from the files, and writes result.json.
-
-    Nothing is carried over from drawing to measuring, so stopping and starting again, however
-    often, changes nothing in the result but the seconds.
-
-    Raises:
-        InputError: an option is wrong, or a file of the run is damaged.
-    """
-    began, options = time.monotonic(), {**protocol.sampling, **options}
-    tell = lambda what: lambda done, total: progress(what, done, total)
-    n, judges = len(protocol.prompts), reference.judges
-    draw = functools.partial(
-        draws.draw, drawer, protocol.prompts, folder, options,
-        batch_size=batch_size, progress=tell("draw"),
-    )  # fmt: skip
-    if judges.features is not None:
-        # A reference that is missing is told of after one batch and not after all.
-        draw(part=(0, -(-n // batch_size)))
-        side = next(draws.read(folder, 1)).shape[0]
-        summary, reference_sha256 = reference.at(side, progress)
-    draw()
-    [how] = drawer.parameters(protocol.prompts[:1], **options, batch_size=batch_size)
-    result: dict[str, Any] = {
-        "protocol": protocol.name,
-        "glide_jax": __version__,
-        "prompts_sha256": protocol.prompts_sha256,
-        "n": n,
-        "sampling": {key: value for key, value in how.items() if key not in draws.ELSEWHERE},
-        "samples_sha256": _sum(folder, n),
-    }
-    if protocol.filtered:
-        result["filtered"] = protocol.filtered
-    if protocol.judged:
-        verdicts = (
-            shapes_judge.check(image, prompt)
-            for image, prompt in zip(draws.read(folder, n), protocol.prompts, strict=True)
-        )
-        result["shapes"] = shapes_report.tally(verdicts, protocol.groups)
-        if len(set(protocol.prompts)) < n:
-            result["diversity"] = diversity.measure(draws.read(folder, n), protocol.prompts)
-    if judges.features is not None:
-        result["reference_sha256"] = reference_sha256
-        pictures = _told(draws.read(folder, n), n, tell("features"))
-        batches = extract(judges.features, pictures, batch_size=judges.batch_size)
-        found = measuring.summarise(batches)
-        result["features"] = measuring.compare(judges.features, found, summary)
-    if judges.clip is not None:
-        result["clip"] = _clip(judges.clip, folder, protocol, judges.batch_size)
-    result["seconds"] = round(time.monotonic() - began)
-    write_json(folder / "result.json", result)
-    return result
-
-
-def numbers(result: dict[str, Any]) -> dict[str, float]:
-    """The scalars of a result that curves can be drawn of."""
+def scalars_of(result: dict[str, Any]) -> dict[str, float]:
+    """The numbers of a result that curves can be drawn from."""
     parts = {**result.get("features", {}), **result.get("clip", {})}
-    found = {key: value for key, value in parts.items() if isinstance(value, float)}
+    scalars = {key: value for key, value in parts.items() if isinstance(value, float)}
     for aspect, share in result.get("shapes", {}).get("*", {}).items():
-        found[f"{aspect}_right"] = share["share"]
-    for aspect, spread in (result.get("diversity") or {}).get("spread", {}).items():
-        found[f"{aspect}_spread"] = spread["ratio"]
-    return found
+        scalars[f"{aspect}_right"] = share["share"]
+    for aspect, spread in result.get("diversity", {}).get("spread", {}).items():
+        scalars[f"{aspect}_spread"] = spread["ratio"]
+    return scalars
 
 
-def write_json(path: pathlib.Path, value: Any) -> None:
-    """A JSON file, whole or absent."""
-    with replacing(path) as temporary:
-        temporary.write_text(json.dumps(value, indent=1, ensure_ascii=False) + "\n")
-
-
-def write_sheet(folder: pathlib.Path, prompts: Sequence[str]) -> pathlib.Path:
-    """The first pictures of a run, unselected, with their prompts."""
+def write_sheet(folder: pathlib.Path, prompts: tuple[str, ...]) -> None:
+    """Writes a run's sheet.png: pictures at even distances, since prompts lie in groups."""
     n = min(MOST_ON_SHEET, len(prompts))
-    # Over all groups: every k-th, as prompts lie in groups.
     chosen: list[int] = np.linspace(0, len(prompts) - 1, n).round().astype(int).tolist()
-    pictures = [images.read(draws.path_of(folder, i)) for i in chosen]
-    sheet = images.contact_sheet(pictures, [prompts[i] for i in chosen], side=128)
-    images.write_png(folder / "sheet.png", sheet, {"contact_sheet_of": chosen})
-    return folder / "sheet.png"
+    draws.write_contact_sheet(folder, prompts, chosen)
 
 
-def _sum(folder: pathlib.Path, n: int) -> str:
-    digest = hashlib.sha256()
-    shape = None
-    for i, image in enumerate(draws.read(folder, n)):
+def _sum_of_pixels(folder: pathlib.Path, n: int) -> str:
+    digest, shape = hashlib.sha256(), None
+    for i, image in enumerate(draws.read_drawn(folder, n)):
         shape = shape or image.shape
         if image.shape != shape:
             raise InputError(f"{str(draws.path_of(folder, i))!r} has another size than others.")
@@ -175,36 +161,34 @@ def _sum(folder: pathlib.Path, n: int) -> str:
     return digest.hexdigest()
 
 
-def _told(
-    pictures: Iterator[np.ndarray], n: int, progress: Callable[[int, int], None]
-) -> Iterator[np.ndarray]:
-    for i, picture in enumerate(pictures):
-        progress(i + 1, n)
+def _counted(
+    pictures: Iterable[UInt8[np.ndarray, "h w 3"]], report: Callable[[int], None]
+) -> Iterator[UInt8[np.ndarray, "h w 3"]]:
+    """Passes pictures on and reports the number of each."""
+    for i, picture in enumerate(pictures, 1):
+        report(i)
         yield picture
 
 
-def _clip(clip: Clip, folder: pathlib.Path, protocol: Protocol, batch_size: int) -> dict[str, Any]:
+def _clip_scores(clip: Clip, folder: pathlib.Path, protocol: Protocol) -> dict[str, Any]:
     prompts, groups = protocol.prompts, np.array(protocol.groups)
-    pictures = draws.read(folder, len(prompts))
-    parts = extract(clip.images, pictures, batch_size=batch_size)
-    found = np.concatenate([part.pool for part in parts])
+    images = collect(extract(clip.images, draws.read_drawn(folder, len(prompts)))).pool
     texts = clip.texts(prompts)
     candidates = min(100, len(set(prompts)))
-    result: dict[str, Any] = {
+    scores: dict[str, Any] = {
         "extractor": {"name": clip.images.name, "sha256": clip.images.sha256},
-        "clip_score": metrics.clip_score(found, texts),
-        **metrics.retrieval(found, texts, prompts),
+        "clip_score": alignment.clip_score(images, texts),
+        **alignment.retrieval(images, texts, prompts),
     }
     if candidates > 1:
-        first = metrics.own_caption_first(found, texts, prompts, candidates=candidates)
-        result |= {"r_precision": float(first.mean()), "r_precision_candidates": candidates}
-        result["by_group"] = {
+        first = alignment.own_caption_first(images, texts, prompts, candidates=candidates)
+        scores |= {"r_precision": float(first.mean()), "r_precision_candidates": candidates}
+        scores["by_group"] = {
             name: {
-                "clip_score": metrics.clip_score(found[groups == name], texts[groups == name]),
-                "own_caption_first": shapes_report.share(
-                    int(first[groups == name].sum()), int((groups == name).sum())
-                ),
+                "clip_score": alignment.clip_score(images[mine], texts[mine]),
+                "own_caption_first": share_of(int(first[mine].sum()), int(mine.sum())),
             }
             for name in dict.fromkeys(protocol.groups)
+            for mine in [groups == name]
         }
-    return result
+    return scores

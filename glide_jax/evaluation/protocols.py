@@ -1,4 +1,4 @@
-"""What is drawn and what it is compared with: prompts in a frozen order, and reference pictures."""
+"""Protocols: prompts in a frozen order, and the reference pictures they are compared with."""
 
 import contextlib
 import dataclasses
@@ -27,23 +27,23 @@ from glide_jax.evaluation import coco_filter, shapes_judge
 NAMES = ("shapes", "folder", "emoji", "coco30k", "shapes_repeats")
 COCO_CAPTIONS = 30_000
 REPEATS = 4  # pictures of each caption of `shapes_repeats`
-_SHAPES_STREAM = 2**31  # of random numbers, apart from those that training draws from
+_SHAPES_STREAM = 2**31  # a stream of random numbers apart from those of training
 
 Pictures = Callable[[int], Iterator[UInt8[np.ndarray, "s s 3"]]]
 
 
 @dataclasses.dataclass(frozen=True)
 class Protocol:
-    """A protocol: all that a result depends on besides the model and how it is sampled.
+    """Everything that a result depends on besides the model and how it is sampled.
 
     Attributes:
         name: with a version, which changes whenever prompts or reference do.
         prompts: in order; picture i of a run is of prompt i.
-        groups: of each prompt, for results by group; "" where there are none.
-        reference: pictures at a side, in order.
-        sampling: options of the pipeline that the protocol fixes unless they are given.
+        groups: each prompt's group, for results by group; "" where there are none.
+        reference: makes the reference pictures at a side in pixels, in order.
+        sampling: sampling options that the protocol fixes unless they are given.
         judged: whether the shapes judge reads the pictures.
-        filtered: what was left out of a set and by what, with sums; empty if nothing was.
+        filtered: the filter of the set and what it left out, with sums; empty without a filter.
     """
 
     name: str
@@ -56,19 +56,14 @@ class Protocol:
 
     @property
     def prompts_sha256(self) -> str:
-        """Of the prompts as a JSON list."""
-        return sha256_of(self.prompts)
-
-
-def sha256_of(texts: Sequence[str]) -> str:
-    """The sum of a list of texts as JSON, so that it can be made anew anywhere."""
-    return hashlib.sha256(json.dumps(list(texts)).encode()).hexdigest()
+        """The sum of the prompts as a JSON list, so that it can be made anew anywhere."""
+        return hashlib.sha256(json.dumps(self.prompts).encode()).hexdigest()
 
 
 def open_protocol(
     name: str,
     *,
-    n: int | None = None,
+    n: int | str | None = None,
     path: str | None = None,
     data_dir: pathlib.Path | None = None,
     filtered: str | None = None,
@@ -77,11 +72,11 @@ def open_protocol(
 
     Args:
         name: one of NAMES.
-        n: of shapes and shapes_repeats, captions of each kind and split (50); of emoji, of each
-            split (200); of others, prompts in all (1000).
+        n: captions of each kind and split for shapes and shapes_repeats (50), of each split for
+            emoji (200), in all for the others (1000).
         path: the folder of `folder`, or COCO's own.
         data_dir: where built sets lie.
-        filtered: of coco30k, what is left out; see `coco_filter.apply`.
+        filtered: the part left out of coco30k; see `coco_filter.apply_filter`.
 
     Raises:
         InputError: there is no such protocol, or its data is missing.
@@ -93,17 +88,17 @@ def open_protocol(
     if filtered is not None and name != "coco30k":
         raise InputError(f"filtered is of protocol 'coco30k' and of none else, such as {name!r}.")
     if name == "folder":
-        return of_source("folder/1", Folder(path or ""), count or 1000)
+        return _folder_protocol(Folder(path or ""), count or 1000)
     if name == "emoji":
-        return of_emoji(data_dir, count or 200)
+        return emoji_protocol(data_dir, count or 200)
     if name == "coco30k":
         source = Coco(path or "", "val", year=2014)
-        kept = None if filtered is None else coco_filter.apply(filtered, source, path or "")
-        return coco(source, count or COCO_CAPTIONS, kept)
-    return (of_shapes_repeats if name == "shapes_repeats" else of_shapes)(count or 50)
+        kept = None if filtered is None else coco_filter.apply_filter(filtered, source, path or "")
+        return coco_protocol(source, count or COCO_CAPTIONS, kept)
+    return (shapes_repeats_protocol if name == "shapes_repeats" else shapes_protocol)(count or 50)
 
 
-def of_shapes(n: int) -> Protocol:
+def shapes_protocol(n: int) -> Protocol:
     """The first n different captions of each kind and split, and newly drawn scenes of them.
 
     Where a kind has fewer (48 of a single object are held out), all of them.
@@ -112,57 +107,53 @@ def of_shapes(n: int) -> Protocol:
     for split in ("train", "held_out"):
         for kind in shapes.KINDS:
             rng = np.random.default_rng(_SHAPES_STREAM)
-            found: dict[str, shapes.Scene] = {}
-            while len(found) < min(n, _captions_there_are(split)[kind]):
+            drawn: dict[str, shapes.Scene] = {}
+            while len(drawn) < min(n, _caption_counts(split)[kind]):
                 scene = shapes.sample_scene(rng, split=split, kinds=(kind,))
-                found.setdefault(shapes.caption(scene), scene)
-            prompts += found
-            groups += [f"{split}/{kind}"] * len(found)
-            scenes += found.values()
+                drawn.setdefault(shapes.caption(scene), scene)
+            prompts += drawn
+            groups += [f"{split}/{kind}"] * len(drawn)
+            scenes += drawn.values()
     reference = lambda side: (shapes.render(scene, side) for scene in scenes)
     return Protocol("shapes/1", tuple(prompts), tuple(groups), reference, judged=True)
 
 
-def of_shapes_repeats(n: int) -> Protocol:
-    """The captions of `of_shapes`, each drawn several times: how much pictures of one differ.
+def shapes_repeats_protocol(n: int) -> Protocol:
+    """The captions of `shapes_protocol`, each drawn several times: how much pictures of one differ.
 
     The reference is as many newly drawn scenes of each.
     """
-    once = of_shapes(n)
+    once = shapes_protocol(n)
     prompts = tuple(prompt for prompt in once.prompts for _ in range(REPEATS))
     groups = tuple(group for group in once.groups for _ in range(REPEATS))
 
     def reference(side: int) -> Iterator[UInt8[np.ndarray, "s s 3"]]:
         for i, prompt in enumerate(prompts):
             rng = np.random.default_rng((_SHAPES_STREAM, i))
-            scene = shapes.scene_of(shapes_judge.spec_of(prompt), rng)
+            scene = shapes.scene_of(shapes_judge.parse_caption(prompt), rng)
             yield shapes.render(scene, side)
 
     return Protocol("shapes_repeats/1", prompts, groups, reference, judged=True)
 
 
 @functools.cache
-def _captions_there_are(split: str) -> Counter[str]:
+def _caption_counts(split: str) -> Counter[str]:
     """How many different captions of shapes each kind has."""
     specs = map(shapes.parse, shapes.captions(split))
     return Counter(spec.kind for spec in specs if spec is not None)
 
 
-def of_source(name: str, source: Source, n: int) -> Protocol:
-    """A caption of each of n pictures, chosen by the sum of their names; all are the reference.
-
-    Raises:
-        InputError: no picture can be used.
-    """
-    chosen = _chosen(name, source, n)
-    prompts = tuple(caption for caption, _ in chosen)
-    return Protocol(name, prompts, ("",) * len(prompts), lambda side: _pictures([source], side))
+def _folder_protocol(source: Source, n: int) -> Protocol:
+    """A caption of each of n pictures, chosen by the sum of their names; all are the reference."""
+    prompts = tuple(caption for caption, _ in _chosen("folder/1", source, n))
+    groups = ("",) * len(prompts)
+    return Protocol("folder/1", prompts, groups, lambda side: _pictures(source, side))
 
 
-def of_emoji(data_dir: pathlib.Path | None, n: int) -> Protocol:
+def emoji_protocol(data_dir: pathlib.Path | None, n: int) -> Protocol:
     """A caption of each of n emoji of training, of withheld (concept, style) pairs and concepts.
 
-    Chosen as in `of_source`; the reference is those emoji themselves.
+    Chosen by the sum of their names; the reference is those emoji themselves.
 
     Raises:
         InputError: the set is not built.
@@ -178,7 +169,7 @@ def of_emoji(data_dir: pathlib.Path | None, n: int) -> Protocol:
 
     def reference(side: int) -> Iterator[UInt8[np.ndarray, "s s 3"]]:
         for split, pairs in chosen.items():  # sets of other sizes have the same order
-            yield from _pictures([at(split, side)], side, [i for _, i in pairs])
+            yield from _pictures(at(split, side), side, [i for _, i in pairs])
 
     return Protocol("emoji/2", tuple(prompts), tuple(groups), reference)
 
@@ -196,13 +187,20 @@ def _chosen(name: str, source: Source, n: int) -> list[tuple[str, int]]:
     return [(caption, i) for _, caption, i in sorted(usable)[:n]]
 
 
-def coco(source: Coco, n: int = COCO_CAPTIONS, kept: coco_filter.Kept | None = None) -> Protocol:
-    """The paper's: n captions of COCO's 2014 validation set against all of its pictures.
+def coco_protocol(
+    source: Coco, n: int = COCO_CAPTIONS, kept: coco_filter.Filtered | None = None
+) -> Protocol:
+    """The paper's protocol: n captions of COCO's 2014 validation set against all its pictures.
 
     The paper does not say which 30,000 of the 202,654 captions were drawn, so the list is this
     project's own: the first of a permutation, by numpy's default generator of seed 0, of all
     captions in the order of their pictures' and their own numbers. Its sum is in the result.
     With a filter it is the same of the captions that are left, under a name of its own.
+
+    Args:
+        source: COCO's 2014 validation set.
+        n: captions.
+        kept: the pictures that a filter left.
     """
     everything = tuple(range(len(source)))
     reference = everything if kept is None else kept.reference
@@ -219,19 +217,16 @@ def coco(source: Coco, n: int = COCO_CAPTIONS, kept: coco_filter.Kept | None = N
         name,
         prompts,
         ("",) * len(prompts),
-        lambda side: _pictures([source], side, reference),
+        lambda side: _pictures(source, side, reference),
         {"steps": "250"},
         filtered=about,
     )
 
 
 def _pictures(
-    sources: Sequence[Source], side: int, chosen: Sequence[int] | None = None
+    source: Source, side: int, chosen: Sequence[int] | None = None
 ) -> Iterator[UInt8[np.ndarray, "s s 3"]]:
-    """All that can be used, or the chosen numbers of each source; the middle square of each."""
-    for source in sources:
-        for i in range(len(source)) if chosen is None else chosen:
-            try:
-                yield center_crop(source[i].image, side)
-            except Rejected:
-                continue
+    """The middle squares of the chosen pictures, or of all, that can be used."""
+    for i in range(len(source)) if chosen is None else chosen:
+        with contextlib.suppress(Rejected):
+            yield center_crop(source[i].image, side)

@@ -1,102 +1,79 @@
-"""Reports as Markdown and as HTML, from the same few kinds of blocks."""
+"""Reports as Markdown pages, and as HTML made from the Markdown.
+
+A report is a title and blocks of Markdown: headings ("## ..."), paragraphs, `picture`s and tables
+of `glide_jax.tables`.
+"""
 
 import html
+import json
 import pathlib
+import re
+import string
 from collections.abc import Sequence
-from typing import Any, NamedTuple
+from importlib import resources
+from typing import Any
 
 from glide_jax.files import replacing
 
-_STYLE = (
-    "body{font:16px/1.5 sans-serif;max-width:60em;margin:2em auto;padding:0 1em}"
-    "td,th{border:1px solid #ccc;padding:.2em .6em;text-align:right}"
-    "td:first-child,th:first-child{text-align:left}table{border-collapse:collapse}"
-    "img{max-width:100%}"
-)
+
+def picture(file: str, caption: str) -> str:
+    """A block that shows an image file beside the report."""
+    return f"![{caption}]({file})"
 
 
-class Heading(NamedTuple):
-    """A line over what follows."""
+def write_page(path: pathlib.Path, title: str, blocks: Sequence[str]) -> None:
+    """Writes a Markdown page.
 
-    text: str
-
-
-class Text(NamedTuple):
-    """A paragraph."""
-
-    text: str
-
-
-class Table(NamedTuple):
-    """Rows of cells under a head."""
-
-    head: Sequence[Any]
-    rows: Sequence[Sequence[Any]]
+    Args:
+        path: the file.
+        title: the page's heading.
+        blocks: Markdown without blank lines around it.
+    """
+    _write_text(path, "\n\n".join([f"# {title}", *blocks]) + "\n")
 
 
-class Picture(NamedTuple):
-    """An image file beside the report."""
+def write_report(folder: pathlib.Path, title: str, blocks: Sequence[str]) -> list[pathlib.Path]:
+    """Writes report.md and report.html.
 
-    file: str
-    caption: str
+    Args:
+        folder: where both are written.
+        title: the heading of both.
+        blocks: Markdown without blank lines around it.
 
-
-Block = Heading | Text | Table | Picture
-
-
-def write(folder: pathlib.Path, title: str, blocks: Sequence[Block]) -> tuple[pathlib.Path, ...]:
-    """Writes report.md and report.html into a folder; returns their paths."""
-    body = "\n".join([f"<h1>{html.escape(title)}</h1>", *map(_html, blocks)])
-    text = (
-        f'<!doctype html><html lang="en"><meta charset="utf-8"><title>{html.escape(title)}</title>'
-        f"<style>{_STYLE}</style><body>\n{body}\n</body></html>\n"
-    )
-    paths = folder / "report.md", folder / "report.html"
-    page(paths[0], title, blocks)
-    with replacing(paths[1]) as temporary:
-        temporary.write_text(text, encoding="utf-8")
+    Returns:
+        The paths of both.
+    """
+    paths = [folder / "report.md", folder / "report.html"]
+    write_page(paths[0], title, blocks)
+    page = (resources.files("glide_jax.evaluation") / "report.html").read_text("utf-8")
+    parts = {"title": html.escape(title), "body": "\n".join(map(_html, blocks))}
+    _write_text(paths[1], string.Template(page).substitute(parts))
     return paths
 
 
-def page(path: pathlib.Path, title: str, blocks: Sequence[Block]) -> None:
-    """Writes Markdown alone."""
-    text = "\n\n".join([f"# {title}", *map(markdown, blocks)]) + "\n"
+def write_json(path: pathlib.Path, value: Any) -> None:
+    """Writes a JSON file, which is whole or absent."""
+    _write_text(path, json.dumps(value, indent=1, ensure_ascii=False) + "\n")
+
+
+def _write_text(path: pathlib.Path, text: str) -> None:
     with replacing(path) as temporary:
         temporary.write_text(text, encoding="utf-8")
 
 
-def shown(value: Any) -> str:
-    """A cell: numbers with four digits that mean something."""
-    return f"{value:.4g}" if isinstance(value, float) else str(value)
+def _html(block: str) -> str:
+    text = html.escape(block)
+    if text.startswith("## "):
+        return f"<h2>{text[3:]}</h2>"
+    if shown := re.fullmatch(r"!\[(.*)\]\((.*)\)", text):
+        return f'<p><img src="{shown[2]}" alt="{shown[1]}"></p>'
+    if text.startswith("| "):
+        head, _, *rows = text.splitlines()
+        return f"<table>{_row(head, 'th')}{''.join(_row(row, 'td') for row in rows)}</table>"
+    return f"<p>{text}</p>"
 
 
-def markdown(block: Block) -> str:
-    """A block as Markdown."""
-    match block:
-        case Heading(text):
-            return f"## {text}"
-        case Text(text):
-            return text
-        case Picture(file, caption):
-            return f"![{caption}]({file})"
-        case Table(head, rows):
-            line = lambda cells: (
-                "| " + " | ".join(shown(c).replace("|", "\\|") for c in cells) + " |"
-            )
-            return "\n".join([line(head), "|" + "---|" * len(head), *map(line, rows)])
-
-
-def _html(block: Block) -> str:
-    escape = lambda value: html.escape(shown(value))
-    match block:
-        case Heading(text):
-            return f"<h2>{escape(text)}</h2>"
-        case Text(text):
-            return f"<p>{escape(text)}</p>"
-        case Picture(file, caption):
-            return f'<p><img src="{escape(file)}" alt="{escape(caption)}"></p>'
-        case Table(head, rows):
-            line = lambda cells, tag: (
-                "<tr>" + "".join(f"<{tag}>{escape(cell)}</{tag}>" for cell in cells) + "</tr>"
-            )
-            return f"<table>{line(head, 'th')}{''.join(line(row, 'td') for row in rows)}</table>"
+def _row(line: str, tag: str) -> str:
+    cells = re.split(r"(?<!\\)\|", line)[1:-1]
+    shown = (cell.strip().replace("\\|", "|") for cell in cells)
+    return "<tr>" + "".join(f"<{tag}>{cell}</{tag}>" for cell in shown) + "</tr>"

@@ -1,102 +1,103 @@
 """The report of one protocol's runs, one for each guidance scale or other choice."""
 
 import pathlib
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from typing import Any
 
-from glide_jax.evaluation import plots, report
-from glide_jax.evaluation.report import Block, Heading, Picture, Table, Text
-from glide_jax.evaluation.shapes_report import ASPECTS, Share, percent
+from glide_jax.evaluation import plots
+from glide_jax.evaluation.metrics.intervals import Share, percent
+from glide_jax.evaluation.report import picture, write_report
+from glide_jax.evaluation.shapes_scores import ASPECTS
+from glide_jax.tables import table
 
-Runs = Mapping[str, Mapping[str, Any]]  # name, which is its folder too, to result
+Results = Mapping[str, Mapping[str, Any]]  # by the run's name, which is its folder too
 
 
-def write(folder: pathlib.Path, title: str, runs: Runs, judge: Mapping[str, Share] | None = None):
-    """Writes report.md and report.html with plots beside them.
+def write_run_report(
+    folder: pathlib.Path,
+    title: str,
+    results: Results,
+    judge: Mapping[str, Share] | None = None,
+) -> list[pathlib.Path]:
+    """Writes report.md and report.html with plots beside them; returns their paths.
 
     Args:
         folder: where each run's folder lies, with its sheet.png.
-        title: of the report.
-        runs: results by name.
-        judge: how far the shapes judge is right, if it judged.
-
-    Returns:
-        The paths of both reports.
+        title: the report's heading.
+        results: results by name.
+        judge: the shapes judge's accuracy, if it judged.
     """
-    blocks: list[Block] = [Text(_about(next(iter(runs.values()))))]
-    if any("shapes" in result for result in runs.values()):
-        blocks += _shapes(folder, runs)
+    first = next(iter(results.values()))
+    about = (
+        f"Protocol {first['protocol']}, model {first['sampling'].get('model')}, {first['n']} "
+        f"prompts (sha256 {first['prompts_sha256'][:16]}), {provenance(first)}"
+    )
+    blocks = [about]
+    if any("shapes" in result for result in results.values()):
+        blocks += _shapes(folder, results)
     if judge is not None:
         rows = [(name, f"{s['right']} of {s['n']}", percent(s)) for name, s in judge.items()]
         blocks += [
-            Heading("How far the judge is right"),
-            Text("Pictures that it accepts; their captions are true, but for the last row."),
-            Table(("pictures", "accepted", "percent, 95% interval"), rows),
+            "## How far the judge is right",
+            "Pictures that it accepts; their captions are true, but for the last row.",
+            table(rows, ("pictures", "accepted", "percent, 95% interval")),
         ]
     for part in ("features", "clip"):
-        if any(part in result for result in runs.values()):
-            blocks += _numbers(part, runs)
-    blocks += [Heading("Pictures"), Text("Evenly over all prompts, none left out or chosen.")]
-    blocks += [Picture(f"{name}/sheet.png", name) for name in runs]
-    return report.write(folder, title, blocks)
+        if any(part in result for result in results.values()):
+            blocks += _numbers(part, results)
+    blocks += ["## Pictures", "Evenly over all prompts, none left out or chosen."]
+    blocks += [picture(f"{name}/sheet.png", name) for name in results]
+    return write_report(folder, title, blocks)
 
 
-def _about(result: Mapping[str, Any]) -> str:
-    sampling = result["sampling"]
+def provenance(result: Mapping[str, Any]) -> str:
+    """Seed and version of a result, and where everything else is, as the end of a sentence."""
     return (
-        f"Protocol {result['protocol']}, model {sampling.get('model')}, {result['n']} prompts "
-        f"(sha256 {result['prompts_sha256'][:16]}), seed {sampling.get('seed')}, glide_jax "
-        f"{result['glide_jax']}. All that was chosen is in each run's result.json."
+        f"seed {result['sampling'].get('seed')}, glide_jax {result['glide_jax']}. "
+        "All that was chosen is in each run's result.json."
     )
 
 
-def _shapes(folder: pathlib.Path, runs: Runs) -> list[Block]:
-    blocks: list[Block] = []
+def _shapes(folder: pathlib.Path, results: Results) -> list[str]:
+    blocks = []
     for split, title in (("train", "Combinations seen in training"), ("held_out", "Held out")):
-        found = {name: result["shapes"].get(f"{split}/*", {}) for name, result in runs.items()}
-        aspects = [a for a in ASPECTS if all(a in shares for shares in found.values())]
+        shares = {name: result["shapes"].get(f"{split}/*", {}) for name, result in results.items()}
+        aspects = [a for a in ASPECTS if all(a in s for s in shares.values())]
         file = f"shapes-{split}.png"
-        series = {name: [shares[a] for a in aspects] for name, shares in found.items()}
+        series = {name: [s[a] for a in aspects] for name, s in shares.items()}
         plots.bars(folder / file, title, aspects, series)
-        rows = [(name, *(percent(shares[a]) for a in aspects)) for name, shares in found.items()]
         blocks += [
-            Heading(title),
-            Picture(file, title),
-            Text("Percent right, exact 95% intervals; an aspect counts where a caption states it."),
-            Table(("run", *aspects), rows),
+            f"## {title}",
+            picture(file, title),
+            "Percent right, exact 95% intervals; an aspect counts where a caption states it.",
+            table([(name, *map(percent, s)) for name, s in series.items()], ("run", *aspects)),
         ]
-    for name, result in runs.items():
-        kinds = [group for group in result["shapes"] if "*" not in group]
-        rows = [
-            (kind, *(percent(s[a]) if a in (s := result["shapes"][kind]) else "" for a in ASPECTS))
-            for kind in kinds
-        ]
-        blocks += [Heading(f"By kind of caption, {name}"), Table(("captions", *ASPECTS), rows)]
+    for name, result in results.items():
+        kinds = {group: s for group, s in result["shapes"].items() if "*" not in group}
+        rows = [(k, *(percent(s[a]) if a in s else "" for a in ASPECTS)) for k, s in kinds.items()]
+        blocks += [f"## By kind of caption, {name}", table(rows, ("captions", *ASPECTS))]
     return blocks
 
 
-def _numbers(part: str, runs: Runs) -> list[Block]:
-    found = {name: result[part] for name, result in runs.items() if part in result}
-    first = next(iter(found.values()))
+def _numbers(part: str, results: Results) -> list[str]:
+    numbers = {name: result[part] for name, result in results.items() if part in result}
+    first = next(iter(numbers.values()))
     names = [key for key, value in first.items() if isinstance(value, int | float)]
-    rows: list[Sequence[Any]] = [
-        (name, *(f.get(key, "") for key in names)) for name, f in found.items()
-    ]
-    extractor = first["extractor"]
-    blocks: list[Block] = [
-        Heading(f"By {extractor['name']}"),
-        Text(f"sha256 {extractor['sha256']}"),
-        Table(("run", *(name.replace("_", " ") for name in names)), rows),
+    rows = [(name, *(values.get(key, "") for key in names)) for name, values in numbers.items()]
+    blocks = [
+        f"## By {first['extractor']['name']}",
+        f"sha256 {first['extractor']['sha256']}",
+        table(rows, ("run", *(name.replace("_", " ") for name in names))),
     ]
     groups = first.get("by_group", {})
     if len(groups) > 1:
         against = first["r_precision_candidates"] - 1
         rows = [
-            (name, *(percent(f["by_group"][group]["own_caption_first"]) for group in groups))
-            for name, f in found.items()
+            (name, *(percent(v["by_group"][group]["own_caption_first"]) for group in groups))
+            for name, v in numbers.items()
         ]
         blocks += [
-            Text(f"Pictures whose own caption is nearer than {against} others, in percent:"),
-            Table(("run", *groups), rows),
+            f"Pictures whose own caption is nearer than {against} others, in percent:",
+            table(rows, ("run", *groups)),
         ]
     return blocks

@@ -8,7 +8,7 @@ the largest soft overlap.
 from collections import Counter
 from collections.abc import Iterable
 from functools import lru_cache
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -16,6 +16,7 @@ from PIL import Image
 
 from glide_jax.data.readers import shapes
 from glide_jax.errors import InputError
+from glide_jax.extras import extra
 
 UNKNOWN = "unknown"
 
@@ -23,13 +24,13 @@ _SIDE = 64  # the pictures are judged at this size
 _GRID = 24  # side of a normalised mask
 _CONTRAST = 22.0  # CIELAB distance from the background that makes a pixel an object's
 _MIN_AREA = 24  # pixels at 64; the smallest object of the set, a star, has about 95
-_MIN_SCORE = 0.70  # clean objects score .74 and more, what is no shape of the set mostly less
+_MIN_SCORE = 0.70  # clean objects score .74 and more, other forms mostly less
 _MAX_COLOUR_DISTANCE = 40.0  # blurred objects stay below 32; gray and white are 44 from cyan
 _MAX_SMALL = 28  # extent in pixels at 64: small objects have at most 24, large ones at least 30
 _NOISE = 2.5  # grey levels of noise from which a median filter pays
 
 
-class Found(NamedTuple):
+class SeenObject(NamedTuple):
     """An object of a picture: x (right), y (down) in [0, 1], extent in pixels at 64."""
 
     colour: str
@@ -37,16 +38,14 @@ class Found(NamedTuple):
     x: float
     y: float
     extent: int
-    score: float
-    colour_distance: float
     rgb: tuple[float, float, float]  # 0 to 255, away from the edges
 
 
 class Judged(NamedTuple):
-    """What the judge sees in a picture."""
+    """The background and the objects that the judge sees in a picture."""
 
     background: str
-    objects: tuple[Found, ...]
+    objects: tuple[SeenObject, ...]
 
 
 class Verdict(NamedTuple):
@@ -68,8 +67,7 @@ class Verdict(NamedTuple):
 
 def judge(image: NDArray[np.uint8]) -> Judged:
     """Find the objects of a square picture (h, h, 3) uint8, ordered from left to right."""
-    from scipy import ndimage
-
+    ndimage = extra("scipy.ndimage")
     rgb = _denoised(_reduced(image))
     lab = _lab(rgb)
     border = np.ones((_SIDE, _SIDE), bool)
@@ -77,22 +75,21 @@ def judge(image: NDArray[np.uint8]) -> Judged:
     ground_rgb, ground_lab = np.median(rgb[border], 0), np.median(lab[border], 0)
     background, _ = _nearest(ground_lab, shapes.BACKGROUNDS)
     differs = np.linalg.norm(lab - ground_lab, axis=-1) > _CONTRAST
-    labelled: Any = ndimage.label(differs, np.ones((3, 3)))  # scipy: a pair, unless given output=
-    labels, n = labelled
-    found = (_read(labels == i, rgb, lab, ground_rgb) for i in range(1, n + 1))
-    return Judged(background, tuple(sorted((f for f in found if f), key=lambda f: f.x)))
+    labels, n = ndimage.label(differs, np.ones((3, 3)))
+    objects = (_read(labels == i, rgb, lab, ground_rgb) for i in range(1, n + 1))
+    return Judged(background, tuple(sorted(filter(None, objects), key=lambda o: o.x)))
 
 
-def check(image: NDArray[np.uint8], caption: str) -> Verdict:
+def judge_caption(image: NDArray[np.uint8], caption: str) -> Verdict:
     """Check a picture on a caption of the set, alone: nothing else of the scene is needed."""
-    return compare(judge(image), spec_of(caption))
+    return verdict_on(judge(image), parse_caption(caption))
 
 
-def spec_of(text: str) -> shapes.Spec:
-    """What a caption of the set says.
+def parse_caption(text: str) -> shapes.Spec:
+    """Parses a caption of the set.
 
     Raises:
-        InputError: it is none.
+        InputError: it is no caption of the set.
     """
     spec = shapes.parse(text)
     if spec is None:
@@ -100,8 +97,8 @@ def spec_of(text: str) -> shapes.Spec:
     return spec
 
 
-def compare(judged: Judged, spec: shapes.Spec) -> Verdict:
-    """Check what was seen on what a caption says; order matters for relations only."""
+def verdict_on(judged: Judged, spec: shapes.Spec) -> Verdict:
+    """Check the objects seen on a parsed caption; order matters for relations only."""
     seen = judged.objects
     binding = _same(((o.colour, o.shape) for o in seen), spec.objects)
     relation = size = None
@@ -122,10 +119,8 @@ def compare(judged: Judged, spec: shapes.Spec) -> Verdict:
 
 def _reduced(image: NDArray[np.uint8]) -> NDArray[np.uint8]:
     image = np.asarray(image)
-    if image.dtype != np.uint8 or image.ndim != 3 or image.shape[0] != image.shape[1]:
+    if image.dtype != np.uint8 or image.ndim != 3 or image.shape != (len(image), len(image), 3):
         raise InputError(f"image is {image.dtype} {image.shape}, but must be uint8 (h, h, 3).")
-    if image.shape[2] != 3:
-        raise InputError(f"image has {image.shape[2]} channels, but must have 3 (RGB).")
     if len(image) == _SIDE:
         return image
     return np.asarray(Image.fromarray(image).resize((_SIDE, _SIDE), Image.Resampling.BOX))
@@ -133,8 +128,7 @@ def _reduced(image: NDArray[np.uint8]) -> NDArray[np.uint8]:
 
 def _denoised(image: NDArray[np.uint8]) -> NDArray[np.uint8]:
     """Median-filter a noisy picture; a clean one is left alone, as the filter rounds corners."""
-    from scipy import ndimage
-
+    ndimage = extra("scipy.ndimage")
     x = image.astype(np.float32)
     ripple = 4 * x[1:-1, 1:-1] - x[:-2, 1:-1] - x[2:, 1:-1] - x[1:-1, :-2] - x[1:-1, 2:]
     # The median absolute deviation of a Laplacian (weights' norm sqrt(20)) ignores the few edges.
@@ -142,10 +136,11 @@ def _denoised(image: NDArray[np.uint8]) -> NDArray[np.uint8]:
     return ndimage.median_filter(image, (3, 3, 1)) if noise > _NOISE else image
 
 
-def _read(region: NDArray[np.bool_], rgb: NDArray, lab: NDArray, ground: NDArray) -> Found | None:
+def _read(
+    region: NDArray[np.bool_], rgb: NDArray, lab: NDArray, ground: NDArray
+) -> SeenObject | None:
     """Describe the object of a region, or None for a speck."""
-    from scipy import ndimage
-
+    ndimage = extra("scipy.ndimage")
     if region.sum() < _MIN_AREA:
         return None
     core = np.asarray(ndimage.binary_erosion(region), bool)
@@ -159,14 +154,12 @@ def _read(region: NDArray[np.bool_], rgb: NDArray, lab: NDArray, ground: NDArray
     if len(xs) < _MIN_AREA:
         return None
     shape, score = _match(_normalised(cover))
-    return Found(
+    return SeenObject(
         colour=colour if distance <= _MAX_COLOUR_DISTANCE else UNKNOWN,
         shape=shape if score >= _MIN_SCORE else UNKNOWN,
         x=float(xs.mean() + 0.5) / _SIDE,
         y=float(ys.mean() + 0.5) / _SIDE,
         extent=int(max(np.ptp(xs), np.ptp(ys))) + 1,
-        score=score,
-        colour_distance=distance,
         rgb=tuple(np.median(rgb[core], 0).tolist()),
     )
 
@@ -186,8 +179,7 @@ def _templates() -> tuple[tuple[str, ...], NDArray[np.float32]]:
 
     The soft ones are for small stars, which a slight blur takes below the least score otherwise.
     """
-    from scipy import ndimage
-
+    ndimage = extra("scipy.ndimage")
     names, masks = [], []
     for shape in shapes.SHAPES:
         for radius in (0.12, 0.15, 0.19, 0.25, 0.32):
@@ -237,7 +229,7 @@ def _same(first: Iterable, second: Iterable) -> bool:
     return Counter(first) == Counter(second)
 
 
-def _holds(relation: str, seen: tuple[Found, ...], pairs: tuple[tuple[str, str], ...]) -> bool:
+def _holds(relation: str, seen: tuple[SeenObject, ...], pairs: tuple[tuple[str, str], ...]) -> bool:
     """Whether first is, for example, to the left of second: by more than it is above or below."""
     first, second = (next(o for o in seen if (o.colour, o.shape) == pair) for pair in pairs)
     right, down = second.x - first.x, second.y - first.y

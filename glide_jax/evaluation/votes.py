@@ -5,7 +5,7 @@ import json
 import math
 import os
 import pathlib
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable
 from typing import NamedTuple
 
 import numpy as np
@@ -42,7 +42,7 @@ class Score(NamedTuple):
     votes: int
 
 
-def append(path: pathlib.Path, vote: Vote) -> None:
+def append_vote(path: pathlib.Path, vote: Vote) -> None:
     """Adds a vote as one line, whole, whoever else writes at the same time."""
     line = json.dumps(_checked(vote)._asdict(), ensure_ascii=False).encode() + b"\n"
     path.parent.mkdir(parents=True, exist_ok=True)
@@ -53,7 +53,7 @@ def append(path: pathlib.Path, vote: Vote) -> None:
         os.fsync(file.fileno())
 
 
-def read(path: pathlib.Path) -> list[Vote]:
+def read_votes(path: pathlib.Path) -> list[Vote]:
     """All votes of a file, one JSON object a line with the fields of `Vote`.
 
     Raises:
@@ -84,7 +84,7 @@ def _checked(vote: Vote) -> Vote:
     return vote
 
 
-def elo(votes: Iterable[Vote], *, resamples: int = 1000, seed: int = 0) -> dict[str, Score]:
+def elo_scores(votes: Iterable[Vote], *, resamples: int = 1000) -> dict[str, Score]:
     """Scores under which the votes are most likely (GLIDE, appendix on human evaluation).
 
     Run i beats j with probability 1 / (1 + 10^((E_j - E_i) / 400)); a tie is half a win for each.
@@ -92,9 +92,8 @@ def elo(votes: Iterable[Vote], *, resamples: int = 1000, seed: int = 0) -> dict[
     time has a finite score. Intervals are percentiles over resampled votes.
 
     Args:
-        votes: of one question.
-        resamples: of the votes, for the intervals.
-        seed: of the resampling.
+        votes: answers to one question.
+        resamples: how often the votes are drawn anew for the intervals.
 
     Raises:
         InputError: there are no votes, or some runs were never compared, not even through others.
@@ -123,10 +122,10 @@ def elo(votes: Iterable[Vote], *, resamples: int = 1000, seed: int = 0) -> dict[
         np.add.at(wins, (right[rows], left[rows]), 1 - worth[rows])
         return _most_likely(wins)
 
-    rng, n = np.random.default_rng(seed), len(given)
+    rng, n = np.random.default_rng(0), len(given)
     best = fit(np.arange(n))
-    again = np.stack([fit(rng.integers(0, n, n)) for _ in range(resamples)])
-    low, high = np.percentile(again, (2.5, 97.5), axis=0)
+    resampled = np.stack([fit(rng.integers(0, n, n)) for _ in range(resamples)])
+    low, high = np.percentile(resampled, (2.5, 97.5), axis=0)
     counts = compared.sum(axis=1)
     return {
         name: Score(float(best[k]), float(low[k]), float(high[k]), int(counts[k]))
@@ -139,7 +138,9 @@ def _most_likely(wins: Float[np.ndarray, "k k"]) -> Float[np.ndarray, " k"]:
     k = len(wins)
     strength, games = np.zeros(k), wins + wins.T
     for _ in range(100):
-        p = 1 / (1 + np.exp(strength[None] - strength[:, None]))  # of row beating column
+        p = 1 / (
+            1 + np.exp(strength[None] - strength[:, None])
+        )  # probability that row beats column
         slope = (wins - games * p).sum(axis=1)
         bend = games * p * (1 - p)
         hessian = np.diag(bend.sum(axis=1)) - bend
@@ -149,9 +150,3 @@ def _most_likely(wins: Float[np.ndarray, "k k"]) -> Float[np.ndarray, " k"]:
         if np.abs(step).max() < 1e-10:
             break
     return (strength - strength.mean()) / _PER_POINT
-
-
-def pair(runs: Sequence[str], n: int, rng: np.random.Generator) -> tuple[int, int, int, str]:
-    """What to ask next: two different runs in random order, a picture's number, a question."""
-    a, b = rng.choice(len(runs), 2, replace=False)
-    return int(a), int(b), int(rng.integers(n)), str(rng.choice(list(QUESTIONS)))

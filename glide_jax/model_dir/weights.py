@@ -12,10 +12,11 @@ import numpy as np
 from glide_jax import checks
 from glide_jax.errors import InputError
 from glide_jax.extras import extra
-from glide_jax.trees import flatten, unflatten
+from glide_jax.trees import path_of
 from glide_jax.types import Params
 
 CHOICES = ("float32", "bfloat16", "int8", "float8_e4m3fn")
+_KERNEL = re.compile(r"/kernel(/tiles)?$")  # plain, or transformed
 # Few numbers, through which x_t comes in and the prediction goes out; their rounding is visible.
 _EXACT = re.compile(r"unet/(input_0|out_conv|bypass|bypass_gain)/")
 
@@ -41,9 +42,9 @@ def pack_weights(params: Params, choice: str) -> Any:
         return jax.tree.map(lambda p: np.asarray(p, jnp.bfloat16), params)
     qwix = extra("qwix")
     quantized = lambda p: qwix.quantize(jnp.asarray(p), choice, channelwise_axes=(p.ndim - 1,))
-    small = lambda path: path.endswith("/kernel") and not _EXACT.match(path)
-    flat = flatten(params)
-    return unflatten({path: quantized(p) if small(path) else p for path, p in flat.items()})
+    small = lambda name: _KERNEL.search(name) and not _EXACT.match(name)
+    pack = lambda path, p: quantized(p) if small(path_of(path)) else p
+    return jax.tree_util.tree_map_with_path(pack, params)
 
 
 @functools.cache  # equal choices are the same function, so that stages share programs

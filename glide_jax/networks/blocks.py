@@ -3,7 +3,7 @@
 import math
 from collections.abc import Callable
 from functools import partial
-from typing import Any, Literal
+from typing import Literal
 
 import flax.linen as nn
 import jax
@@ -12,12 +12,10 @@ import numpy as np
 from jax.typing import DTypeLike
 from jaxtyping import Array, Float
 
-from glide_jax.networks.cpu import direct, winograd
-from glide_jax.networks.cpu.norms import EPSILON, GroupNorm
+from glide_jax.networks.cpu.convolution import TransformedKernel, convolve3x3
+from glide_jax.networks.cpu.norms import EPSILON, group_norm
 from glide_jax.networks.cpu.sums import add_bias
 from glide_jax.types import Image, Timestep
-
-LayerNorm = partial(nn.LayerNorm, epsilon=EPSILON, use_fast_variance=False, dtype=jnp.float32)
 
 # Transformers over text start as quiet layers over loud embeddings (standard deviation 1). With
 # embeddings of 0.02 under layers of unit gain the keys of two words still differed by a fifth only
@@ -25,14 +23,26 @@ LayerNorm = partial(nn.LayerNorm, epsilon=EPSILON, use_fast_variance=False, dtyp
 quiet = nn.initializers.variance_scaling(0.25**2, "fan_in", "normal")
 
 
-def group_norm(x: Image, name: str, groups: int = 32) -> Image:
+class GroupNorm(nn.Module):
     """GroupNorm, computed in float32 whatever the compute dtype."""
-    return GroupNorm(groups, name=name)(x.astype(jnp.float32)).astype(x.dtype)
+
+    groups: int = 32
+
+    def __call__(self, x: Image) -> Image:
+        scale, bias = self.scale_and_bias(x.shape[-1])
+        return group_norm(x.astype(jnp.float32), scale, bias, self.groups).astype(x.dtype)
+
+    @nn.compact
+    def scale_and_bias(self, channels: int) -> tuple[Array, Array]:
+        """The parameters, by themselves for `initial.initialiser`."""
+        scale = self.param("scale", nn.initializers.ones, (channels,))
+        return scale, self.param("bias", nn.initializers.zeros, (channels,))
 
 
 def layer_norm(x: Float[Array, "... c"], name: str) -> Float[Array, "... c"]:
     """LayerNorm, computed in float32 whatever the compute dtype."""
-    return LayerNorm(name=name)(x).astype(x.dtype)
+    norm = nn.LayerNorm(EPSILON, use_fast_variance=False, dtype=jnp.float32, name=name)
+    return norm(x).astype(x.dtype)
 
 
 def gelu(x: Array) -> Array:
@@ -41,17 +51,23 @@ def gelu(x: Array) -> Array:
 
 
 def upsample(x: Image) -> Image:
-    """Nearest neighbour, twice the size."""
+    """Twice the size, by nearest neighbours."""
     return x.repeat(2, axis=1).repeat(2, axis=2)
 
 
 def downsample(x: Image) -> Image:
-    """Mean of 2 x 2 pixels, half the size."""
+    """Half the size, by means of 2 x 2 pixels."""
     return nn.avg_pool(x, window_shape=(2, 2), strides=(2, 2))
 
 
 def resize_bilinear(x: Image, height: int, width: int) -> Image:
-    """Bilinear with half-pixel centres and no antialiasing, as PyTorch's interpolate."""
+    """Bilinear with half-pixel centres and no antialiasing, as PyTorch's interpolate.
+
+    Args:
+        x: (b, h, w, c).
+        height: pixels of the result.
+        width: pixels of the result.
+    """
     shape = (x.shape[0], height, width, x.shape[3])
     return jax.image.resize(x, shape, "bilinear", antialias=False)
 
@@ -98,9 +114,15 @@ def attend(
 ) -> Float[Array, "b n e"]:
     """Softmax attention with a float32 softmax; heads are joined.
 
-    Heads go in front of positions first, and the sum of weights is divided by last: on CPUs half
-    the time of `jax.nn.dot_product_attention`, which also asks in float16 for a product that only
-    GPUs have.
+    Heads go in front of positions first, and the sum of weights is divided by last: this takes a
+    CPU half the time of `jax.nn.dot_product_attention`, which in float16 also needs a product that
+    only GPUs have.
+
+    Args:
+        q: queries, (b, n, heads, d).
+        k: keys, (b, m, heads, d).
+        v: values, (b, m, heads, d).
+        causal: each query attends to its own position and those before it.
     """
     q, k, v = q.swapaxes(1, 2), k.transpose(0, 2, 3, 1), v.swapaxes(1, 2)
     product = partial(jnp.matmul, preferred_element_type=jnp.float32)
@@ -114,10 +136,7 @@ def attend(
 
 
 class Conv3x3(nn.Module):
-    """A 3 x 3 convolution padded by one pixel on every side.
-
-    A kernel that `winograd.prepare` has transformed is known by its shape.
-    """
+    """A 3 x 3 convolution padded by one pixel on every side."""
 
     channels: int
     dtype: DTypeLike = jnp.float32
@@ -127,22 +146,23 @@ class Conv3x3(nn.Module):
     @nn.compact
     def __call__(self, x: Image) -> Image:
         bias = self.param("bias", nn.initializers.zeros, (self.channels,))
-        kernel = self._kernel(x.shape[-1])
-        x, kernel, bias = (a.astype(self.dtype) for a in (x, kernel, bias))
-        if kernel.shape[0] != 3:
-            return add_bias(winograd.convolve(x, kernel), bias)
-        return add_bias(direct.convolve(x, kernel, self.stride), bias)
-
-    def _kernel(self, channels_in: int) -> Float[Array, "n n i o"]:
-        if self.has_variable("params", "kernel"):
-            kernel = self.get_variable("params", "kernel")
-            if isinstance(kernel, jax.Array) and kernel.shape[0] != 3:
-                return kernel  # `param` would refuse its shape
-        return self.param("kernel", self.kernel_init, (3, 3, channels_in, self.channels))
+        kernel = self.get_variable("params", "kernel")
+        if not isinstance(kernel, TransformedKernel):  # `param` knows the plain shape alone
+            kernel = self.param("kernel", self.kernel_init, (3, 3, x.shape[-1], self.channels))
+        x, kernel, bias = jax.tree.map(lambda a: a.astype(self.dtype), (x, kernel, bias))
+        return convolve3x3(x, kernel, bias, self.stride)
 
 
 def conv3x3(channels: int, dtype: DTypeLike, name: str, *, stride: int = 1, zero: bool = False):
-    """A `Conv3x3`; `zero` starts it at zero, so that a fresh residual branch adds nothing."""
+    """A `Conv3x3` layer.
+
+    Args:
+        channels: channels of the result.
+        dtype: the compute dtype.
+        name: its place in the parameter tree.
+        stride: 1 or 2.
+        zero: starts it at zero, so that a fresh residual branch adds nothing.
+    """
     init = nn.initializers.zeros if zero else nn.initializers.lecun_normal()
     return Conv3x3(channels, dtype, stride, init, name=name)
 
@@ -150,7 +170,7 @@ def conv3x3(channels: int, dtype: DTypeLike, name: str, *, stride: int = 1, zero
 class PatchConv(nn.Module):
     """A convolution whose windows of `patch` x `patch` pixels do not overlap: one matrix product.
 
-    As a convolution its gradients would be slow inside a loop on a CPU, see `direct`.
+    As a convolution its gradients would be slow inside a loop on a CPU, see `cpu.convolution`.
     """
 
     channels: int
@@ -170,25 +190,6 @@ class PatchConv(nn.Module):
         return add_bias(y, bias.astype(self.dtype))
 
 
-def conv3x3_sides(init: Callable[[Array], Any]) -> dict[tuple[str, ...], int]:
-    """The shorter side of what each `Conv3x3` without a stride is given, by path; runs nothing.
-
-    Args:
-        init: a key to a network's parameters.
-    """
-    found: dict[tuple[str, ...], int] = {}
-
-    def look(next_call: Callable, args: Any, kwargs: Any, context: Any) -> Any:
-        layer = context.module
-        if isinstance(layer, Conv3x3) and context.method_name == "__call__" and layer.stride == 1:
-            found[layer.path] = min(args[0].shape[1:3])
-        return next_call(*args, **kwargs)
-
-    with nn.intercept_methods(look):
-        jax.eval_shape(init, jax.random.key(0))
-    return found
-
-
 class ResBlock(nn.Module):
     """Residual block modulated by `emb` (time plus pooled text), optionally resampling by 2.
 
@@ -206,8 +207,8 @@ class ResBlock(nn.Module):
 
     @nn.compact
     def __call__(self, x: Image, emb: Float[Array, "b e"], train: bool = False) -> Image:
-        norm = partial(group_norm, groups=self.groups)
-        h = nn.silu(norm(x, name="in_norm"))
+        norm = lambda name: GroupNorm(self.groups, name=name)
+        h = nn.silu(norm("in_norm")(x))
         match self.resample:
             case "up":
                 x, h = upsample(x), upsample(h)
@@ -220,9 +221,9 @@ class ResBlock(nn.Module):
         emb = emb.astype(h.dtype)[:, None, None, :]
         if self.scale_shift:
             scale, shift = jnp.split(emb, 2, axis=-1)
-            h = nn.silu(norm(h, name="out_norm") * (1 + scale) + shift)
+            h = nn.silu(norm("out_norm")(h) * (1 + scale) + shift)
         else:
-            h = nn.silu(norm(h + emb, name="out_norm"))
+            h = nn.silu(norm("out_norm")(h + emb))
 
         h = nn.Dropout(self.dropout, deterministic=not train)(h)
         h = conv3x3(self.channels, self.dtype, "out_conv", zero=True)(h)
@@ -244,7 +245,7 @@ class AttentionBlock(nn.Module):
     @nn.compact
     def __call__(self, x: Image, text: Float[Array, "b n 2 heads d"] | None = None) -> Image:
         b, h, w, c = x.shape
-        y = group_norm(x, "norm", self.groups).reshape(b, h * w, c)
+        y = GroupNorm(self.groups, name="norm")(x).reshape(b, h * w, c)
         qkv = nn.Dense(3 * c, dtype=self.dtype, name="qkv")(y)
         # Heads outermost, then q, k, v: the order of the released weights.
         q, k, v = jnp.moveaxis(qkv.reshape(b, h * w, self.heads, 3, c // self.heads), 3, 0)

@@ -133,9 +133,22 @@ class ClipModel(nn.Module):
     def log_prob(
         self, x_t: Image, t: Timestep, text_embedding: Float[Array, "b e"]
     ) -> Float[Array, " b"]:
-        """Scaled cosine: log p(prompt | x_t) up to a constant (GLIDE, eq. 12)."""
+        """Scaled cosine: log p(prompt | x_t) up to a constant (GLIDE, eq. 12).
+
+        Args:
+            x_t: noised images.
+            t: their timesteps, in 0 ... num_timesteps - 1.
+            text_embedding: from `encode_text`.
+        """
         return self.logit_scale * (self.encode_image(x_t, t) * text_embedding).sum(axis=-1)
 
     def initialise(self, x_t: Image, t: Timestep, tokens, mask) -> Array:
-        """Touches every parameter; for `init(..., method="initialise")` only."""
+        """`log_prob` of prompts, for `init(..., method="initialise")`: it reads every parameter.
+
+        Args:
+            x_t: noised images.
+            t: their timesteps.
+            tokens: the prompts of `encode_text`.
+            mask: True up to and with the end token.
+        """
         return self.log_prob(x_t, t, self.encode_text(tokens, mask))

@@ -17,7 +17,7 @@ BLOCKS = (  # repeats, kernel, stride of the first, expansion, channels out
     (4, 5, 2, 6, 192),
     (1, 3, 1, 6, 320),
 )
-_SPATIAL_CHANNELS = 40  # of the last 320: 7 x 7 x 40 numbers, about as many as are pooled
+_SPATIAL_CHANNELS = 40  # the first of 320: 7 x 7 x 40 numbers, about as many as pooled
 
 
 class Depthwise(nn.Module):

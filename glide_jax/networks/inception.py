@@ -12,7 +12,7 @@ import jax.numpy as jnp
 from jaxtyping import Array, Float
 
 SIDE = 299
-_SPATIAL_CHANNELS = 7  # of 192: 17 x 17 x 7 numbers, nearly as many as the 2048 pooled ones
+_SPATIAL_CHANNELS = 7  # the first of 192: 17 x 17 x 7 numbers, about the 2048 pooled
 
 Conv = Callable[..., Float[Array, "b h w c"]]
 

@@ -1,4 +1,4 @@
-"""Functions put on what layers read and give, from outside: modules know nothing of devices."""
+"""Functions on what layers read and return, put there from outside: modules know no devices."""
 
 from collections.abc import Callable
 from typing import Any
@@ -9,6 +9,9 @@ import jax.numpy as jnp
 from flax import struct
 from jaxtyping import Array
 
+from glide_jax.networks.blocks import Conv3x3
+from glide_jax.trees import path_of
+
 AtUse = Callable[[str, Array, Any], Array]  # (path of the parameter, it, dtype of its layer)
 AtOutput = Callable[[str, Array], Array]  # (path of the layer, its output)
 
@@ -16,15 +19,16 @@ AtOutput = Callable[[str, Array], Array]  # (path of the layer, its output)
 class _Boxed(struct.PyTreeNode, nn.meta.AxisMetadata):
     """A parameter that `read` is called on when a module asks for it.
 
-    Flax unboxes what `self.param` finds at that very moment, so also inside a module that is
-    rematerialised: there `read` belongs to what is computed again.
+    Flax unboxes a parameter at the moment that `self.param` finds it; its own `nn.Partitioned`
+    constrains a sharding there. So `read` also runs inside a module that is rematerialised, and
+    belongs to what is computed again. `nn.map_variables` would map all parameters at once, before.
     """
 
     value: Any
     read: Callable[[Array], Array] = struct.field(pytree_node=False)
 
     def unbox(self) -> Array:
-        """What the module sees."""
+        """The parameter as the module sees it."""
         return self.read(self.value)
 
     def replace_boxed(self, val: Any) -> "_Boxed":
@@ -42,17 +46,17 @@ def intercepted(apply: Callable[..., Any], at_use: AtUse, at_output: AtOutput) -
 
     Args:
         apply: (variables, *args, **kwargs) of any module.
-        at_use: called where a layer reads a parameter. The dtype is that of the layer's arithmetic
-            for the kernel of a convolution or a dense layer, which it would cast itself, and the
+        at_use: called where a layer reads a parameter. The dtype is the layer's compute dtype for
+            the kernel of a 3 x 3 convolution or a dense layer, which would cast it anyway, and the
             parameter's own for everything else.
-        at_output: called on what a module's `__call__` gives, if that is one array.
+        at_output: called on the output of a module's `__call__`, if that is one array.
     """
 
     def call(variables: Any, *args: Any, **kwargs: Any) -> Any:
-        dtypes: dict[str, Any] = {}  # of the layers whose turn it has been
+        dtypes: dict[str, Any] = {}  # by path, from the call of a layer until it reads its kernel
 
         def box(path: tuple, p: Array) -> _Boxed:
-            name = jax.tree_util.keystr(path, simple=True, separator="/")
+            name = path_of(path)
             layer, _, leaf = name.rpartition("/")
 
             def read(value: Array) -> Array:
@@ -61,17 +65,17 @@ def intercepted(apply: Callable[..., Any], at_use: AtUse, at_output: AtOutput) -
 
             return _Boxed(p, read)
 
-        def around(next_call: Callable, args: Any, kwargs: Any, context: Any) -> Any:
-            path = "/".join(context.module.path)
+        def wrap_call(next_call: Callable, args: Any, kwargs: Any, context: Any) -> Any:
             if context.method_name != "__call__":
                 return next_call(*args, **kwargs)
-            if hasattr(context.module, "kernel_init"):
-                dtypes[path] = context.module.dtype
+            layer, path = context.module, "/".join(context.module.path)
+            if isinstance(layer, nn.Dense | Conv3x3):
+                dtypes[path] = layer.dtype
             out = next_call(*args, **kwargs)
             return at_output(path, out) if isinstance(out, jax.Array) else out
 
         params = jax.tree_util.tree_map_with_path(box, variables["params"])
-        with nn.intercept_methods(around):
+        with nn.intercept_methods(wrap_call):
             return apply({**variables, "params": params}, *args, **kwargs)
 
     return call

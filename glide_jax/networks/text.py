@@ -6,6 +6,7 @@ from jax.typing import DTypeLike
 from jaxtyping import Array, Bool, Float, Int
 
 from glide_jax.networks.blocks import attend, gelu, layer_norm, quiet
+from glide_jax.networks.model_config import ModelConfig
 
 
 class TransformerBlock(nn.Module):
@@ -30,17 +31,10 @@ class TextEncoder(nn.Module):
 
     The pooled vector is read from the last position of the context, which is nearly always
     padding. Masked positions are replaced, position and all, by a learned padding embedding;
-    without it (`padding=False`) the mask is ignored, as in the reference.
+    without it (`text_padding=False`) the mask is ignored, as in the reference.
     """
 
-    vocab_size: int
-    width: int
-    layers: int
-    heads: int
-    context: int
-    pooled_width: int
-    final_norm: bool = True
-    padding: bool = True
+    config: ModelConfig
     dtype: DTypeLike = jnp.float32
     remat: bool = False  # see `UNet`
 
@@ -48,19 +42,20 @@ class TextEncoder(nn.Module):
     def __call__(
         self, tokens: Int[Array, "b n"], mask: Bool[Array, "b n"]
     ) -> tuple[Float[Array, "b e"], Float[Array, "b n d"]]:
+        config = self.config
         table = lambda name, rows, std=1.0: self.param(
-            name, nn.initializers.normal(std), (rows, self.width), jnp.float32
+            name, nn.initializers.normal(std), (rows, config.text_width), jnp.float32
         )
         # Positions as large as tokens: with a fiftieth of it, a caption stays a bag of words.
-        h = table("token_embedding", self.vocab_size)[tokens]
-        h = h + table("positional_embedding", self.context)
-        if self.padding:
-            h = jnp.where(mask[..., None], h, table("padding_embedding", self.context, 0.02))
+        h = table("token_embedding", config.vocab_size)[tokens]
+        h = h + table("positional_embedding", config.text_context)
+        if config.text_padding:
+            h = jnp.where(mask[..., None], h, table("padding_embedding", config.text_context, 0.02))
         h = h.astype(self.dtype)
         block = nn.remat(TransformerBlock) if self.remat else TransformerBlock
-        for i in range(self.layers):
-            h = block(self.heads, self.dtype, name=f"block_{i}")(h)
-        if self.final_norm:
+        for i in range(config.text_layers):
+            h = block(config.text_heads, self.dtype, name=f"block_{i}")(h)
+        if config.text_final_norm:
             h = layer_norm(h, name="final_ln")
-        pooled = nn.Dense(self.pooled_width, dtype=self.dtype, name="pool")(h[:, -1])
+        pooled = nn.Dense(4 * config.channels, dtype=self.dtype, name="pool")(h[:, -1])
         return pooled.astype(jnp.float32), h

@@ -15,6 +15,7 @@ from glide_jax import checks
 from glide_jax.errors import InputError
 from glide_jax.extras import extra
 from glide_jax.files import replacing
+from glide_jax.networks.cpu.convolution import bare_kernels
 from glide_jax.trees import flatten
 from glide_jax.types import Cond, Params, Prediction, Stage, TextCond
 from glide_jax.version import __version__
@@ -108,7 +109,7 @@ def _facts(configs: Mapping[str, Any], params: Mapping[str, Params], dtype: str)
     kernels = {
         f"{stage}/{path}": list(leaf.shape)
         for stage in configs
-        for path, leaf in flatten(params[stage]).items()
+        for path, leaf in flatten(bare_kernels(params[stage])).items()
     }
     facts = {"dtype": dtype, "networks": {n: network(c) for n, c in configs.items()}}
     return json.loads(json.dumps({**facts, "kernels": kernels}))
@@ -137,12 +138,14 @@ def _low(configs: Mapping[str, Any]) -> int:
 def _of_stage(stage: Stage, params: Params, low: int, platforms: Sequence[str]) -> dict[str, Any]:
     """A stage's network and text encoder, exported for a batch of any size."""
     like: Callable[..., Any] = lambda shape, dtype=jnp.float32: jax.ShapeDtypeStruct(shape, dtype)
-    leaves = jax.tree.map(lambda p: like(p.shape, p.dtype), dict(params))
+    typed = jax.tree.map(lambda p: like(p.shape, p.dtype), dict(params))
+    # Programs take arrays alone, so the types of kernels are put back inside.
+    typed_again = lambda bare: jax.tree.unflatten(jax.tree.structure(typed), jax.tree.leaves(bare))
     [b] = jax.export.symbolic_shape("b")
     export = lambda function: jax.export.export(jax.jit(function), platforms=platforms)
     tokens, mask = like((b, stage.context), jnp.int32), like((b, stage.context), jnp.bool_)
-    encode = export(lambda params, tokens, mask: stage.encode(params, tokens, mask))
-    text = jax.eval_shape(stage.encode, leaves, tokens, mask)
+    encode = export(lambda bare, tokens, mask: stage.encode(typed_again(bare), tokens, mask))
+    text = jax.eval_shape(stage.encode, typed, tokens, mask)
     side = stage.image_size
     planes = lambda side, channels: like((b, side, side, channels))
     cond = Cond(
@@ -151,7 +154,8 @@ def _of_stage(stage: Stage, params: Params, low: int, platforms: Sequence[str]) 
         known=planes(side, 3) if stage.inpaint else None,
         mask_known=planes(side, 1) if stage.inpaint else None,
     )
-    network = export(lambda params, x_t, t, cond: stage.network(params)(x_t, t, cond))
+    network = export(lambda bare, x_t, t, cond: stage.network(typed_again(bare))(x_t, t, cond))
+    leaves = bare_kernels(typed)
     return {
         "encode": encode(leaves, tokens, mask),
         "network": network(leaves, planes(side, 3), like((b,), jnp.int32), cond),
@@ -174,12 +178,12 @@ def _with(stage: Stage, low: int, network: Any, encode: Any) -> Stage:
         elif cond.known is None or cond.mask_known is None:  # the network does the same
             nothing = jnp.zeros_like(x_t)
             cond = cond._replace(known=nothing, mask_known=nothing[..., :1])
-        return network.call(dict(params), x_t, t, cond)
+        return network.call(bare_kernels(dict(params)), x_t, t, cond)
 
     return stage._replace(
         network=lambda params: functools.partial(predict, params),
         encode=lambda params, tokens, mask: encode.call(
-            dict(params), jnp.asarray(tokens, jnp.int32), jnp.asarray(mask, jnp.bool_)
+            bare_kernels(dict(params)), jnp.asarray(tokens, jnp.int32), jnp.asarray(mask, jnp.bool_)
         ),
     )
 

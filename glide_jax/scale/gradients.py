@@ -1,77 +1,78 @@
-"""A proof that gradients on a mesh are those of one device."""
+"""A comparison of gradients on a mesh with those of one device."""
 
 import math
 import zlib
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 from jax.sharding import Mesh
-from ml_collections import ConfigDict
 
 from glide_jax.mesh import partition
+from glide_jax.model_dir import schema
+from glide_jax.networks import zoo
+from glide_jax.training.config import TrainConfig
 from glide_jax.training.objectives import Batch
-from glide_jax.training.plan import Plan, plan
+from glide_jax.training.plan import Plan, make_plan
+from glide_jax.trees import path_of
 from glide_jax.types import Params
 
-# Of a gradient's largest number in a tensor. Sums in another order are off by 1e-6 to 1e-4 where
-# they cancel; the wrong gradients of which sharding.py warns are off by their own size.
+# Relative to the largest number in a gradient's tensor. Sums in another order are off by 1e-6 to
+# 1e-4 where they cancel; the wrong gradients of which mesh/partition.py warns, by their own size.
 TOLERANCE = 2e-3
-
-
-# Of a reduced model the parameters that are split, so that it is split as a large one is.
+# The smallest parameter of a reduced model that is split, so that it is split like a large one.
 SMALL = 512
-
-
 # The check's programs run twice, and optimising them would take most of the time.
 _QUICK = {"xla_backend_optimization_level": 0}
 
 
 class Difference(NamedTuple):
-    """How far a tensor of the gradient is from that of one device."""
+    """The distance of a gradient's tensor from that of one device."""
 
     name: str
     relative: float  # to the largest number in the tensor
 
     @property
     def wrong(self) -> bool:
-        """Whether rounding does not explain it."""
+        """Whether the distance is more than rounding."""
         return not self.relative <= TOLERANCE  # NaN is wrong too
 
 
-def reduced(config: ConfigDict, tensor: int = 1) -> ConfigDict:
+def reduced(config: TrainConfig, tensor: int = 1) -> TrainConfig:
     """The same run a few channels wide: every kind of layer that it has, in float32.
 
     Args:
         config: the run's.
-        tensor: that heads are to be divided over.
+        tensor: the number of devices that heads are to be divided over.
     """
-    small = config.copy_and_resolve_references()
-    small.unlock()
-    model, heads = small.model, max(2, tensor)
-    model.update(
-        text_layers=1, text_context=6, vocab_size=304, text_width=32 if model.text_width else 0
-    )
-    model.text_heads = heads
-    if small.objective == "clip":
-        model.update(image_size=2 * model.patch, image_width=32, image_layers=1, image_heads=heads)
-        model.embedding_width = 32
+    model, heads, batches = config.model, max(2, tensor), config.batches
+    fields: dict[str, Any] = dict(text_layers=1, text_context=6, vocab_size=304, text_heads=heads)
+    fields |= dict(text_width=32 if model.text_width else 0)
+    if isinstance(model, zoo.ClipConfig):
+        side = 2 * model.patch
+        fields |= dict(image_width=32, image_layers=1, image_heads=heads, embedding_width=32)
     else:
-        depth = min(2, len(model.channel_mult))
-        side = model.patch * 8
+        side, depth = 8 * model.patch, min(2, len(model.channel_mult))
         attention = (side // model.patch // 2 ** (depth - 1),) if model.attention else ()
-        model.update(image_size=side, channels=32, channel_mult=(1, 2)[:depth], res_blocks=1)
-        model.update(attention=attention, head_channels=32 // heads, heads=1, heads_up=-1)
-        small.data.update(window=0, low_res=side // 4 if small.data.low_res else 0)
-    small.train.update(dtype="float32", loss_scale="none", init_from="")
-    small.optim.accumulate = 1
-    return small.lock()
+        fields |= dict(channels=32, channel_mult=(1, 2)[:depth], res_blocks=1, attention=attention)
+        fields |= dict(head_channels=32 // heads, heads=1, heads_up=-1)
+    small: Any = replace(model, image_size=side, **fields)
+    low_res = side // 4 if batches.low_res else 0
+    stage = isinstance(config.part, schema.StageConfig)
+    return replace(
+        config,
+        part=replace(config.part, model=small) if stage else small,
+        batches=replace(batches, image_size=side, window=0, low_res=low_res),
+        train=replace(config.train, dtype="float32", loss_scale="none", init_from=""),
+        optim=replace(config.optim, accumulate=1),
+    )
 
 
 def reduced_mesh(shape: Sequence[int], devices: int) -> tuple[int, ...]:
-    """A mesh of at most so many devices, split along the axes that the large one is split along."""
+    """A mesh of at most `devices` devices, split along the same axes as the large one."""
     found = [1] * len(shape)
     while True:
         room = [i for i, n in enumerate(shape) if n % (found[i] * 2) == 0]
@@ -81,16 +82,16 @@ def reduced_mesh(shape: Sequence[int], devices: int) -> tuple[int, ...]:
 
 
 def differences(
-    config: ConfigDict, mesh: Mesh, min_size: int = SMALL
+    config: TrainConfig, mesh: Mesh, min_size: int = SMALL
 ) -> tuple[float, list[Difference]]:
     """The loss's relative difference from one device's, and that of every gradient tensor.
 
-    Parameters are noise, so that none is idle; the batch is the same on both.
+    Parameters are random, so that none is idle; the batch is the same on both.
 
     Args:
-        config: a small one, see `reduced`; its own mesh is not looked at.
-        mesh: of devices that are here.
-        min_size: see `sharding.partition`.
+        config: a small one, see `reduced`; its own mesh is not used.
+        mesh: consists of devices that are here.
+        min_size: see `partition.partition`.
     """
     alone = partition.make_mesh(devices=[mesh.devices.flat[0]])
     batch = 2 * partition.ways(mesh)
@@ -99,16 +100,15 @@ def differences(
 
 
 def compare(found: tuple[Any, Any], wanted: tuple[Any, Any]) -> tuple[float, list[Difference]]:
-    """(loss, gradients) beside those of one device, as `differences` gives them.
+    """Compares (loss, gradients) with those of one device; returns what `differences` does.
 
-    Softmax does not see the bias of keys, and what its gradient holds is rounding: no tensor is
-    measured by less than 1e-4 of the largest number there is.
+    Softmax is blind to the bias of keys, whose gradient is only rounding: every tensor is measured
+    by at least 1e-4 of the largest number in all of them.
     """
     floor = 1e-4 * max(float(np.abs(y).max()) for y in jax.tree.leaves(wanted[1]))
 
     def gap(path: tuple, x: np.ndarray, y: np.ndarray) -> Difference:
-        name = jax.tree_util.keystr(path, simple=True, separator="/")
-        return Difference(name, float(np.abs(x - y).max() / max(np.abs(y).max(), floor)))
+        return Difference(path_of(path), float(np.abs(x - y).max() / max(np.abs(y).max(), floor)))
 
     tree = jax.tree_util.tree_map_with_path(gap, found[1], wanted[1])
     each = jax.tree.leaves(tree, is_leaf=lambda x: isinstance(x, Difference))
@@ -116,11 +116,11 @@ def compare(found: tuple[Any, Any], wanted: tuple[Any, Any]) -> tuple[float, lis
 
 
 def noise(like: Params, std: Callable[[tuple[int, ...]], float] = lambda shape: 0.1) -> Params:
-    """Numbers for every parameter that depend on its path alone; scales are around 1.
+    """Random numbers for every parameter, seeded by its path alone; scales are around 1.
 
     Args:
         like: the parameters' shapes.
-        std: of a shape.
+        std: a shape to a standard deviation.
     """
 
     def draw(path: tuple, leaf: Any) -> np.ndarray:
@@ -132,19 +132,19 @@ def noise(like: Params, std: Callable[[tuple[int, ...]], float] = lambda shape: 
     return jax.tree_util.tree_map_with_path(draw, like)
 
 
-def gradients(config: ConfigDict, mesh: Mesh, batch: int, min_size: int = SMALL) -> tuple[Any, Any]:
-    """The loss and its gradient at a noise of parameters and data, on the host.
+def gradients(
+    config: TrainConfig, mesh: Mesh, batch: int, min_size: int = SMALL
+) -> tuple[Any, Any]:
+    """The loss and its gradient at random parameters and data, on the host.
 
     Args:
         config: a small one.
-        mesh: of devices that are here.
-        batch: pictures in it.
-        min_size: see `sharding.partition`.
+        mesh: consists of devices that are here.
+        batch: number of pictures.
+        min_size: see `partition.partition`.
     """
-    config = config.copy_and_resolve_references()
-    with config.unlocked():
-        config.train.batch_size = batch
-    planned = plan(config, jnp.zeros(config.model.text_context, jnp.int32), mesh, min_size)
+    config = replace(config, batches=replace(config.batches, batch_size=batch))
+    planned = make_plan(config, jnp.zeros(config.model.text_context, jnp.int32), mesh, min_size)
     like = planned.state_like.params
     params = jax.tree.map(lambda p, x: jax.device_put(p, x.sharding), noise(like), like)
     places = jax.tree.map(lambda x: x.sharding, like)

@@ -1,13 +1,14 @@
-"""What a mesh does to a run: a table of its places, and a proof that gradients stay right."""
+"""Tables of the places that a mesh gives to a run's arrays."""
 
 from typing import Any, NamedTuple
 
 import jax
 from jax.sharding import AbstractMesh, AxisType, Mesh
-from ml_collections import ConfigDict
 
 from glide_jax.mesh import partition
+from glide_jax.training.config import TrainConfig
 from glide_jax.training.plan import Plan
+from glide_jax.trees import path_of
 
 
 class Row(NamedTuple):
@@ -16,11 +17,11 @@ class Row(NamedTuple):
     name: str
     shape: tuple[int, ...]
     spec: tuple[Any, ...]
-    bytes: int  # of a device
+    bytes: int  # on each device
 
 
-def abstract_mesh(config: ConfigDict, devices: int) -> Mesh:
-    """The mesh of a config on so many devices that need not be there; for shapes only."""
+def abstract_mesh(config: TrainConfig, devices: int) -> Mesh:
+    """The config's mesh on a number of devices that need not be here; for shapes only."""
     m = config.mesh
     shape = partition.mesh_shape(devices, m.data, m.fsdp, m.tensor)
     return AbstractMesh(shape, partition.AXES, axis_types=(AxisType.Auto,) * 3)  # type: ignore[return-value]
@@ -30,14 +31,13 @@ def rows(tree: Any) -> list[Row]:
     """The place of each array of a tree of shapes with shardings."""
     found = []
     for path, x in jax.tree_util.tree_leaves_with_path(tree):
-        name = jax.tree_util.keystr(path, simple=True, separator="/")
         spec = (*x.sharding.spec, *(None,) * (len(x.shape) - len(x.sharding.spec)))
-        found.append(Row(name, x.shape, spec, partition.bytes_on_device(x)))
+        found.append(Row(path_of(path), x.shape, spec, partition.bytes_on_device(x)))
     return found
 
 
 def totals(planned: Plan) -> dict[str, tuple[int, int]]:
-    """Bytes (of all, of a device) of what a run keeps from step to step."""
+    """Bytes (in all, on each device) of the arrays that a run keeps from step to step."""
     state = planned.state_like
     parts = {"parameters": state.params, "optimizer": state.opt_state, "averages": state.ema}
     whole = lambda tree: sum(x.size * x.dtype.itemsize for x in jax.tree.leaves(tree))

@@ -1,4 +1,4 @@
-"""How long a step takes at least on chips that are not here: three limits, and what they rest on.
+"""Lower bounds of a step's time on chips that are not here, from three limits.
 
 A prediction, never a measurement. A chip computes, reads its memory and sends; if all three overlap
 perfectly a step takes as long as the longest (`best`), if not at all as long as their sum
@@ -12,7 +12,7 @@ from glide_jax.errors import InputError
 
 
 class Chip(NamedTuple):
-    """What its maker states of one chip."""
+    """One chip, as its maker states it."""
 
     flops: float  # bfloat16 a second
     memory: float  # bytes
@@ -31,11 +31,13 @@ CHIPS = {
     "v6e": Chip(918e12, 32 * 2**30, 1.640e12, 4 * 90e9),
     "h100": Chip(989e12, 80 * 2**30, 3.35e12, 8 * 50e9),
 }
-EFFICIENCY = 0.6  # of the peak, in large convolutions and products; the other two limits are bare
+EFFICIENCY = (
+    0.6  # fraction of the peak in large convolutions and products; the other limits are bare
+)
 
 
 class Load(NamedTuple):
-    """What a device does in a step."""
+    """The work of a device in a step."""
 
     flops: float
     accessed: float  # bytes of its memory read and written
@@ -83,45 +85,20 @@ def predict(load: Load, chip: Chip, efficiency: float = EFFICIENCY) -> Predictio
     """The three limits of a step.
 
     Args:
-        load: of a device.
-        chip: what it runs on.
-        efficiency: part of the peak that arithmetic reaches, above 0 to 1.
+        load: a device's work.
+        chip: the device.
+        efficiency: fraction of the peak that arithmetic reaches, above 0 to 1.
     """
     reached = chip.flops * checks.real("efficiency", efficiency, 1e-3, 1.0)
     return Prediction(load.flops / reached, load.accessed / chip.bandwidth, load.sent / chip.links)
 
 
 def mfu(flops: float, seconds: float, chip: Chip) -> float:
-    """The useful part of a device's peak: arithmetic that is done twice counts once."""
+    """The fraction of a device's peak that is useful; arithmetic that is done twice counts once.
+
+    Args:
+        flops: the device's in a step, without what is done again.
+        seconds: the time of the step.
+        chip: the device.
+    """
     return flops / (seconds * chip.flops)
-
-
-class Model(NamedTuple):
-    """A training step in closed form, for meshes and batches that were not compiled."""
-
-    parameters: float
-    flops: float  # of an image's forward and backward pass, nothing done twice
-    activations: float  # bytes of memory traffic for an image, from a compiled step
-    again: int = 1  # forward passes that rematerialisation adds
-
-    def load(self, batch: int, fsdp: int, data: int = 1) -> Load:
-        """A device's part of a step over data x fsdp devices.
-
-        Each pass over the network gathers the weights in bfloat16 (2 bytes), writes and reads
-        them; the gradient is scattered once, and the rest of its sum goes over `data` and back.
-        Parameters, gradient, two moments and an average (float32) are read, and all but the
-        gradient written.
-
-        Args:
-            batch: of all devices.
-            fsdp: devices that one copy of the state is spread over.
-            data: copies.
-        """
-        images, passes, weights = batch / (fsdp * data), 2 + self.again, 2.0 * self.parameters
-        sent = (passes + 1) * weights * (fsdp - 1) / fsdp + 2 * weights / fsdp * (data - 1) / data
-        accessed = images * self.activations + 2 * passes * weights + self.state(fsdp)
-        return Load(images * self.flops * (3 + self.again) / 3, accessed, sent)
-
-    def state(self, fsdp: int) -> float:
-        """Bytes that the optimizer reads and writes on a device."""
-        return 9 * 4.0 * self.parameters / fsdp

@@ -1,4 +1,4 @@
-"""Programs compiled for TPU pods that are not here, and what the compiler says of them."""
+"""Programs compiled for TPU pods that are not here, and the compiler's report on them."""
 
 import math
 import re
@@ -26,7 +26,7 @@ _COLLECTIVE = re.compile(
     r"|collective-permute)(?P<start>-start)?\("
 )
 _ARRAY = re.compile(r"\b([a-z]+\d*)\[([\d,]*)\]")
-# What each device sends, as a part of the collective's bytes, on a ring of n.
+# The fraction of a collective's bytes that each device sends on a ring of n.
 _SENT = {
     "all-gather": lambda n: (n - 1) / n,
     "reduce-scatter": lambda n: (n - 1) / n,
@@ -40,12 +40,12 @@ class Traffic(NamedTuple):
     """Collectives of one kind in a program; those in a loop are counted once."""
 
     count: int
-    bytes: int  # of their largest side: what is gathered, or what is summed
+    bytes: int  # on their largest side: the gathered result, or the summed operand
     sent: float  # bytes by each device on a ring
 
 
 class Compiled(NamedTuple):
-    """What a program for a device costs, in its compiler's own words."""
+    """The costs of a program for a device, as its compiler reports them."""
 
     seconds: float  # to compile
     arguments: int  # bytes of a device: parameters, moments, averages, batch
@@ -53,7 +53,7 @@ class Compiled(NamedTuple):
     code: int
     peak: int
     accessed: float  # bytes read and written in a run of the program
-    flops: float  # of all devices, counted in the traced program
+    flops: float  # on all devices, counted in the traced program
     collectives: dict[str, Traffic]
 
 
@@ -78,7 +78,7 @@ def devices(name: str, slices: int = 1) -> list[Any]:
 
 def train_step(plan: Plan) -> Compiled:
     """The training step, compiled for the plan's mesh."""
-    return _compile(plan.lower(None), plan.flops())
+    return _compile(plan.lower(), plan.flops())
 
 
 def sampler(plan: Plan, name: str = "ddpm", dtype: str | None = None) -> Compiled:
@@ -86,21 +86,26 @@ def sampler(plan: Plan, name: str = "ddpm", dtype: str | None = None) -> Compile
 
     FLOPs and traffic are those of one step, since the number of steps is not in the program.
 
+    Args:
+        plan: gives the parameters' places, the mesh and the batch.
+        name: the sampler's.
+        dtype: the network computes in it; by default the run's.
+
     Raises:
         InputError: the plan trains a CLIP.
     """
-    if not isinstance(plan.part, schema.StageConfig):
+    if not isinstance(plan.config.part, schema.StageConfig):
         raise InputError("objective is 'clip', and a CLIP draws nothing; give a config that does.")
-    model: zoo.ModelConfig = plan.part.model
+    model: zoo.ModelConfig = plan.config.part.model
     around = lambda apply: on_mesh(apply, plan.mesh, plan.min_size)
-    stage = stages.stage(plan.part, dtype or plan.config.train.dtype, around)
+    stage = stages.stage(plan.config.part, dtype or plan.config.train.dtype, around)
     everywhere = partition.replicated(plan.mesh)
     here: Any = lambda tree, place: jax.tree.map(
         lambda x: jax.ShapeDtypeStruct(jnp.shape(x), jnp.result_type(x), sharding=place), tree
     )
     batch, params = plan.batch_like, plan.state_like.params
     rows = batch.image.sharding  # type: ignore[union-attr]
-    size = plan.options.batch_size
+    size = plan.config.batches.batch_size
     texts = [
         jax.ShapeDtypeStruct((n, *x.shape[1:]), x.dtype)
         for n in (size, 1)
@@ -112,7 +117,7 @@ def sampler(plan: Plan, name: str = "ddpm", dtype: str | None = None) -> Compile
     )
     keys: Any = jax.ShapeDtypeStruct((size,), jax.random.key(0).dtype, sharding=rows)
     cond = Cond(here(text, rows), low_res=batch.low_res)
-    defaults = settings.from_config(plan.part.sampling, "config.sampling")
+    defaults = settings.from_config(plan.config.part.sampling, "config.sampling")
     schedule = cascade.schedule_of(stage, settings.StageSettings(defaults.steps))
     knobs = jax.tree.map(jnp.float32, settings.DEFAULTS.traced())
     history = here(jax.eval_shape(lambda x: cascade.fresh_history(name, knobs, x), x_t), rows)
@@ -145,9 +150,9 @@ def _compile(lowered: jax.stages.Lowered, work: float) -> Compiled:
 
 
 def collectives(program: str) -> dict[str, Traffic]:
-    """What a compiled program's text sends between devices, by kind.
+    """The collectives in a compiled program's text, by kind.
 
-    A TPU's program says reduce-scatter as a computation of that name around an all-reduce.
+    A TPU's program spells reduce-scatter as a computation of that name around an all-reduce.
     """
     found: dict[str, Traffic] = {}
     inside = ""
@@ -177,7 +182,7 @@ def _bytes(kind: str, shape: str) -> int:
 
 
 def _group(line: str) -> int:
-    """How many devices take part together, from any of the three ways to write it."""
+    """The number of devices that take part together, from any of the three spellings."""
     if named := re.search(r"replica_groups=mesh\[(.*?)\] ?\{(.*?)\}", line):
         sizes = dict(re.findall(r"'(\w+)'=(\d+)", named[1]))
         return math.prod(int(sizes[axis]) for axis in re.findall(r"'(\w+)'", named[2]))

@@ -24,15 +24,18 @@ class MergeTable:
     """
 
     def __init__(self, merges: Iterable[str], end_of_word: bool):
-        order = _byte_order()
-        names = [_BYTE_NAMES[b] for b in order]
-        self.pieces = [bytes([b]) for b in order]
-        self._end = len(order) if end_of_word else 0
+        # In a merges file a printable byte of Latin-1 stands for itself and the others, in order,
+        # for U+0100 onwards, so that a merge is two words on a line.
+        printable = [*range(0x21, 0x7F), *range(0xA1, 0xAD), *range(0xAE, 0x100)]
+        others = sorted(set(range(256)) - set(printable))
+        named = {chr(b): bytes([b]) for b in printable}
+        named |= {chr(0x100 + i): bytes([b]) for i, b in enumerate(others)}
+        self._id_of_byte = {piece[0]: i for i, piece in enumerate(named.values())}
+        self._end = len(named) if end_of_word else 0
         if end_of_word:
-            names += [name + "</w>" for name in names]
-            self.pieces += [piece + b" " for piece in self.pieces]
-        self._id_of_byte = {b: i for i, b in enumerate(order)}
-        ids = {name: i for i, name in enumerate(names)}
+            named |= {f"{name}</w>": piece + b" " for name, piece in named.items()}
+        self.pieces = list(named.values())
+        ids = {name: i for i, name in enumerate(named)}
         self._merged = {}
         for merge in merges:
             left, right = merge.split(" ")
@@ -115,23 +118,3 @@ def check_merges(spec_sha256: object, sha256: str) -> None:
             f"The tokenizer was saved with merges of SHA-256 {str(spec_sha256)[:64]!r}, but this "
             f"version has {sha256!r}."
         )
-
-
-def _byte_order() -> list[int]:
-    """Returns the bytes in the order of their ids: first the printable ones of Latin-1."""
-    printable = [*range(0x21, 0x7F), *range(0xA1, 0xAD), *range(0xAE, 0x100)]
-    return printable + sorted(set(range(256)) - set(printable))
-
-
-def _byte_names() -> dict[int, str]:
-    """Returns the visible character that stands for each byte in a merges file.
-
-    Printable bytes stand for themselves and the rest, in order, for U+0100 onwards, so that a
-    merge is two words on a line.
-    """
-    order = _byte_order()
-    printable = 94 + 12 + 82
-    return {b: chr(b) if i < printable else chr(0x100 + i - printable) for i, b in enumerate(order)}
-
-
-_BYTE_NAMES = _byte_names()

@@ -1,4 +1,4 @@
-"""Training the noise-aware CLIP: which caption of the batch belongs to which noised picture."""
+"""The objective of the noise-aware CLIP: matching captions of a batch to noised pictures."""
 
 import math
 from collections.abc import Callable
@@ -18,16 +18,17 @@ MAX_LOGIT_SCALE = 100.0
 
 
 def with_logit_scale(model: Params, logit_scale: float = 1.0 / 0.07) -> dict[str, Any]:
-    """What is trained: a CLIP's parameters and, beside them, the logarithm of its logit scale.
+    """A CLIP's parameters with, beside them, the logarithm of its logit scale, which is trained.
 
     It starts where CLIP's does (Radford et al., 2021, section 2.5).
     """
-    return {"model": model, "log_logit_scale": jnp.log(jnp.float32(logit_scale))}
+    return {**model, "log_logit_scale": jnp.log(jnp.float32(logit_scale))}
 
 
 def without_logit_scale(params: dict[str, Any]) -> tuple[Params, float]:
     """The CLIP's parameters and the logit scale that belongs into its config."""
-    return params["model"], float(jnp.exp(_capped(jnp.asarray(params["log_logit_scale"]))))
+    model = {name: branch for name, branch in params.items() if name != "log_logit_scale"}
+    return model, float(jnp.exp(_capped(jnp.asarray(params["log_logit_scale"]))))
 
 
 @jax.custom_vjp
@@ -63,7 +64,7 @@ def contrastive(
     are those of `with_logit_scale`.
 
     Args:
-        encode_image: (params, x_t, t) to unit vectors.
+        encode_image: (params, x_t, t) to unit vectors; must ignore the logit scale in params.
         encode_text: (params, tokens, mask) to unit vectors.
         schedule: the diffusion that the guided model has, un-respaced.
     """
@@ -73,8 +74,8 @@ def contrastive(
         i = jax.random.randint(i_key, batch.image.shape[:1], 0, schedule.num_steps)
         eps = jax.random.normal(eps_key, batch.image.shape)
         x_t = samplers.q_sample(schedule.at(i), batch.image, eps)
-        images = encode_image(params["model"], x_t, schedule.t[i])
-        texts = encode_text(params["model"], batch.tokens, batch.mask)
+        images = encode_image(params, x_t, schedule.t[i])
+        texts = encode_text(params, batch.tokens, batch.mask)
 
         scale = jnp.exp(_capped(params["log_logit_scale"]))
         # The scale magnifies rounding a hundredfold, so no bfloat16 passes here.

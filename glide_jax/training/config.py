@@ -1,41 +1,96 @@
-"""Configs of runs: from a file, changed by a person, and what a resumed run may change."""
+"""Configs of runs: read from a file, changed by a person, checked once, and kept in a workdir.
 
+This is the only place that sees a ConfigDict; what leaves it is a `TrainConfig`.
+"""
+
+import dataclasses
 import difflib
+import importlib
 import importlib.util
 import json
-import math
 import pathlib
 import sys
 from collections.abc import Mapping, Sequence
-from typing import Any
+from typing import Any, NamedTuple, TypeVar
 
 import jax
 from ml_collections import ConfigDict
 
 from glide_jax import checks
+from glide_jax.data import masks
+from glide_jax.data.loader import DataOptions
 from glide_jax.errors import InputError
 from glide_jax.files import replacing
+from glide_jax.model_dir import disk, schema
+from glide_jax.networks import zoo
+from glide_jax.sampling import settings
+from glide_jax.training import sections
+from glide_jax.training.overrides import flat, override
 from glide_jax.version import __version__
 
-FILE, CHECKPOINTS = "config.json", "checkpoints"  # of a workdir
-# What a run that goes on may have otherwise than when it began; "x." is everything in section x.
+T = TypeVar("T")
+FILE, CHECKPOINTS = "config.json", "checkpoints"  # names in a workdir
+# Fields that a resumed run may change; "x." is everything in section x.
 _MAY_CHANGE = (
     "train.num_steps", "train.max_nonfinite_in_a_row", "optim.lr", "data.workers",
     "data.max_rejected", "log.", "mesh.", "sampling.",
 )  # fmt: skip
+_SECTIONS = ("model", "diffusion", "data", "tokenizer", "optim", "train", "log", "mesh")
+_PACKAGED = pathlib.Path(__file__).parents[1] / "configs"
 
 
-def read_config(path: str, overrides: Sequence[str] = ()) -> ConfigDict:
-    """The config of a file, with fields changed; locked.
+@dataclasses.dataclass(frozen=True)
+class TrainConfig:
+    """A run's config, with every field checked."""
+
+    name: str
+    seed: int  # decides the weights, the order of the data and the noise
+    part: schema.StageConfig | zoo.ClipConfig  # what is trained, as in a model directory
+    diffusion: sections.Diffusion
+    data: sections.Data
+    batches: DataOptions
+    tokenizer: sections.TokenizerChoice
+    optim: sections.Optim
+    train: sections.Train
+    log: sections.Log
+    mesh: sections.MeshShape
+    kept: Mapping[str, Any] = dataclasses.field(compare=False, repr=False)  # for config.json
+
+    @property
+    def model(self) -> zoo.ModelConfig | zoo.ClipConfig:
+        """The network's config."""
+        return self.part.model if isinstance(self.part, schema.StageConfig) else self.part
+
+    @property
+    def stage(self) -> str:
+        """The part of a model directory that the run makes: base, upsample or clip."""
+        if isinstance(self.model, zoo.ClipConfig):
+            return "clip"
+        return "upsample" if self.model.upsampler else "base"
+
+
+class Start(NamedTuple):
+    """A stage of a model directory, to go on from."""
+
+    directory: pathlib.Path
+    stage: str
+
+
+def read_config(
+    path: str, overrides: Sequence[str] = (), start: Start | None = None
+) -> TrainConfig:
+    """The config of a file, with fields changed.
 
     Args:
-        path: of a Python file that has `get_config(size)`, perhaps with ":size"; the name alone
-            of one that comes with glide_jax, such as "shapes_64:smoke".
+        path: a Python file that has `get_config(size)`, perhaps with ":size" after it; or the name
+            alone of one that comes with glide_jax, such as "shapes_64:smoke".
         overrides: "section.field=value"; a value has the type of the one it replaces, and a tuple
             is written a,b,c or as JSON.
+        start: gives the run its network, diffusion and sampling, before the overrides.
 
     Raises:
-        InputError: no such file, size or field, or a value of another type.
+        InputError: no such file, size or field, a value of another type, or one that is not
+            possible, as far as that can be known without the data.
     """
     name, _, size = path.rpartition(":") if ":" in path else (path, "", "")
     file = _find(name)
@@ -48,60 +103,168 @@ def read_config(path: str, overrides: Sequence[str] = ()) -> ConfigDict:
         raise InputError(f"config {name!r}: {why}.") from None
     if not isinstance(config, ConfigDict):
         raise InputError(f"config {name!r}: get_config gives no ConfigDict.")
-    change(config, overrides)
-    return config.lock()
+    with config.unlocked():
+        if start is not None:
+            _adopt(config, start)
+        override(config, overrides)
+    return _checked(json.loads(json.dumps(config.to_dict())))
 
 
-def change(config: ConfigDict, overrides: Sequence[str]) -> None:
-    """Sets fields by "section.field=value", as `read_config` does."""
-    for override in overrides:
-        _change(config, *override.partition("=")[::2])
+def _find(name: str) -> pathlib.Path:
+    path, ours = pathlib.Path(name), _PACKAGED / f"{pathlib.Path(name).stem}.py"
+    places = [path]
+    if path.name == name and not path.suffix:
+        places += [pathlib.Path("configs") / f"{name}.py", ours]
+    elif path == pathlib.Path("configs") / ours.name:
+        places.append(ours)
+    for place in places:
+        if place.is_file():
+            return place
+    known = sorted(p.stem for p in _PACKAGED.glob("*.py") if p.stem not in ("__init__", "presets"))
+    near = difflib.get_close_matches(path.stem, known, n=1)
+    hint = f"did you mean {near[0]}?" if near else f"there are {', '.join(known) or 'none here'}."
+    raise InputError(f"config {name!r} is not a file; {hint}")
 
 
-def _change(config: ConfigDict, name: str, text: str) -> None:
-    """Sets the field `name`, such as "optim.lr", to what `text` says.
+def _load(file: pathlib.Path) -> Any:
+    """The file as a module, which can import its siblings' folder and `configs`."""
+    parent = str(file.resolve().parents[1])
+    if file.parent != _PACKAGED and parent not in sys.path:
+        sys.path.insert(0, parent)
+    try:  # `from configs import presets` is to work wherever the file lies
+        importlib.import_module("configs").__path__.append(str(_PACKAGED))
+    except ImportError:
+        sys.modules["configs"] = importlib.import_module(f"glide_jax.{_PACKAGED.name}")
+    spec = importlib.util.spec_from_file_location(f"configs.{file.stem}", file)
+    if spec is None or spec.loader is None:
+        raise ImportError("it is not a Python file")
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
+
+
+def _adopt(config: ConfigDict, start: Start) -> None:
+    """Takes the network, the diffusion and the sampling of a model directory's stage.
 
     Raises:
-        InputError: no such field, or a text that its type does not have.
+        InputError: the directory is no model or has no such stage.
     """
-    *sections, last = name.split(".")
-    at: Any = config
-    for section in [*sections, last]:
-        if not isinstance(at, ConfigDict) or section not in at:
-            known = sorted(flat(config))
-            near = difflib.get_close_matches(name, known, n=1, cutoff=0.5)
-            hint = f"did you mean {near[0]!r}?" if near else f"known are {', '.join(config)}."
-            raise InputError(f"config has no field {checks.shown(name)}; {hint}")
-        at, parent = at[section], at
-    if isinstance(at, ConfigDict):
-        raise InputError(f"config.{name} is a section; set one of its fields {', '.join(at)}.")
-    with parent.unlocked():
-        parent[last] = _value(f"config.{name}", text, at)
+    directory, stage = start
+    found = disk.read_config(directory)
+    if not isinstance(found.get(stage), dict):
+        raise InputError(f"{str(directory)!r} has no {stage}; it has {', '.join(found)}.")
+    where = f"{directory / 'config.json'}: {stage}"
+    part = schema.parse_section(schema.StageConfig, found[stage], where)
+    config.model = dataclasses.asdict(part.model)
+    config.diffusion.update(noise_schedule=part.noise_schedule, prediction=part.prediction)
+    config.sampling = _sampling(part.sampling, f"{where}.sampling")
+    config.train.init_from = str(directory)
+    config.name = f"{found.get('name', directory.name)}-finetuned"
+    if part.model.upsampler:
+        small = found.get("base", {}).get("model", {}).get("image_size")
+        config.data.low_res = small or part.model.image_size // 4
+    if part.model.inpaint:  # all kinds but the one that erases everything, which has its own share
+        config.data.masks = tuple(kind for kind in masks.KINDS if kind != "everything")
+        config.data.whole_mask_fraction = 0.1
 
 
-def flat(config: Any, prefix: str = "") -> dict[str, Any]:
-    """{"section.field": value}."""
-    out: dict[str, Any] = {}
-    for name, value in config.items():
-        if isinstance(value, ConfigDict | Mapping):
-            out |= flat(value, f"{prefix}{name}.")
-        else:
-            out[f"{prefix}{name}"] = value
-    return out
+def _sampling(values: Mapping[str, Any], where: str) -> dict[str, Any]:
+    return settings.from_config(values, where).record()
 
 
-def plain(config: ConfigDict) -> dict[str, Any]:
-    """As JSON keeps it: dicts, lists, numbers."""
-    return json.loads(json.dumps(config.to_dict()))
+def _checked(values: dict[str, Any]) -> TrainConfig:
+    """A config's plain values as a dataclass.
+
+    Raises:
+        InputError: a section is missing, or a field's value is not possible.
+    """
+    for name in _SECTIONS:
+        if not isinstance(values.get(name), dict):
+            raise InputError(f"the config has no section {name!r}; presets has all of them.")
+    objective = checks.one_of("objective", values.get("objective"), ("text_to_image", "clip"))
+    seed = checks.whole("seed", values.get("seed"), 0, 2**32 - 1)
+    read = lambda cls, name: _section(cls, values[name], name)
+    train, diffusion = read(sections.Train, "train"), read(sections.Diffusion, "diffusion")
+    log, optim = read(sections.Log, "log"), read(sections.Optim, "optim")
+    checks.whole("optim.accumulate", optim.accumulate, 1, train.batch_size)
+    if not train.ema:
+        raise InputError("train.ema is (); give at least one decay, which is what is sampled from.")
+    for decay in train.ema:
+        checks.real("train.ema", decay, 0.0, 1.0)
+    if train.dtype == "float16" and train.loss_scale == "none":
+        raise InputError(
+            "train.dtype is 'float16' and train.loss_scale 'none'; small gradients would become 0, "
+            "so take loss_scale=dynamic or bfloat16."
+        )
+    part: schema.StageConfig | zoo.ClipConfig
+    if objective == "clip":
+        part = model = schema.parse_section(zoo.ClipConfig, values["model"], "config.model")
+    else:
+        model = schema.parse_section(zoo.ModelConfig, values["model"], "config.model")
+        sampling = _sampling(values.get("sampling", {}), "config.sampling")
+        part = schema.StageConfig(model, diffusion.noise_schedule, diffusion.prediction, sampling)
+    names = {field.name for field in dataclasses.fields(sections.Data)}
+    source = {name: value for name, value in values["data"].items() if name in names}
+    data = {name: value for name, value in values["data"].items() if name not in names}
+    data |= dict(image_size=model.image_size, batch_size=train.batch_size, seed=seed)
+    batches = schema.known_fields(DataOptions, data, "config.data")
+    _check_data(batches, model)
+    return TrainConfig(
+        name=str(values.get("name")),
+        seed=seed,
+        part=part,
+        diffusion=diffusion,
+        data=_section(sections.Data, source, "data"),
+        batches=batches,
+        tokenizer=read(sections.TokenizerChoice, "tokenizer"),
+        optim=optim,
+        train=train,
+        log=log,
+        mesh=read(sections.MeshShape, "mesh"),
+        kept=values,
+    )
 
 
-def facts(config: ConfigDict) -> dict[str, Any]:
-    """What hosts that start together must have alike: versions, and every field of the config."""
-    fields = {f"config.{name}": value for name, value in flat(plain(config)).items()}
+def _section(cls: type[T], values: dict[str, Any], name: str) -> T:
+    """A section, each field of its type and in its range; a missing one has its default."""
+    section = schema.parse_section(cls, values, f"config.{name}")
+    for field in dataclasses.fields(cls):  # type: ignore[arg-type]
+        if check := field.metadata.get("check"):
+            check(f"{name}.{field.name}", getattr(section, field.name))
+    return section
+
+
+def _check_data(batches: DataOptions, model: zoo.ModelConfig | zoo.ClipConfig) -> None:
+    """Refuses batches that do not fit the model."""
+    upsampler, inpaint = getattr(model, "upsampler", None), getattr(model, "inpaint", None)
+    if bool(batches.low_res) != bool(upsampler):
+        raise InputError(
+            f"data.low_res is {batches.low_res} and model.upsampler {upsampler}; an "
+            "upsampler needs a small picture, and nothing else takes one."
+        )
+    if bool(batches.masks) != bool(inpaint):
+        raise InputError(
+            f"data.masks is {batches.masks} and model.inpaint {inpaint}; inpainting "
+            "needs masks, and nothing else takes them."
+        )
+    if batches.window and isinstance(model, zoo.ClipConfig):
+        raise InputError(
+            f"data.window is {batches.window}; a CLIP looks at whole pictures, so give 0."
+        )
+    divisor = model.divisor if isinstance(model, zoo.ModelConfig) else model.patch
+    if batches.window % divisor:
+        raise InputError(
+            f"data.window is {batches.window}; the model needs a multiple of {divisor}."
+        )
+
+
+def shared_facts(config: TrainConfig) -> dict[str, Any]:
+    """Versions and config fields, which hosts that start together must have alike."""
+    fields = {f"config.{name}": value for name, value in flat(config.kept).items()}
     return {"glide_jax": __version__, "jax": jax.__version__, **fields}
 
 
-def check(workdir: pathlib.Path, config: ConfigDict) -> list[str]:
+def changes_since(workdir: pathlib.Path, config: TrainConfig) -> list[str]:
     """Compares the config with that of the run that a workdir holds, if it has a checkpoint.
 
     Returns:
@@ -117,82 +280,22 @@ def check(workdir: pathlib.Path, config: ConfigDict) -> list[str]:
         old = flat(json.loads(path.read_text(encoding="utf-8")))
     except (OSError, ValueError) as error:
         raise InputError(f"{str(path)!r} cannot be read: {error}.") from None
-    new = flat(plain(config))
+    new = flat(config.kept)
+    shown = lambda value: "absent" if value is None else checks.shown(value)
     for name in {**old, **new}:
         was, now = old.get(name), new.get(name)
         if was == now or name == "name":
             continue
         if not name.startswith(_MAY_CHANGE):
             raise InputError(
-                f"{str(workdir)!r} holds a run with {name} = {_shown(was)}, and this config has "
-                f"{_shown(now)}; change it back or take another --workdir."
+                f"{str(workdir)!r} holds a run with {name} = {shown(was)}, and this config has "
+                f"{shown(now)}; change it back or take another --workdir."
             )
-        notes.append(f"{name} was {_shown(was)} and is now {_shown(now)}")
+        notes.append(f"{name} was {shown(was)} and is now {shown(now)}")
     return notes
 
 
-def write(workdir: pathlib.Path, config: ConfigDict) -> None:
+def keep_config(workdir: pathlib.Path, config: TrainConfig) -> None:
     """Keeps the config in a workdir, for those that resume."""
     with replacing(workdir / FILE) as temporary:
-        temporary.write_text(json.dumps(plain(config), indent=2) + "\n", encoding="utf-8")
-
-
-def _shown(value: Any) -> str:
-    return "absent" if value is None else checks.shown(value)
-
-
-def _find(name: str) -> pathlib.Path:
-    path = pathlib.Path(name)
-    ours = pathlib.Path(__file__).parents[1] / "configs"
-    bare = path.name == name and not path.suffix
-    places = [path, *([pathlib.Path("configs") / f"{name}.py", ours / f"{name}.py"] * bare)]
-    for place in places:
-        if place.is_file():
-            return place
-    known = sorted(p.stem for p in ours.glob("*.py") if p.stem not in ("__init__", "presets"))
-    near = difflib.get_close_matches(path.stem, known, n=1)
-    hint = f"did you mean {near[0]}?" if near else f"there are {', '.join(known) or 'none here'}."
-    raise InputError(f"config {name!r} is not a file; {hint}")
-
-
-def _load(file: pathlib.Path) -> Any:
-    """The file as a module; what lies beside its folder can be imported by it."""
-    parent = str(file.resolve().parents[1])
-    if parent not in sys.path:
-        sys.path.insert(0, parent)
-    spec = importlib.util.spec_from_file_location(f"configs.{file.stem}", file)
-    if spec is None or spec.loader is None:
-        raise ImportError("it is not a Python file")
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module
-
-
-def _value(name: str, text: str, default: Any) -> Any:
-    """`text` as a value of `default`'s type."""
-    if isinstance(default, bool):
-        if text.lower() not in ("true", "false", "1", "0"):
-            raise InputError(f"{name} is {checks.shown(text)}; it must be true or false.")
-        return text.lower() in ("true", "1")
-    if isinstance(default, int):
-        return checks.whole(name, text, -(2**53), 2**53)
-    if isinstance(default, float):
-        return math.inf if text in ("inf", "+inf") else checks.real(name, text, -1e300, 1e300)
-    if isinstance(default, tuple | list):
-        return _tuple(name, text, default)
-    return text
-
-
-def _tuple(name: str, text: str, default: Sequence[Any]) -> tuple[Any, ...]:
-    parts: list[Any] = [part.strip() for part in text.strip("()").split(",") if part.strip()]
-    if text.lstrip().startswith("["):
-        try:
-            parts = [part if isinstance(part, str) else str(part) for part in json.loads(text)]
-        except ValueError:
-            raise InputError(f"{name} is {checks.shown(text)}; it must be JSON.") from None
-    if default:
-        return tuple(_value(name, part, default[0]) for part in parts)
-    try:
-        return tuple(int(part) for part in parts)
-    except ValueError:
-        return tuple(parts)
+        temporary.write_text(json.dumps(config.kept, indent=2) + "\n", encoding="utf-8")

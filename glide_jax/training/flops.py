@@ -1,4 +1,4 @@
-"""How much arithmetic a function is, and what a device could do of it."""
+"""The arithmetic of a function, and the most that a device could do."""
 
 import math
 import re
@@ -30,7 +30,7 @@ PEAK_TFLOPS = (
 
 
 def peak_tflops(device_kind: str) -> float | None:
-    """What the maker of a device promises, or None for one that is not in the table."""
+    """The peak that a device's maker states, or None for a device that is not in the table."""
     kind = device_kind.lower()
     for pattern, peak in PEAK_TFLOPS:
         if re.search(rf"\b({pattern})\b", kind):
@@ -39,7 +39,7 @@ def peak_tflops(device_kind: str) -> float | None:
 
 
 def measured_tflops(side: int = 1024, seconds: float = 0.3) -> float:
-    """What a float32 matrix product reaches on the default device, where no maker says."""
+    """Measures a float32 matrix product on the default device, where no maker states a peak."""
     product = jax.jit(lambda a: a @ a)
     a = product(jnp.ones((side, side))).block_until_ready()
     began, rounds = time.monotonic(), 0
@@ -78,13 +78,13 @@ def _count(jaxpr: core.Jaxpr) -> float:
         else:
             inner = [_count(part) for part in _inner(equation.params)]
             repeats = equation.params["length"] if name == "scan" else 1
-            # Of the branches of a condition one is taken; all else that is inside is done.
+            # One branch of a condition is taken; everything else inside is done.
             total += repeats * (max(inner, default=0.0) if name == "cond" else sum(inner))
     return total
 
 
 def _inner(params: dict[str, Any]) -> list[core.Jaxpr]:
-    """The programs inside an operation; of a custom gradient only the function itself."""
+    """The programs inside an operation; a custom gradient counts as the function alone."""
     found = []
     for value in params.values():
         for part in value if isinstance(value, tuple | list) else (value,):

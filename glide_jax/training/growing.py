@@ -1,4 +1,4 @@
-"""A network's parameters as those of a larger one that computes the same, before fine-tuning."""
+"""Grows a network's parameters to a larger network that computes the same, for fine-tuning."""
 
 from collections.abc import Mapping
 from typing import Any
@@ -10,19 +10,19 @@ from glide_jax.errors import InputError
 from glide_jax.trees import path_of
 from glide_jax.types import Params
 
-PLANES = 3  # of x_t, which come first; the known pixels and their mask follow
+PLANES = 3  # x_t's, which come first; the known pixels and their mask follow
 NEW_PLANES = 4
 
 
 def add_attention(params: Params, fresh: Params) -> Params:
-    """Adds the attention that the other network has besides.
+    """Adds the attention blocks that only the larger network has.
 
     A fresh attention block adds nothing (its last layer starts at zero), so fine-tuning starts
     where the network was.
 
     Args:
-        params: of a network.
-        fresh: untrained, of the same network with attention at more sizes.
+        params: the smaller network's.
+        fresh: untrained ones of the same network with attention at more sizes.
 
     Raises:
         InputError: `params` has layers that `fresh` has not.
@@ -44,7 +44,7 @@ def widen_stem(params: Params, target_shapes: Any) -> Params:
     its own planes, and the new ones lie inside each pixel's group, after x_t.
 
     Args:
-        params: of a network without inpainting planes.
+        params: a network's without inpainting planes.
         target_shapes: the parameters' shapes of the same network with `inpaint=True`.
 
     Raises:

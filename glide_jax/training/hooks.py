@@ -1,4 +1,4 @@
-"""What happens now and then in a run: numbers are averaged and written, signals are heard."""
+"""Hooks of the loop: averaged numbers are written, actions are due, signals stop the run."""
 
 import contextlib
 import math
@@ -6,7 +6,7 @@ import signal
 import threading
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from typing import Any, Protocol
+from typing import Any, NamedTuple, Protocol
 
 import jax
 import jax.numpy as jnp
@@ -19,7 +19,7 @@ from glide_jax.training.step import TrainState
 from glide_jax.training.throughput import Timing, spread
 
 Line = dict[str, Any]
-# Of a line of the log: differ from run to run, all else is the same for the same config.
+# Timing fields. Every other field of a line is the same in each run of the same config.
 SPEEDS = (
     "images_per_s", "tflops", "mfu", "eta_s", "step_s", "stall", "checkpoint_s", "step_s_min",
     "host_s_min", "host_s", "slowest_host",
@@ -27,7 +27,7 @@ SPEEDS = (
 
 
 class Writer(Protocol):
-    """Takes lines and pictures; see `writers`."""
+    """Receives lines and pictures; see `writers`."""
 
     def write(self, line: Mapping[str, Any]) -> None: ...
     def picture(self, step: int, pixels: np.ndarray) -> None: ...
@@ -35,13 +35,31 @@ class Writer(Protocol):
 
 
 def every(n: int, action: Callable[[int, TrainState], None], last: int) -> Hook:
-    """Calls `action` at each n-th step and at the step `last`; never if n is 0."""
+    """A hook that acts now and then.
+
+    Args:
+        n: steps between two actions; 0 for never.
+        action: takes the step and the state.
+        last: the run's last step, at which it acts too.
+    """
 
     def hook(step: int, state: TrainState, metrics: Metrics) -> None:
         if n and (step % n == 0 or step == last):
             action(step, state)
 
     return hook
+
+
+class LogOptions(NamedTuple):
+    """How often a run is logged, and the numbers that its speed is computed from."""
+
+    every: int  # steps a line
+    last: int  # the run's last step, which has a line too
+    lr: Callable[[int], Any]  # the learning rate after so many updates
+    images: int  # in a step
+    flops: float = 0.0  # in a step
+    peak_flops: float | None = None  # FLOP/s of all devices together, if known
+    most_nonfinite: int = 10  # steps in a row that may be skipped
 
 
 class Log:
@@ -51,63 +69,48 @@ class Log:
     run writes the lines that it would have written anyway.
 
     Args:
-        n: steps a line.
-        last: step of the run's end, which has a line too.
+        options: see `LogOptions`.
         writers: get each line.
-        tell: gets each line as text.
-        lr: the learning rate of an update.
-        images: of a step.
-        flops: of a step.
-        peak_flops: of all devices together in a second, if it is known.
-        most_nonfinite: steps in a row that may be skipped.
+        say: gets each line as text.
         skipped: steps skipped so far, in all and in a row.
-        timing: of the loop.
         gather: a host's numbers to those of all hosts, each of which has a log.
     """
 
     def __init__(
         self,
-        n: int,
-        last: int,
+        options: LogOptions,
         writers: Sequence[Writer],
+        say: Callable[[str], None],
         *,
-        tell: Callable[[str], None],
-        lr: Callable[[int], Any],
-        images: int,
-        flops: float = 0.0,
-        peak_flops: float | None = None,
-        most_nonfinite: int = 10,
         skipped: tuple[int, int] = (0, 0),
-        timing: Timing | None = None,
         gather: Callable[[list[float]], list[list[float]]] = lambda own: [own],
     ):
-        self.n, self.last, self.writers, self.tell, self.lr = n, last, writers, tell, lr
-        self.images, self.flops, self.peak_flops = images, flops, peak_flops
-        self.most_nonfinite, (self._skipped, self._in_a_row) = most_nonfinite, skipped
-        self.timing, self._gather = timing or Timing(), gather
+        self.options, self.writers, self._say, self._gather = options, writers, say, gather
+        self._skipped, self._in_a_row = skipped
+        self.timing = Timing()
         self.window: list[Any] = []
-        self.loss = math.inf  # of the last line
-        self._clock: float | None = None  # when the steps that are being timed began
+        self.loss = math.inf  # the last line's
+        self._clock: float | None = None  # start of the steps that are being timed
         self._steps = 0
         self._began, self._first = time.monotonic(), 0
 
     def __call__(self, step: int, state: TrainState, metrics: Metrics) -> None:
-        """A hook."""
+        """Takes a step's metrics, and writes a line where one is due."""
         self.window.append(metrics)
         if self._clock is None:  # the first step has been compiled by now, and is just starting
             self._clock = self._began = time.monotonic()
             self._first = step - 1
         self._steps += 1
-        if step % self.n == 0 or step == self.last:
+        if step % self.options.every == 0 or step == self.options.last:
             self._write(step)
 
     def gathered(self) -> list[dict[str, float]]:
-        """The window as numbers, which JSON keeps exactly."""
+        """The window as numbers, which JSON keeps exactly; a copy."""
         self.window = [
             {name: float(value) for name, value in metrics.items()}
             for metrics in jax.device_get(self.window)
         ]
-        return list(self.window)  # the caller's to keep, while this one grows
+        return list(self.window)
 
     @contextlib.contextmanager
     def paused(self, state: TrainState) -> Iterator[None]:
@@ -130,19 +133,19 @@ class Log:
         for skipped in map(int, stacked["nonfinite"].tolist()):
             self._skipped += skipped
             self._in_a_row = self._in_a_row + 1 if skipped else 0
-        # A mean of no step at all is no number.
+        # The mean over no step at all is undefined.
         self.loss = math.inf if stacked["nonfinite"].all() else means["loss"]
         line: Line = {"step": step, **{k: v for k, v in means.items() if k != "nonfinite"}}
         if math.isinf(self.loss):
             line["loss"] = None
-        line["lr"] = float(self.lr(step - 1 - self._skipped))
+        line["lr"] = float(self.options.lr(step - 1 - self._skipped))
         line["skipped"] = self._skipped
         line |= self._speed(step)
         for writer in self.writers:
             writer.write(line)
-        self.tell(describe(line, self.last))
+        self._say(describe(line, self.options.last))
         self.window = []
-        if self._in_a_row >= self.most_nonfinite:
+        if self._in_a_row >= self.options.most_nonfinite:
             raise InputError(
                 f"the loss or gradient was not finite in {self._in_a_row} steps in a row, the last "
                 f"of them {step}; the parameters are those before. A lower optim.lr, "
@@ -154,15 +157,16 @@ class Log:
         seconds = max(now - (self._clock or now), 1e-9)
         per_second = self._steps / seconds
         whole = (now - self._began) / max(step - self._first, 1)  # with samples and checkpoints
+        o = self.options
         line: Line = {
-            "images_per_s": per_second * self.images,
-            "tflops": per_second * self.flops / 1e12,
-            "mfu": per_second * self.flops / self.peak_flops if self.peak_flops else None,
-            "eta_s": whole * (self.last - step),
+            "images_per_s": per_second * o.images,
+            "tflops": per_second * o.flops / 1e12,
+            "mfu": per_second * o.flops / o.peak_flops if o.peak_flops else None,
+            "eta_s": whole * (o.last - step),
         }
         waited, n = self.timing.take(), max(self._steps, 1)
-        own = max(seconds - waited.device, 0.0) / n
-        mine = [seconds / n, own, min(waited.data / seconds, 1.0), waited.checkpoint]
+        own = max(seconds - waited["device"], 0.0) / n
+        mine = [seconds / n, own, min(waited["data"] / seconds, 1.0), waited["checkpoint"]]
         line |= spread(self._gather(mine))
         self._clock, self._steps = time.monotonic(), 0
         return line
@@ -203,7 +207,7 @@ def duration(seconds: float) -> str:
 
 
 class Interrupted:
-    """Whether SIGTERM or SIGINT has come; asked by the loop after each step."""
+    """Whether SIGTERM or SIGINT has come; the loop checks it after each step."""
 
     name: str | None = None
 
@@ -213,29 +217,38 @@ class Interrupted:
 
 
 @contextlib.contextmanager
+def handling(numbers: Sequence[int], handler: Callable[..., None]) -> Iterator[None]:
+    """Signals call a handler inside, if this is the main thread, which alone signals reach.
+
+    Args:
+        numbers: the signals.
+        handler: takes the number and the frame.
+    """
+    old = {}
+    if threading.current_thread() is threading.main_thread():
+        old = {number: signal.signal(number, handler) for number in numbers}
+    try:
+        yield
+    finally:
+        for number, before in old.items():
+            signal.signal(number, before)
+
+
+@contextlib.contextmanager
 def interruptible() -> Iterator[Interrupted]:
-    """Turns SIGTERM and SIGINT into a wish to stop; Ctrl-C again, a second later, acts at once.
+    """Turns SIGTERM and SIGINT into a request to stop; Ctrl-C again, a second later, acts at once.
 
     Further SIGTERMs change nothing: `timeout` and job schedulers send it to a process and to its
-    group, so that one wish arrives twice.
+    group, so that one request arrives twice.
     """
-    interrupted, numbers, first = Interrupted(), (signal.SIGTERM, signal.SIGINT), 0.0
-    if threading.current_thread() is not threading.main_thread():  # which no signal reaches
-        yield interrupted
-        return
-    old = {number: signal.getsignal(number) for number in numbers}
+    interrupted, first = Interrupted(), 0.0
 
-    def hear(number: int, _: Any) -> None:
+    def request(number: int, _: Any) -> None:
         nonlocal first
         if not interrupted():
             interrupted.name, first = signal.Signals(number).name, time.monotonic()
         elif number == signal.SIGINT and time.monotonic() - first > 1.0:
             raise KeyboardInterrupt
 
-    try:
-        for number in numbers:
-            signal.signal(number, hear)
+    with handling((signal.SIGTERM, signal.SIGINT), request):
         yield interrupted
-    finally:
-        for number, handler in old.items():
-            signal.signal(number, handler)

@@ -1,4 +1,4 @@
-"""The loop: batches in, updates on the device, and hooks that look now and then."""
+"""The loop: batches in, updates on the device, hooks after each step."""
 
 import collections
 from collections.abc import Callable, Iterator, Sequence
@@ -29,19 +29,19 @@ def fit(
     stopping: Callable[[], bool] = lambda: False,
     timing: Timing | None = None,
 ) -> TrainState:
-    """Trains until step `num_steps`, or until `stopping` says so; the last step is a whole one.
+    """Trains until step `num_steps`, or until `stopping` is true after a whole step.
 
-    Nothing in it reads from the device: a step is only put in line behind the one before.
+    Nothing in it reads from the device: a step is only queued behind the one before.
 
     Args:
         step_fn: (state, batch, key) to the next state and metrics; may donate the state.
-        state: of the step to go on from.
-        batches: of the steps that follow it, on the device.
+        state: the one to go on from.
+        batches: those of the steps that follow, on the device.
         hooks: called after each step in this order; see `hooks.every`.
-        key: of the run.
-        num_steps: in all, with those that `state` has behind it.
-        stopping: asked after each step.
-        timing: told what is waited for.
+        key: the run's.
+        num_steps: the last step, counted from the run's beginning.
+        stopping: called after each step; true ends the loop.
+        timing: adds up the seconds of waiting.
     """
     timing = timing or Timing()
     ahead: collections.deque[Array] = collections.deque()

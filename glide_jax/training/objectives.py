@@ -1,4 +1,4 @@
-"""What a text-to-image network is trained to do, as losses of (params, batch, key)."""
+"""The objective of text-to-image networks, as losses of (params, batch, key)."""
 
 import functools
 from collections.abc import Callable
@@ -12,6 +12,7 @@ from glide_jax import checks
 from glide_jax.diffusion import losses, parameterization, samplers
 from glide_jax.diffusion.schedules import Schedule
 from glide_jax.training import quartiles
+from glide_jax.training.sections import Diffusion
 from glide_jax.training.text_loss import any_order_loss
 from glide_jax.types import Cond, Denoiser, Image, Loss, Params, Prediction, TextCond
 
@@ -28,7 +29,7 @@ class Batch(NamedTuple):
 
 
 def condition(batch: Batch, text: TextCond | None) -> Cond:
-    """What the network is told of a batch: its text and the image planes that came with it."""
+    """The network's condition: the text, and the image planes that came with the batch."""
     return Cond(text, low_res=batch.low_res, known=batch.known, mask_known=batch.mask_known)
 
 
@@ -43,7 +44,7 @@ def hybrid_loss(
     max_snr: float = float("inf"),
     prediction: str = "eps",
 ) -> losses.Hybrid:
-    """The loss of each image at given steps and noise: all of the objective but its chances.
+    """The loss of each image at given steps and noise: the objective without its random choices.
 
     Args:
         denoise: the network with its condition bound; its `eps` holds what `prediction` names.
@@ -52,11 +53,12 @@ def hybrid_loss(
         i: steps.
         eps: the noise to add.
         vb_weight: see `losses.hybrid`.
-        max_snr: see `text_to_image`.
-        prediction: "eps" or "v".
+        max_snr: caps the weight that clean timesteps have in the error of x_0, as Min-SNR does
+            (Hang et al., 2023); infinity is the plain mean squared error of the prediction.
+        prediction: "eps", or "v" (Salimans & Ho, 2022).
 
     Returns:
-        loss = weight * mse + vb, where mse is that of what the network predicts, eps or v.
+        loss = weight * mse + vb, where mse is the error of the predicted eps or v.
     """
     s = schedule.at(i)
     x_t = samplers.q_sample(s, x_0, eps)
@@ -80,20 +82,17 @@ def text_to_image(
     encode: Callable[[Params, Array, Array], TextCond | None],
     schedule: Schedule,
     null_tokens: Int[Array, " n"],
-    *,
-    null_fraction: float = 0.2,
-    vb_weight: float = 1e-3,
-    max_snr: float = float("inf"),
-    prediction: str = "eps",
-    noisy_share: float = 0.0,
-    noisy_from: float = 0.95,
+    options: Diffusion,
     token_logits: Callable[[Params, Array, Array], Array] | None = None,
-    text_loss_weight: float = 0.0,
 ) -> Loss:
     """L_hybrid on eps and the variance (GLIDE, section 2.1), some captions emptied (section 2.3).
 
     One objective for a base, an upsampler and their inpainting versions: which it is depends on
     what the batch holds.
+
+    `options.noisy_share` of the timesteps is drawn from the noisy end of the chain alone, without
+    a correcting weight. Large flat objects show through the noise nearly to its end, and only where
+    they do not is there anything to learn from the caption.
 
     Args:
         network: (params, x_t, t, cond, *, train, rngs) to a prediction, as `apply` of a module
@@ -101,45 +100,44 @@ def text_to_image(
         encode: (params, tokens, mask) to the text's condition.
         schedule: the diffusion, un-respaced.
         null_tokens: the empty prompt, whose mask is all False.
-        null_fraction: part of captions replaced by the empty one.
-        vb_weight: see `losses.hybrid`.
-        max_snr: caps the weight that clean timesteps have in the error of x_0, as Min-SNR does
-            (Hang et al., 2023); infinity is the plain mean squared error of the prediction.
-        prediction: "eps", or "v" (Salimans & Ho, 2022) for networks trained from nothing.
-        noisy_share: part of timesteps drawn from the noisy end of the chain alone, without a
-            correcting weight. Large flat objects show through the noise nearly to its end, and
-            only where they do not is there anything to learn from the caption.
-        noisy_from: where that end begins, as a part of the chain; 0.95 is its noisiest 5%.
+        options: fractions and weights; the noise schedule in it is not read.
         token_logits: (params, tokens, mask) to logits over the vocabulary at every position;
             only used, and then needed, where `text_loss_weight` is not 0.
-        text_loss_weight: of the text encoder's own loss, see `any_order_loss`.
 
     Raises:
         InputError: `prediction` is not known.
     """
-    checks.one_of("prediction", prediction, parameterization.PREDICTIONS)
+    checks.one_of("prediction", options.prediction, parameterization.PREDICTIONS)
 
     def loss(params: Params, batch: Batch, key: Array) -> tuple[Array, dict[str, Array]]:
         i_key, eps_key, null_key, share_key, dropout_key, text_key = jax.random.split(key, 6)
         b = batch.image.shape[0]
-        keep = jax.random.bernoulli(null_key, 1.0 - null_fraction, (b, 1))
+        keep = jax.random.bernoulli(null_key, 1.0 - options.null_fraction, (b, 1))
         text = encode(params, jnp.where(keep, batch.tokens, null_tokens), batch.mask & keep)
         cond, rngs = condition(batch, text), {"dropout": dropout_key}
         denoise = lambda x_t, t: network(params, x_t, t, cond, train=True, rngs=rngs)
 
-        noisy = jax.random.bernoulli(share_key, noisy_share, (b,))
-        begin = jnp.minimum(noisy_from, 1.0) * (schedule.num_steps - 1)
+        noisy = jax.random.bernoulli(share_key, options.noisy_share, (b,))
+        begin = jnp.minimum(options.noisy_from, 1.0) * (schedule.num_steps - 1)
         lowest = jnp.where(noisy, begin.astype(jnp.int32), 0)
         i = jax.random.randint(i_key, (b,), lowest, schedule.num_steps)
         eps = jax.random.normal(eps_key, batch.image.shape)
-        options = {"vb_weight": vb_weight, "max_snr": max_snr, "prediction": prediction}
-        terms = hybrid_loss(denoise, schedule, batch.image, i, eps, **options)
+        terms = hybrid_loss(
+            denoise,
+            schedule,
+            batch.image,
+            i,
+            eps,
+            vb_weight=options.vb_weight,
+            max_snr=options.max_snr,
+            prediction=options.prediction,
+        )
         total, found = terms.loss.mean(), {"mse": terms.mse.mean(), "vb": terms.vb.mean()}
-        if text_loss_weight:
+        if options.text_loss_weight:
             assert token_logits is not None, "a text loss needs token_logits"
             logits = functools.partial(token_logits, params)
             found["text"] = any_order_loss(logits, batch.tokens, batch.mask, text_key)
-            total += text_loss_weight * found["text"]
+            total += options.text_loss_weight * found["text"]
         return total, found | quartiles.by_quartile("mse", terms.mse, i, schedule.num_steps)
 
     return loss

@@ -1,7 +1,7 @@
 """Optimizers and learning rates by name, weight decay on kernels only, parts of a model frozen."""
 
-import dataclasses
 import difflib
+import functools
 import re
 from collections.abc import Callable, Sequence
 from typing import Any, NamedTuple
@@ -10,10 +10,13 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import optax
+from jax.sharding import Mesh
 from jaxtyping import Array, Float, Int, PyTree
 
 from glide_jax import checks
 from glide_jax.errors import InputError
+from glide_jax.mesh import partition
+from glide_jax.training.sections import Optim
 from glide_jax.trees import path_of
 from glide_jax.types import Loss, Params
 
@@ -24,57 +27,66 @@ SCHEDULES = ("constant", "cosine", "linear")
 _ENDS = re.compile(r"(unet/(input_0|out_conv|bypass)|image/patches|(image|text)/out)/kernel$")
 
 
-@jax.tree_util.register_dataclass
-@dataclasses.dataclass(frozen=True)
-class LearningRate:
-    """A learning rate over a run: a function of the number of updates.
+class LearningRate(NamedTuple):
+    """A learning rate over a run: a function of the number of updates."""
 
-    Its numbers are arrays that a compiled step reads, so a run that goes on with others compiles
-    nothing anew.
-    """
+    kind: str  # one of SCHEDULES
+    peak: np.ndarray  # float32, as the rest is int32
+    warmup_steps: np.ndarray
+    begin: np.ndarray  # the update at which the way down begins
+    end: np.ndarray  # and the one at which it ends
 
-    kind: str = dataclasses.field(metadata={"static": True})  # of SCHEDULES
-    peak: Any  # float32, as the rest is int32
-    warmup_steps: Any
-    begin: Any  # update that the way down begins at
-    end: Any  # and that it ends at
-
-    @jax.jit
     def __call__(self, count: Int[Array, ""] | int) -> Float[Array, ""]:
         """The rate of the update after `count` others."""
-        past = (count - self.begin) / jnp.maximum(self.end - self.begin, 1)
-        part = jnp.clip(past, 0.0, 1.0)  # of the way down
-        if self.kind == "cosine":
-            down = 0.5 * (1.0 + jnp.cos(jnp.pi * part))
-        else:
-            down = 1.0 - part if self.kind == "linear" else 1.0
-        up = count / jnp.maximum(self.warmup_steps, 1)
-        return self.peak * jnp.where(count < self.warmup_steps, up, down)
+        return _rate(count, **self._asdict())
 
 
-def lr_schedule(
-    kind: str,
-    peak: float,
-    num_steps: int,
-    *,
-    warmup_steps: int = 0,
-    decay_fraction: float = 1.0,
-) -> LearningRate:
-    """A straight line up to `peak`, then what `kind` says.
+@functools.partial(jax.jit, static_argnames="kind")
+def _rate(count: Any, kind: str, peak: Any, warmup_steps: Any, begin: Any, end: Any) -> Array:
+    part = jnp.clip(
+        (count - begin) / jnp.maximum(end - begin, 1), 0.0, 1.0
+    )  # fraction of the way down
+    if kind == "cosine":
+        down = 0.5 * (1.0 + jnp.cos(jnp.pi * part))
+    else:
+        down = 1.0 - part if kind == "linear" else 1.0
+    up = count / jnp.maximum(warmup_steps, 1)
+    return peak * jnp.where(count < warmup_steps, up, down)
+
+
+@functools.partial(optax.inject_hyperparams, static_args="kind")
+def _scale_by_rate(
+    kind: str, peak: Any, warmup_steps: Any, begin: Any, end: Any
+) -> optax.GradientTransformation:
+    """Descends at a rate whose numbers are in the state, so that others compile nothing anew."""
+    numbers = (kind, peak, warmup_steps, begin, end)
+    return optax.scale_by_schedule(lambda count: -_rate(count, *numbers))
+
+
+def with_rate(opt_state: optax.OptState, rate: LearningRate, mesh: Mesh) -> optax.OptState:
+    """A state that goes on with another learning rate of the same kind.
 
     Args:
-        kind: "constant"; "cosine", half a wave from the end of the warm-up down to 0; "linear",
-            constant, and a straight line to 0 over the last part of the run.
-        peak: the largest learning rate.
-        num_steps: of the run, at the end of which the last two are 0.
-        warmup_steps: length of the way up.
-        decay_fraction: part of the run that "linear" falls over; a warm-up cuts it short.
+        opt_state: the state of an `optimizer`, on the mesh.
+        rate: the one to go on with.
+        mesh: where the rate's numbers are to lie, whole on every device.
+    """
+    numbers = {name: value for name, value in rate._asdict().items() if name != "kind"}
+    return optax.tree.set(opt_state, **partition.shard_state(numbers, mesh))
+
+
+def lr_schedule(options: Optim, num_steps: int) -> LearningRate:
+    """A straight line up to `options.lr`, then the way of `options.schedule`.
+
+    "constant" stays there. "cosine" is half a wave from the end of the warm-up down to 0 at the
+    end of the run. "linear" stays, and falls in a straight line to 0 over the last
+    `decay_fraction` of the run, which a warm-up cuts short.
 
     Raises:
-        InputError: an unknown kind, or a warm-up longer than a run that has to come down again.
+        InputError: an unknown schedule, or a warm-up longer than a run that has to come down again.
     """
+    kind, warmup_steps = options.schedule, options.warmup_steps
     checks.one_of("schedule", kind, SCHEDULES)
-    checks.real("decay_fraction", decay_fraction, 0.0, 1.0)
     if kind != "constant" and warmup_steps >= num_steps:
         raise InputError(
             f"warmup_steps is {warmup_steps}; with schedule {kind!r} it must be less than "
@@ -82,43 +94,16 @@ def lr_schedule(
         )
     begin = warmup_steps
     if kind == "linear":
-        begin = max(begin, num_steps - int(num_steps * decay_fraction))
-    return LearningRate(
-        kind, np.float32(peak), np.int32(warmup_steps), np.int32(begin), np.int32(num_steps)
-    )
-
-
-class RateState(NamedTuple):
-    """What an optimizer's state says of its learning rate."""
-
-    count: Int[Array, ""]  # of updates
-    rate: LearningRate
-
-
-def with_rate(opt_state: optax.OptState, rate: LearningRate) -> optax.OptState:
-    """A state that goes on with another learning rate of the same kind."""
-    of_rate = lambda part: isinstance(part, RateState)
-    put = lambda part: part._replace(rate=rate) if of_rate(part) else part
-    return jax.tree.map(put, opt_state, is_leaf=of_rate)
-
-
-def _scale_by_rate(rate: LearningRate) -> optax.GradientTransformation:
-    """As optax's `scale_by_learning_rate`, but what it scales by is in the state."""
-
-    def update(updates: Params, state: RateState, params: Any = None):
-        by = -state.rate(state.count)
-        updates = jax.tree.map(lambda u: by.astype(u.dtype) * u, updates)
-        return updates, RateState(optax.safe_increment(state.count), state.rate)
-
-    return optax.GradientTransformation(
-        lambda params: RateState(jnp.zeros((), jnp.int32), rate), update
-    )
+        begin = max(begin, num_steps - int(num_steps * options.decay_fraction))
+    whole = lambda number: np.asarray(number, np.int32)
+    peak = np.asarray(options.lr, np.float32)
+    return LearningRate(kind, peak, whole(warmup_steps), whole(begin), whole(num_steps))
 
 
 def is_kernel(params: Params) -> PyTree[bool]:
-    """True for kernels of convolutions and dense layers: what weight decay acts on.
+    """True for kernels of convolutions and dense layers, on which alone weight decay acts.
 
-    Norms, biases, embeddings and the logit scale are the rest, and pulling them to 0 regularises
+    The others are norms, biases, embeddings and the logit scale; pulling them to 0 would regularise
     nothing.
     """
     return jax.tree_util.tree_map_with_path(
@@ -127,10 +112,10 @@ def is_kernel(params: Params) -> PyTree[bool]:
 
 
 def frozen_mask(params: Params, patterns: Sequence[str]) -> PyTree[bool]:
-    """True for parameters that patterns of `train.freeze` name, see `matching`.
+    """True for parameters that match patterns of `train.freeze`, see `matching`.
 
     Raises:
-        InputError: as `matching`, or all is frozen.
+        InputError: a pattern is wrong or matches nothing, or everything is frozen.
     """
     mask = matching(params, patterns, "freeze")
     leaves = jax.tree.leaves(mask)
@@ -143,15 +128,15 @@ def frozen_mask(params: Params, patterns: Sequence[str]) -> PyTree[bool]:
 
 
 def matching(params: Params, patterns: Sequence[str], field: str) -> PyTree[bool]:
-    """True for parameters whose path, like "text/block_0/qkv/kernel", one of the patterns is in.
+    """True for parameters whose path, like "text/block_0/qkv/kernel", matches one of the patterns.
 
     Args:
-        params: or their shapes.
+        params: parameters, or their shapes.
         patterns: regular expressions, found anywhere in a path: "^text/" is the text encoder.
-        field: of the config that holds them, for the sentence of an error.
+        field: the config's field that holds them, for messages.
 
     Raises:
-        InputError: a pattern that is no regular expression or is in no path.
+        InputError: a pattern is no regular expression or matches no path.
     """
     paths = [path_of(path) for path, _ in jax.tree_util.tree_leaves_with_path(params)]
     for pattern in patterns:
@@ -194,37 +179,27 @@ def without_frozen(loss_fn: Loss, mask: PyTree[bool]) -> Loss:
 
 
 def optimizer(
-    name: str,
-    learning_rate: LearningRate,
-    *,
-    b1: float = 0.9,
-    b2: float = 0.999,
-    eps: float = 1e-8,
-    weight_decay: float = 0.0,
-    clip_norm: float = 0.0,
-    frozen: PyTree[bool] | None = None,
+    options: Optim, rate: LearningRate, frozen: PyTree[bool] | None = None
 ) -> optax.GradientTransformation:
     """The optimizer of a name, after clipping, on what is not frozen.
 
-    Weight decay is decoupled (Loshchilov & Hutter, 2019) for all of them, times the learning rate.
+    "adamw" is ADM's choice. "sgd" has Nesterov's momentum b1. "adafactor" (Shazeer & Stern, 2018)
+    has factored second moments and neither b1, b2 nor eps. "lion" (Chen et al., 2023) needs a tenth
+    of Adam's learning rate. "muon" (Jordan et al., 2024) has momentum b1 on kernels, a
+    convolution's being one matrix from window and channels to channels, at Adam's size of step,
+    and Adam on the rest. Weight decay is decoupled (Loshchilov & Hutter, 2019) for all of them,
+    times the learning rate. Clipping bounds the global norm of the gradient of what is trained.
 
     Args:
-        name: "adamw", ADM's choice; "sgd" with Nesterov's momentum b1; "adafactor" (Shazeer &
-            Stern, 2018) with factored second moments and neither b1, b2 nor eps; "lion" (Chen et
-            al., 2023), which wants a tenth of Adam's learning rate; "muon" (Jordan et al., 2024)
-            with momentum b1 on kernels, a convolution's being one matrix from window and
-            channels to channels, at Adam's size of step, and Adam on the rest.
-        learning_rate: that the state begins with, see `with_rate`.
-        b1: decay of the first moment.
-        b2: decay of the second moment.
-        eps: beside the root of the second moment.
-        weight_decay: of kernels.
-        clip_norm: largest global norm of the gradient of what is trained; 0 is no limit.
+        options: its name and its numbers; the learning rate in it is not read.
+        rate: the learning rate that the state begins with, see `with_rate`.
         frozen: True for parameters that get no update and no state.
 
     Raises:
         InputError: an unknown name.
     """
+    name, b1, b2, eps = options.name, options.b1, options.b2, options.eps
+    decay = options.weight_decay
     checks.one_of("optimizer", name, OPTIMIZERS)
     make: dict[str, Callable[[], optax.GradientTransformation]] = {
         "adamw": lambda: optax.scale_by_adam(b1, b2, eps),
@@ -245,10 +220,10 @@ def optimizer(
         ),
     }
     tx = optax.chain(
-        *([optax.clip_by_global_norm(clip_norm)] if clip_norm else []),
+        *([optax.clip_by_global_norm(options.clip_norm)] if options.clip_norm else []),
         make[name](),
-        *([optax.add_decayed_weights(weight_decay, is_kernel)] if weight_decay else []),
-        _scale_by_rate(learning_rate),
+        *([optax.add_decayed_weights(decay, is_kernel)] if decay else []),
+        _scale_by_rate(*rate),
     )
     if frozen is None or not any(jax.tree.leaves(frozen)):
         return tx
@@ -257,7 +232,7 @@ def optimizer(
 
 
 def _muon_axes(params: Params) -> PyTree:
-    """Which axes of a kernel are a matrix's rows and columns; None is for Adam."""
+    """The axes of each kernel that are a matrix's rows and columns; None leaves it to Adam."""
 
     def axes(path: Any, p: jnp.ndarray) -> optax.contrib.MuonDimensionNumbers | None:
         name = path_of(path)

@@ -1,13 +1,13 @@
-"""A look at a few steps from inside: SIGUSR1 records a trace of the next ones."""
+"""Traces of a few steps: SIGUSR1 records the next ones."""
 
 import contextlib
 import pathlib
 import signal
-import threading
 from collections.abc import Callable, Iterator
 
 import jax
 
+from glide_jax.training.hooks import handling
 from glide_jax.training.loop import Metrics
 from glide_jax.training.step import TrainState
 
@@ -15,11 +15,11 @@ STEPS = 3
 
 
 class Profiler:
-    """A hook that records steps when it is asked to; TensorBoard and Perfetto show the trace.
+    """A hook that records steps on request; TensorBoard and Perfetto show the trace.
 
     Args:
         folder: a trace that begins with step N is its subfolder step_N.
-        say: told of each trace.
+        say: gets a line for each trace.
     """
 
     def __init__(self, folder: pathlib.Path, say: Callable[[str], None]):
@@ -28,13 +28,13 @@ class Profiler:
         self._until = 0  # the last step of the trace that is recorded; 0 if none is
 
     def __call__(self, step: int, state: TrainState, metrics: Metrics) -> None:
-        """After each step."""
+        """Starts or ends a trace after a step, if one is wanted or complete."""
         if self._until and step >= self._until:
             jax.block_until_ready(state.step)
             self.close()
         elif self.wanted and not self._until:
             self.wanted = False
-            jax.block_until_ready(state.step)  # of earlier steps nothing is in the trace
+            jax.block_until_ready(state.step)  # keeps earlier steps out of the trace
             path = self.folder / f"step_{step + 1:06d}"
             jax.profiler.start_trace(str(path))
             self._until = step + STEPS
@@ -46,21 +46,15 @@ class Profiler:
             self._until = 0
             jax.profiler.stop_trace()
 
+    @contextlib.contextmanager
+    def on_signal(self) -> Iterator[None]:
+        """SIGUSR1 requests a trace; without the handler it would end the process."""
 
-@contextlib.contextmanager
-def on_signal(profiler: Profiler) -> Iterator[Profiler]:
-    """SIGUSR1 asks for a trace; without the handler it would end the process."""
-    number = getattr(signal, "SIGUSR1", None)
-    if number is None or threading.current_thread() is not threading.main_thread():
-        yield profiler
-        return
+        def request(*_: object) -> None:
+            self.wanted = True
 
-    def hear(*_: object) -> None:
-        profiler.wanted = True
-
-    old = signal.signal(number, hear)
-    try:
-        yield profiler
-    finally:
-        signal.signal(number, old)
-        profiler.close()
+        with handling([signal.SIGUSR1] if hasattr(signal, "SIGUSR1") else [], request):
+            try:
+                yield
+            finally:
+                self.close()

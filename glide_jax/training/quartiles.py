@@ -10,10 +10,16 @@ from jaxtyping import Array, Float, Int
 def by_quartile(
     name: str, value: Float[Array, " b"], i: Int[Array, " b"], num_steps: Int[Array, ""] | int
 ) -> dict[str, Array]:
-    """`name`_q0 (the cleanest timesteps) ... `name`_q3, and how many images each is a mean of.
+    """The means `name`_q0 (the cleanest timesteps) ... `name`_q3, and the images in each of them.
 
     One mean hides that the clean and the noisy end learn at different times. A quartile without
     an image in this batch has the count 0 and the value 0, which `average` leaves out.
+
+    Args:
+        name: the metric's.
+        value: the metric of each image.
+        i: the step of each image, 0 ... num_steps - 1.
+        num_steps: steps of the diffusion.
     """
     quartile, found = i * 4 // num_steps, {}
     for k in range(4):

@@ -1,14 +1,13 @@
-"""A run's config to what training needs: functions, data, and where everything lies."""
+"""A run's config to a plan with its data, its tokenizer and its start."""
 
 import dataclasses
 import functools
 import pathlib
-from collections.abc import Callable, Iterator
-from typing import Any, NamedTuple
+from collections.abc import Iterator
+from typing import Any
 
 import jax
 import jax.numpy as jnp
-from ml_collections import ConfigDict
 
 from glide_jax import checks, compiling, tokenizers
 from glide_jax.data import catalogue
@@ -16,53 +15,57 @@ from glide_jax.data.example import Source
 from glide_jax.data.loader import Loader
 from glide_jax.errors import InputError
 from glide_jax.mesh import partition
-from glide_jax.model_dir import reading, schema
+from glide_jax.model_dir import reading
 from glide_jax.tokenizers import Tokenizer
-from glide_jax.training import init_from, objectives, optim, validity
-from glide_jax.training.plan import Plan, plan
+from glide_jax.training import init_from, objectives, optim
+from glide_jax.training.config import TrainConfig
+from glide_jax.training.plan import Plan, make_plan
 from glide_jax.training.step import TrainState
 from glide_jax.types import Params
 
 
 @dataclasses.dataclass(frozen=True)
-class Run(Plan):
+class Run:
     """A plan with its data; nothing is on the device yet."""
 
+    plan: Plan
     tokenizer: Tokenizer
     source: Source
     start: Params | None  # in place of fresh ones, on the host
     whole: reading.Model | None  # the model that `start` is of, if its stages go into the result
+
+    @property
+    def config(self) -> TrainConfig:
+        """The plan's config."""
+        return self.plan.config
 
     def loader(self, whole: bool = False, **changes: Any) -> Loader:
         """The data; step k's batch is a function of the seed and k.
 
         Args:
             whole: every host reads all rows, and not those of its devices alone.
-            **changes: of the options.
+            **changes: fields of the config's `batches` to change.
         """
-        options = dataclasses.replace(self.options, **changes)
-        rows = None if whole else partition.local_rows(self.mesh, options.batch_size)
-        return Loader(self.source, self.tokenizer, self.model.text_context, options, rows)
+        options = dataclasses.replace(self.config.batches, **changes)
+        rows = None if whole else partition.local_rows(self.plan.mesh, options.batch_size)
+        return Loader(self.source, self.tokenizer, self.config.model.text_context, options, rows)
 
     def batches(self, loader: Loader, step: int) -> Iterator[objectives.Batch]:
-        """The batches after step `step`, each on its way to the device before it is asked for."""
-        ahead, size = None, self.options.batch_size
+        """The batches after step `step`; putting one on the device waits for nothing."""
+        size = self.config.batches.batch_size
         for arrays in loader.batches(step):
-            placed: dict[str, Any] = partition.put_batch(arrays, self.mesh, size)
-            batch = objectives.Batch(**placed)
-            if ahead is not None:
-                yield ahead
-            ahead = batch
+            placed: dict[str, Any] = partition.put_batch(arrays, self.plan.mesh, size)
+            yield objectives.Batch(**placed)
 
     def begin(self) -> TrainState:
         """The state before the first step, on the mesh."""
-        places = jax.tree.map(lambda x: x.sharding, self.state_like)
+        plan = self.plan
+        places = jax.tree.map(lambda x: x.sharding, plan.state_like)
         if self.start is not None:
-            return jax.jit(self.create, out_shardings=places)(
-                partition.shard_state(self.start, self.mesh, self.min_size)
-            )
+            start = partition.shard_state(self.start, plan.mesh, plan.min_size)
+            return jax.jit(plan.create, out_shardings=places)(start)
         fresh = jax.jit(
-            lambda key: self.create(self.fresh(key)),
+            lambda key: plan.create(plan.fresh(key)),
             out_shardings=places,
             compiler_options=compiling.options(),
         )
@@ -70,61 +73,44 @@ class Run(Plan):
 
     def resumed(self, state: TrainState) -> TrainState:
         """A restored state under the config's learning rate, which may be another by now."""
-        rate = partition.shard_state(self.lr, self.mesh)
-        return state._replace(opt_state=optim.with_rate(state.opt_state, rate))
+        opt_state = optim.with_rate(state.opt_state, self.plan.lr, self.plan.mesh)
+        return state._replace(opt_state=opt_state)
 
     @functools.cached_property
     def key(self) -> jax.Array:
-        """Of all noise, whole on every device."""
+        """The key of all noise, whole on every device."""
         # Made there and not put there, since a mesh may have devices of other hosts.
-        make = jax.jit(jax.random.key, out_shardings=partition.replicated(self.mesh))
+        make = jax.jit(jax.random.key, out_shardings=partition.replicated(self.plan.mesh))
         return make(self.config.seed)
-
-    def compile(self) -> "Compiled":
-        """The compiled step, and what it costs."""
-        compiled = self.lower(compiling.options()).compile()
-        memory = compiled.memory_analysis()
-        temporary = getattr(memory, "temp_size_in_bytes", 0) or 0
-        return Compiled(compiled, self.flops(), temporary)
-
-
-class Compiled(NamedTuple):
-    """A step that is ready to run."""
-
-    step: Callable[..., Any]  # (state, batch, key), whose state is donated
-    flops: float  # of all devices: three times the loss's, whatever is computed again
-    temporary: int  # bytes a device needs besides the state and the batch
 
 
 def prepare_run(
-    config: ConfigDict,
+    config: TrainConfig,
     tokenizer: Tokenizer | None = None,
     cache: pathlib.Path | None = None,
 ) -> Run:
     """A config's functions, data and places.
 
     Args:
-        config: as `read_config` gives.
-        tokenizer: that the run began with; None makes one, which may mean to train it.
+        config: the run's.
+        tokenizer: the one that the run began with; None makes one, which may mean to train it.
         cache: the folder whose models/ and data/ hold what is named without a path.
 
     Raises:
         InputError: a field's value is not possible, the data is not there, or the model to start
             from is another.
     """
-    validity.check(config)
     whole = None
     if config.train.init_from:
         whole = reading.read_model(
             reading.find_model(config.train.init_from, (cache or pathlib.Path()) / "models")
         )
-    part = validity.part_of(config)
-    model = part.model if isinstance(part, schema.StageConfig) else part
+    model, data = config.model, config.data
     source = catalogue.open_source(
-        config.data.source,
-        path=config.data.path,
-        split=config.data.split,
-        kinds=config.data.kinds,
+        data.source,
+        path=data.path,
+        split=data.split,
+        kinds=data.kinds,
         image_size=model.image_size,
         seed=config.seed,
         data_dir=None if cache is None else cache / "data",
@@ -136,21 +122,18 @@ def prepare_run(
             f"model.vocab_size is {model.vocab_size}; it must be at least the tokenizer's "
             f"{tokenizer.vocab_size}."
         )
-    null_tokens = jnp.asarray(tokenizer([""], model.text_context).tokens[0])
-    planned = plan(config, null_tokens)
+    plan = make_plan(config, jnp.asarray(tokenizer([""], model.text_context).tokens[0]))
     start = None
     if whole is not None:
-        start = init_from.parameters(config, part, whole, planned.fresh)
+        start = init_from.starting_parameters(config, whole, plan.fresh)
         if init_from.has_new_words(config):
             whole = None  # its other parts know other words
-    fields = {field.name: getattr(planned, field.name) for field in dataclasses.fields(planned)}
-    return Run(**fields, tokenizer=tokenizer, source=source, start=start, whole=whole)
+    return Run(plan, tokenizer, source, start, whole)
 
 
-def _tokenizer(config: ConfigDict, source: Source, whole: reading.Model | None) -> Tokenizer:
+def _tokenizer(config: TrainConfig, source: Source, whole: reading.Model | None) -> Tokenizer:
     kind, size = config.tokenizer.kind, config.tokenizer.vocab_size
-    keeps = config.objective != "clip" and not init_from.has_new_words(config)
-    if whole is not None and keeps:
+    if whole is not None and config.stage != "clip" and not init_from.has_new_words(config):
         return whole.tokenizer
     checks.one_of("tokenizer.kind", kind, ("glide", "clip", "sentencepiece"))
     if kind == "sentencepiece":

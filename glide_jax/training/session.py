@@ -2,6 +2,7 @@
 
 import contextlib
 import dataclasses
+import functools
 import json
 import math
 import pathlib
@@ -11,7 +12,6 @@ from typing import Any
 
 import jax
 import numpy as np
-from ml_collections import ConfigDict
 
 from glide_jax import images, tokenizers
 from glide_jax.checkpoints.store import Store
@@ -21,20 +21,18 @@ from glide_jax.mesh.hosts import ALONE, Hosts, StopVote, whole
 from glide_jax.model_dir import reading, writing
 from glide_jax.networks import zoo
 from glide_jax.training import clip_objective, costs, hooks, loop, profiling, writers
-from glide_jax.training.config import CHECKPOINTS, check, plain, write
-from glide_jax.training.run import Compiled, Run, prepare_run
+from glide_jax.training.config import CHECKPOINTS, TrainConfig, changes_since, keep_config
+from glide_jax.training.run import Run, prepare_run
 from glide_jax.training.sheet import Sheet
 from glide_jax.training.step import TrainState
-from glide_jax.training.throughput import Timing
 from glide_jax.version import __version__
 
 Say = Callable[[str], None]
-_USE, _PACK = 'glide-jax sample "..." --model THIS', "glide-jax pack BASE THIS --out MODEL"
 _SHARED = ".shared"  # a file by which hosts know that they have the same folder
 
 
 def train(
-    config: ConfigDict,
+    config: TrainConfig,
     workdir: pathlib.Path,
     *,
     say: Say,
@@ -44,16 +42,16 @@ def train(
 ) -> bool:
     """Trains until the config's end or a signal, from whatever checkpoint the directory holds.
 
-    What it makes in `workdir`: config.json, tokenizer/, checkpoints/, metrics.jsonl, tensorboard/,
+    It writes into `workdir`: config.json, tokenizer/, checkpoints/, metrics.jsonl, tensorboard/,
     samples/step_000100.png, and at the end model/, a model directory of the first average.
 
     Args:
-        config: of `read_config`.
-        workdir: of this run alone; made if missing.
-        say: told a line at a time what goes on.
+        config: the run's.
+        workdir: belongs to this run alone; made if missing.
+        say: takes the lines that report progress.
         dry_run: compile and report only; writes nothing.
         cache: the folder whose models/ and data/ hold what is named without a path.
-        hosts: that all call this, with the same config and a `workdir` that they share.
+        hosts: all of them call this, with the same config and a `workdir` that they share.
 
     Returns:
         Whether the run is at its end, and was not stopped before.
@@ -63,7 +61,7 @@ def train(
             data is unusable.
         OSError: the directory cannot be written to.
     """
-    notes = check(workdir, config)
+    notes = changes_since(workdir, config)
     if not dry_run:
         workdir.mkdir(parents=True, exist_ok=True)
     kept = _kept_tokenizer(workdir)
@@ -71,221 +69,194 @@ def train(
     if hosts.count > 1:
         hosts.agree("the data", _facts(run, workdir, dry_run, hosts))
         (workdir / _SHARED).unlink(missing_ok=True)
-    compiled = run.compile()
+    compiled = costs.compile_step(run.plan)
     hosts.barrier("the compiled step")
-    peak, source = costs.peak_of(config)
-    for line in [*notes, *costs.report(run, compiled, peak, source)]:
+    for line in [*notes, *costs.cost_lines(run.plan, compiled)]:
         say(line)
     if dry_run:
         return True
     if hosts.leads:
-        write(workdir, config)
-    if kept is None and hosts.leads:
-        _keep_tokenizer(workdir, run.tokenizer)
+        keep_config(workdir, config)
+        if kept is None:
+            _keep_tokenizer(workdir, run.tokenizer)
     with (
         Store(workdir / CHECKPOINTS, keep=config.log.keep, note=say, hosts=hosts) as store,
         hooks.interruptible() as interrupted,
     ):
-        return _go(run, compiled, peak, workdir, store, interrupted, hosts, say)
+        return _Session(run, compiled, workdir, store, interrupted, hosts, say).train()
 
 
-def _go(
-    run: Run,
-    compiled: Compiled,
-    peak: float,
-    workdir: pathlib.Path,
-    store: Store,
-    interrupted: hooks.Interrupted,
-    hosts: Hosts,
-    say: Say,
-) -> bool:
-    restored = store.restore(run.state_like)
-    state, meta = restored or (run.begin(), {})
-    first, last = int(state.step), run.config.train.num_steps
-    if restored:
-        state = run.resumed(state)
-        say(f"resumed from the checkpoint of step {first}")
-    with contextlib.ExitStack() as stack:
-        outputs = _writers(workdir, first, say) if hosts.leads else []
-        for writer in outputs:
-            stack.callback(writer.close)
-        log = _log(run, compiled, peak, state, outputs, hosts, say)
-        profiler = profiling.Profiler(workdir / "profile", say)
-        stack.enter_context(profiling.on_signal(profiler))
+@dataclasses.dataclass
+class _Session:
+    """A run between its first step and its last, or a signal."""
+
+    run: Run
+    compiled: costs.Compiled
+    workdir: pathlib.Path
+    store: Store
+    interrupted: hooks.Interrupted
+    hosts: Hosts
+    say: Say
+    log: hooks.Log = dataclasses.field(init=False)
+    outputs: list[hooks.Writer] = dataclasses.field(default_factory=list)
+
+    def train(self) -> bool:
+        run, hosts, config = self.run, self.hosts, self.run.config
+        restored = self.store.restore(run.plan.state_like)
+        state, meta = restored or (run.begin(), {})
+        first, last = int(state.step), config.train.num_steps
         if restored:
-            log.window = meta["window"]
-            log.loss = math.inf if meta["metric"] is None else meta["metric"]
-        save = lambda step, state: _save(run, store, log, step, state)
-        draw = _drawer(run, workdir, log, outputs, interrupted, hosts, say)
-        drawn = hosts.gather("the sheet", _sample_path(workdir, first).exists())[0]
-        if not drawn and _samples_at(run, first):
-            draw(first, state)  # a signal came, or the process died, before it was drawn
-        loader = run.loader()
-        stack.callback(loader.close)
-        every = run.config.log
-        state = loop.fit(
-            compiled.step,
-            state,
-            run.batches(loader, first),
-            [
-                log,
-                hooks.every(every.sample_every_steps, draw, last),
-                hooks.every(every.checkpoint_every_steps, save, last),
-                profiler,
-            ],
-            key=run.key,
-            num_steps=last,
-            stopping=StopVote(interrupted, hosts),
-            timing=log.timing,
-        )
-        step = int(state.step)
-        if step not in store.steps:
-            save(step, state)
-        store.wait()
-        if loader.rejections.total:
-            say(loader.rejections.summary())
-    return _finish(run, state, workdir, log, interrupted, hosts, say)
+            state = run.resumed(state)
+            self.say(f"resumed from the checkpoint of step {first}")
+        with contextlib.ExitStack() as stack:
+            self._open_outputs(first)
+            for writer in self.outputs:
+                stack.callback(writer.close)
+            self.log = self._make_log(state)
+            profiler = profiling.Profiler(self.workdir / "profile", self.say)
+            stack.enter_context(profiler.on_signal())
+            if restored:
+                self.log.window = meta["window"]
+                self.log.loss = math.inf if meta["metric"] is None else meta["metric"]
+            drawn = hosts.gather("the sheet", self._sheet_path(first).exists())[0]
+            every = config.log.sample_every_steps
+            if every and first and not drawn and (first % every == 0 or first == last):
+                self.draw(first, state)  # a signal came, or the process died, before it was drawn
+            loader = run.loader()
+            stack.callback(loader.close)
+            state = loop.fit(
+                self.compiled.step,
+                state,
+                run.batches(loader, first),
+                [
+                    self.log,
+                    hooks.every(every, self.draw, last),
+                    hooks.every(config.log.checkpoint_every_steps, self.save, last),
+                    profiler,
+                ],
+                key=run.key,
+                num_steps=last,
+                stopping=StopVote(self.interrupted, hosts),
+                timing=self.log.timing,
+            )
+            if int(state.step) not in self.store.steps:
+                self.save(int(state.step), state)
+            self.store.wait()
+            if loader.rejections.total:
+                self.say(loader.rejections.summary())
+        return self._finish(state)
 
+    def save(self, step: int, state: TrainState) -> None:
+        """Writes a checkpoint."""
+        with self.log.paused(state), self.log.timing.of("checkpoint"):
+            meta = {
+                "config": self.run.config.kept,
+                "code": __version__,
+                "data": {"step": step},  # all the loader needs: batches are a function of it
+                "window": self.log.gathered(),
+            }
+            self.store.save(step, state, meta, self.log.loss)
 
-def _finish(
-    run: Run,
-    state: TrainState,
-    workdir: pathlib.Path,
-    log: hooks.Log,
-    interrupted: hooks.Interrupted,
-    hosts: Hosts,
-    say: Say,
-) -> bool:
-    """Leaves a model, if the run is at its end."""
-    step = int(state.step)
-    if step < run.config.train.num_steps:
-        by = interrupted.name or "a signal to another host"
-        say(f"stopped by {by} after step {step}, which is saved; the same command goes on from "
-            "there")  # fmt: skip
-        return False
-    params = whole(state.ema[0])  # by all hosts, who have parts of it
-    if hosts.leads:
-        write_model(run, params, step, workdir / "model", log.loss)
-    say(f"finished after step {step}; the model is in {workdir / 'model'}")
-    return True
-
-
-def write_model(run: Run, params: Any, step: int, directory: pathlib.Path, loss: float) -> None:
-    """A step's parameters as a model directory, with the stages of the model it started from.
-
-    A run of an upsampler or a CLIP from nothing has no base: its directory is a part, which
-    `glide-jax pack` joins with one.
-    """
-    config, whole = run.config, run.whole
-    stages = dict(whole.stages) if whole else {}
-    clip, tokenizer = (whole.clip if whole else None), run.tokenizer
-    if isinstance(run.part, zoo.ClipConfig):
-        params, scale = clip_objective.without_logit_scale(params)
-        part = dataclasses.replace(run.part, logit_scale=scale)
-        clip, tokenizer = (part, tokenizer, params), whole.tokenizer if whole else tokenizer
-    else:
-        stages[run.stage] = (run.part, params)
-    card = writing.CARD.format(
-        name=config.name,
-        version=__version__,
-        what=run.stage,
-        parameters=reading.parameter_count(params),
-        source=" ".join(filter(None, (config.data.source, config.data.path, config.data.split))),
-        step=step,
-        batch_size=config.train.batch_size,
-        images=step * config.train.batch_size,
-        init_from=config.train.init_from or "nothing",
-        loss=f"{loss:.4f}" if math.isfinite(loss) else "not known",
-        ema=config.train.ema[0],
-        use=_USE if "base" in stages else _PACK,
-    )
-    writing.replace_model(directory, reading.Model(config.name, tokenizer, stages, clip), card=card)
-
-
-def _writers(workdir: pathlib.Path, step: int, say: Say) -> list[hooks.Writer]:
-    found: list[hooks.Writer] = [writers.JsonLines(workdir / "metrics.jsonl", step)]
-    try:
-        found.append(writers.TensorBoard(workdir / "tensorboard", step))
-    except ImportError:
-        say("note: nothing is written for TensorBoard: pip install 'glide-jax[tensorboard]'")
-    return found
-
-
-def _log(
-    run: Run,
-    compiled: Compiled,
-    peak: float,
-    state: TrainState,
-    outputs: list[hooks.Writer],
-    hosts: Hosts,
-    say: Say,
-) -> hooks.Log:
-    return hooks.Log(
-        run.config.log.every_steps,
-        run.config.train.num_steps,
-        outputs,
-        tell=say,
-        lr=run.lr,
-        images=run.config.train.batch_size,
-        flops=compiled.flops,
-        peak_flops=peak * 1e12 * jax.device_count(),
-        most_nonfinite=run.config.train.max_nonfinite_in_a_row,
-        skipped=(int(state.skipped), int(state.skipped_in_a_row)),
-        timing=Timing(),
-        gather=lambda own: hosts.gather("a line of the log", own),
-    )
-
-
-def _save(run: Run, store: Store, log: hooks.Log, step: int, state: TrainState) -> None:
-    with log.paused(state), log.timing.of("checkpoint"):
-        meta = {
-            "config": plain(run.config),
-            "code": __version__,
-            "data": {"step": step},  # all the loader needs: batches are a function of it
-            "window": log.gathered(),
-        }
-        store.save(step, state, meta, log.loss)
-
-
-def _samples_at(run: Run, step: int) -> bool:
-    every, last = run.config.log.sample_every_steps, run.config.train.num_steps
-    return bool(every and step and (step % every == 0 or step == last))
-
-
-def _sample_path(workdir: pathlib.Path, step: int) -> pathlib.Path:
-    return workdir / "samples" / f"step_{step:06d}.png"
-
-
-def _drawer(
-    run: Run,
-    workdir: pathlib.Path,
-    log: hooks.Log,
-    outputs: list[hooks.Writer],
-    interrupted: hooks.Interrupted,
-    hosts: Hosts,
-    say: Say,
-) -> Callable[[int, TrainState], None]:
-    """Draws the sheet of a step; what it needs is made when the first one is due."""
-    sheet: list[Sheet] = []
-
-    def draw(step: int, state: TrainState) -> None:
-        with log.paused(state):
-            if not sheet:
-                sheet.append(Sheet(run))
-            picture = sheet[0].draw(state.ema[0], interrupted if hosts.count == 1 else None)
-            if picture is None or not hosts.leads:
+    def draw(self, step: int, state: TrainState) -> None:
+        """Draws the sheet of samples of a step."""
+        with self.log.paused(state):
+            alone = self.hosts.count == 1
+            picture = self._sheet.draw(state.ema[0], self.interrupted if alone else None)
+            if picture is None or not self.hosts.leads:
                 return
-            path = _sample_path(workdir, step)
-            images.write_png(path, picture, {"step": step, **sheet[0].parameters})
-            for writer in outputs:
+            path = self._sheet_path(step)
+            images.write_png(path, picture, {"step": step, **self._sheet.parameters})
+            for writer in self.outputs:
                 writer.picture(step, np.asarray(picture))
-            say(f"samples: {path}")
+            self.say(f"samples: {path}")
 
-    return draw
+    @functools.cached_property
+    def _sheet(self) -> Sheet:
+        return Sheet(self.run)
+
+    def _sheet_path(self, step: int) -> pathlib.Path:
+        return self.workdir / "samples" / f"step_{step:06d}.png"
+
+    def _open_outputs(self, step: int) -> None:
+        if not self.hosts.leads:
+            return
+        self.outputs.append(writers.JsonLines(self.workdir / "metrics.jsonl", step))
+        try:
+            self.outputs.append(writers.TensorBoard(self.workdir / "tensorboard", step))
+        except ImportError:
+            self.say(
+                "note: nothing is written for TensorBoard: pip install 'glide-jax[tensorboard]'"
+            )
+
+    def _make_log(self, state: TrainState) -> hooks.Log:
+        config = self.run.config
+        options = hooks.LogOptions(
+            every=config.log.every_steps,
+            last=config.train.num_steps,
+            lr=self.run.plan.lr,
+            images=config.train.batch_size,
+            flops=self.compiled.flops,
+            peak_flops=self.compiled.peak_tflops * 1e12 * jax.device_count(),
+            most_nonfinite=config.train.max_nonfinite_in_a_row,
+        )
+        return hooks.Log(
+            options,
+            self.outputs,
+            self.say,
+            skipped=(int(state.skipped), int(state.skipped_in_a_row)),
+            gather=lambda own: self.hosts.gather("a line of the log", own),
+        )
+
+    def _finish(self, state: TrainState) -> bool:
+        """Leaves a model, if the run is at its end."""
+        step = int(state.step)
+        if step < self.run.config.train.num_steps:
+            by = self.interrupted.name or "a signal to another host"
+            self.say(f"stopped by {by} after step {step}, which is saved; the same command goes on "
+                     "from there")  # fmt: skip
+            return False
+        params = whole(state.ema[0])  # by all hosts, since each has only parts of it
+        if self.hosts.leads:
+            self._write_model(params, step)
+        self.say(f"finished after step {step}; the model is in {self.workdir / 'model'}")
+        return True
+
+    def _write_model(self, params: Any, step: int) -> None:
+        """A step's parameters as a model directory, with the stages of the model it started from.
+
+        A run of an upsampler or a CLIP from nothing has no base: its directory is a part, which
+        `glide-jax pack` joins with one.
+        """
+        run, config, loss = self.run, self.run.config, self.log.loss
+        start, tokenizer = run.whole, run.tokenizer
+        stages, clip = (dict(start.stages), start.clip) if start else ({}, None)
+        if isinstance(config.part, zoo.ClipConfig):
+            params, scale = clip_objective.without_logit_scale(params)
+            part = dataclasses.replace(config.part, logit_scale=scale)
+            clip, tokenizer = (part, tokenizer, params), start.tokenizer if start else tokenizer
+        else:
+            stages[config.stage] = (config.part, params)
+        data = (config.data.source, config.data.path, config.data.split)
+        card = writing.CARD.format(
+            name=config.name,
+            version=__version__,
+            what=config.stage,
+            parameters=reading.parameter_count(params),
+            source=" ".join(filter(None, data)),
+            step=step,
+            batch_size=config.train.batch_size,
+            images=step * config.train.batch_size,
+            init_from=config.train.init_from or "nothing",
+            loss=f"{loss:.4f}" if math.isfinite(loss) else "not known",
+            ema=config.train.ema[0],
+            use=writing.USE_MODEL if "base" in stages else writing.USE_PART,
+        )
+        model = reading.Model(config.name, tokenizer, stages, clip)
+        writing.replace_model(self.workdir / "model", model, card=card)
 
 
 def _facts(run: Run, workdir: pathlib.Path, dry_run: bool, hosts: Hosts) -> dict[str, Any]:
-    """What else hosts must have alike: the data, the tokenizer and the folder."""
+    """Facts besides the config that hosts must share: the data, the tokenizer and the folder."""
     found: dict[str, Any] = {
         "the number of examples": len(run.source),
         "the data (a hash of examples)": fingerprint(run.source),

@@ -15,18 +15,18 @@ from glide_jax.sampling import cascade, settings, stages
 from glide_jax.training.run import Run
 from glide_jax.types import Cond, Params
 
-_FIRST = 8  # of the data, where the config names no prompts
+_FIRST = 8  # pictures of the data, where the config names no prompts
 
 
 class Sheet:
     """Draws with parameters of the run: guided DDIM of few steps.
 
-    An upsampler or an inpainting model is given what the first pictures of the data become, which
-    is shown beside each sample.
+    An upsampler or an inpainting model receives its input planes from the first pictures of the
+    data; they are shown beside each sample.
     """
 
     def __init__(self, run: Run):
-        log, part = run.config.log, run.part
+        log, part = run.config.log, run.config.part
         assert isinstance(part, schema.StageConfig), "a CLIP draws nothing"
         self._stage = stages.stage(part, run.config.train.dtype)
         self._scale = checks.real("log.guidance_scale", log.guidance_scale, -100.0, 100.0)
@@ -59,10 +59,10 @@ class Sheet:
         self.prompts = [run.tokenizer.decode(ids[real].tolist()) for ids, real in rows]
 
     def draw(self, params: Params, stopping: Callable[[], bool] | None) -> Image.Image | None:
-        """The sheet, or None if it was to stop before the end.
+        """The sheet, or None if `stopping` was true before the end.
 
-        Without `stopping` the chain is one program, which is what hosts that draw together need:
-        how it is cut otherwise is a matter of time.
+        Without `stopping` the chain is one program, which hosts that draw together need: otherwise
+        the cuts depend on time.
         """
         n, encode = len(self.prompts), functools.partial(cascade.encode_text, self._stage.encode)
         tokens, mask = self._tokens

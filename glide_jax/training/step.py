@@ -1,4 +1,4 @@
-"""One update: everything that changes in training is in the state, and the state is arrays only."""
+"""One update: everything that changes in training is in the state, which holds only arrays."""
 
 from typing import Any, NamedTuple
 
@@ -12,11 +12,11 @@ from glide_jax.training import quartiles
 from glide_jax.types import Loss, Params, Scalar
 
 DOUBLE_AFTER = 2000  # good steps until the loss scale doubles
-SCALES = (1.0, 2.0**15, 2.0**24)  # of the loss: least, first, largest
+SCALES = (1.0, 2.0**15, 2.0**24)  # factors on the loss: least, first, largest
 
 
 class LossScale(NamedTuple):
-    """What float16's losses are multiplied by, so that small gradients do not become 0."""
+    """A factor on float16's losses, so that small gradients do not become 0."""
 
     scale: Float[Array, ""]
     good_steps: Int[Array, ""]  # since it last changed
@@ -86,12 +86,12 @@ def train_step(
     Args:
         state: may be donated.
         batch: any tree whose leaves lead with the batch.
-        key: of the run; step n uses fold_in(key, n).
+        key: the run's; step n uses fold_in(key, n).
         loss_fn: (params, batch, key) to a mean over the batch, and metrics.
         tx: the optimizer.
-        ema_decays: one for each of `state.ema`.
-        accumulate: in how many parts, one after the other, the batch goes through the network.
-            A step stays one update, so its count, averages, schedule and data do not know of it.
+        ema_decays: one decay for each of `state.ema`.
+        accumulate: number of parts in which the batch goes through the network, one after the
+            other. A step stays one update, so count, averages, schedule and data are the same.
     """
     key = jax.random.fold_in(key, state.step)
     scale = 1.0 if state.loss_scale is None else state.loss_scale.scale
@@ -144,7 +144,7 @@ def _gradients(
 
     if accumulate == 1:
         return part(batch, key)
-    # Strided, so that each part is split over the devices in the way that the batch is.
+    # Strided, so that each part is split over the devices like the whole batch.
     parts = jax.tree.map(lambda a: _split(a, accumulate), batch)
 
     def add(total: Params, numbered: tuple[Array, Any]) -> tuple[Params, dict[str, Array]]:

@@ -18,8 +18,8 @@ def any_order_loss(
     GLIDE's paper has no such loss; its released code keeps the weight of one (`xf_ar`) with a head
     tied to the token embedding. GLIDE's text transformer attends both ways, so predicting the next
     word would be copying it, and a causal pass would train a function that no image ever sees.
-    Instead, a uniformly random number of words is hidden, in the way that padding is, and they
-    are predicted from the rest: an unbiased estimate of the log-likelihood of an autoregressive
+    Instead, a uniformly random number of words is hidden, like padding, and predicted from the
+    rest: an unbiased estimate of the log-likelihood of an autoregressive
     model that writes words in a random order (Uria et al., 2014; Hoogeboom et al., 2022,
     eq. 5), by the very network that conditions the images, with no parameter of its own.
 
@@ -27,7 +27,7 @@ def any_order_loss(
         token_logits: (tokens, mask) to logits at every position; must not look at hidden ones.
         tokens: captions, padded.
         mask: True where a token is real. Captions without one take no part.
-        key: of what is hidden.
+        key: decides the words that are hidden.
     """
     count_key, order_key = jax.random.split(key)
     length = mask.sum(axis=1)

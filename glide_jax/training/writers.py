@@ -1,4 +1,4 @@
-"""Where the numbers of a run go: a JSON-lines file, and TensorBoard if it is installed."""
+"""Writers of a run's numbers: a JSON-lines file, and TensorBoard if it is installed."""
 
 import json
 import os
@@ -19,8 +19,8 @@ class JsonLines:
     that was not.
 
     Args:
-        path: of the file; made if missing.
-        step: that the run goes on from.
+        path: the file; made if missing.
+        step: the run goes on from it.
     """
 
     def __init__(self, path: pathlib.Path, step: int = 0):
@@ -47,8 +47,8 @@ class TensorBoard:
     """Event files that TensorBoard shows.
 
     Args:
-        folder: of the event files.
-        step: that the run goes on from; what was written of later ones is hidden.
+        folder: the event files'.
+        step: the run goes on from it; TensorBoard hides what was written for later ones.
 
     Raises:
         ImportError: the package tensorboardX is not installed.

@@ -14,6 +14,7 @@ from glide_jax import types
 from glide_jax.diffusion import solvers
 from glide_jax.sampling import cascade
 from glide_jax.sampling.settings import DEFAULTS, StageSettings, Steps
+from glide_jax.tables import table
 from glide_jax.types import Cond, Keys, Params, TextCond
 
 Draw = Callable[[str, str, int], np.ndarray]  # (sampler, grid, steps) to pictures (b, h, w, 3)
@@ -53,7 +54,8 @@ def measure(
 
     Args:
         draw: draws the same pictures by any sampler, such as `drawing`.
-        evaluations: of the network, for each of which every sampler gets the steps they pay for.
+        evaluations: numbers of evaluations of the network; every sampler gets the steps that each
+            number pays for.
         samplers: some of `ODE`.
         grids: some of `GRIDS`.
         reference: the converged pictures, if they are there already.
@@ -86,16 +88,12 @@ def drawing(
     return draw
 
 
-def table(rows: Sequence[Row], evaluations: Sequence[int]) -> str:
+def distance_table(rows: Sequence[Row], evaluations: Sequence[int]) -> str:
     """The rows as a Markdown table, in percent; the best of each column is bold."""
     best = np.argmin([row.distances for row in rows], axis=0)
-    lines = [
-        "| sampler | grid | " + " | ".join(str(n) for n in evaluations) + " |",
-        "|---|---|" + "---:|" * len(evaluations),
-    ]
+    lines = []
     for k, row in enumerate(rows):
         cells = [f"{100 * value:.2f}" for value in row.distances]
         shown = [f"**{cell}**" if best[j] == k else cell for j, cell in enumerate(cells)]
-        grid = row.grid or "respaced"
-        lines.append(f"| {row.sampler} | {grid} | " + " | ".join(shown) + " |")
-    return "\n".join(lines)
+        lines.append((row.sampler, row.grid or "respaced", *shown))
+    return table(lines, ("sampler", "grid", *evaluations), "ll" + "r" * len(evaluations))

@@ -1,6 +1,6 @@
 """Cases of inpainting: a part of a picture erased, and painted anew from the picture's caption.
 
-Of scenes of shapes the erased part is an object, so that the answer can be checked.
+In scenes of shapes the erased part is an object, so that the answer can be checked.
 """
 
 from collections.abc import Iterable, Iterator
@@ -15,17 +15,19 @@ from glide_jax.evaluation import shapes_judge
 from glide_jax.evaluation.shapes_judge import UNKNOWN
 
 SIDE = 64
-MARGIN = 0.05  # of the picture's side, beyond the erased object's outline
-_STREAM = 2**31 + 2  # of random numbers, apart from those of training and of other protocols
+MARGIN = 0.05  # beyond the erased object's outline, as a part of the picture's side
+_STREAM = 2**31 + 2  # a stream of random numbers apart from those of training and protocols
 
 
 class Case(NamedTuple):
     """One picture with a part to paint."""
 
     image: UInt8[np.ndarray, "h w 3"]
-    painted: Bool[np.ndarray, "h w"]  # a box; of a scene around one object, and nothing of another
-    caption: str  # of the whole picture
-    asked: tuple[str, str] = ("", "")  # of a scene, colour and shape of what was there
+    painted: Bool[
+        np.ndarray, "h w"
+    ]  # box to repaint; in shape scenes it contains exactly one object
+    caption: str  # describes the whole picture
+    asked: tuple[str, str] = ("", "")  # colour and shape of the erased object in a shape scene
 
     @property
     def mask(self) -> Image.Image:
@@ -40,12 +42,12 @@ class Case(NamedTuple):
 
 
 class Outcome(NamedTuple):
-    """What came of a case."""
+    """The judge's verdict on a result."""
 
-    object: bool  # inside there is one object, of the asked colour and shape
-    colour: bool  # inside there is one object, of the asked colour
+    object: bool  # inside there is one object of the asked colour and shape
+    colour: bool  # inside there is one object of the asked colour
     shape: bool
-    whole: bool  # everything holds that the caption says of the picture
+    whole: bool  # everything in the caption holds
 
 
 def cases(n: int, *, size: int = SIDE, seed: int = 0) -> Iterator[Case]:
@@ -53,6 +55,11 @@ def cases(n: int, *, size: int = SIDE, seed: int = 0) -> Iterator[Case]:
 
     The object that is erased is one of the withheld colour and shape, if there is one. Scenes in
     which another object reaches into the box are passed over.
+
+    Args:
+        n: number of cases.
+        size: pixels a side.
+        seed: for the scenes.
     """
     rng = np.random.default_rng((_STREAM, seed))
     found = 0
@@ -76,7 +83,13 @@ def cases(n: int, *, size: int = SIDE, seed: int = 0) -> Iterator[Case]:
 def boxes(
     pictures: Iterable[UInt8[np.ndarray, "h w 3"]], captions: Iterable[str], *, seed: int = 0
 ) -> Iterator[Case]:
-    """Any pictures with a box of half their side erased, its centre anywhere in the middle half."""
+    """Any pictures with a box of half their side erased, its centre anywhere in the middle half.
+
+    Args:
+        pictures: in the order of their captions.
+        captions: one for each picture.
+        seed: for the boxes.
+    """
     for i, (image, caption) in enumerate(zip(pictures, captions, strict=True)):
         rng = np.random.default_rng((_STREAM, seed, i))
         painted = np.zeros(image.shape[:2], bool)
@@ -99,7 +112,7 @@ def kept(case: Case, result: UInt8[np.ndarray, "h w 3"]) -> bool:
 
 def outcome(case: Case, result: UInt8[np.ndarray, "h w 3"]) -> Outcome:
     """Judges a result by its pixels."""
-    spec = shapes_judge.spec_of(case.caption)
+    spec = shapes_judge.parse_caption(case.caption)
     judged = shapes_judge.judge(result)
     height, width = case.painted.shape
     inside = [
@@ -113,7 +126,7 @@ def outcome(case: Case, result: UInt8[np.ndarray, "h w 3"]) -> Outcome:
         object=(colour, shape) == case.asked,
         colour=colour == case.asked[0],
         shape=shape == case.asked[1],
-        whole=shapes_judge.compare(judged, spec).all,
+        whole=shapes_judge.verdict_on(judged, spec).all,
     )
 
 

@@ -8,7 +8,6 @@ them, where XLA's CPU backend does not rearrange its own (jax issue 12868).
 """
 
 import argparse
-import pathlib
 import sys
 from collections.abc import Callable
 
@@ -17,15 +16,13 @@ import jax.numpy as jnp
 import numpy as np
 from jax.typing import ArrayLike
 
-sys.path.insert(0, str(pathlib.Path(__file__).parents[1]))
-
 from glide_jax import compiling
 from glide_jax.benchmarks import timing
-from glide_jax.evaluation import report
-from glide_jax.networks.cpu import direct, winograd
+from glide_jax.networks.cpu import convolution, winograd
+from glide_jax.tables import table
 
 SHAPES = ("16x32x32", "16x16x64", "16x8x128", "1x64x192", "1x16x576")
-TURNS = 5  # of the loop
+TURNS = 5  # turns of the loop
 HEAD = ("what", "pictures x side x channels", "the compiler's, ms", "ours, ms", "times as fast")
 Calls = dict[str, Callable[[], object]]
 
@@ -58,7 +55,7 @@ def looped(function: Callable) -> Callable:
 
 
 def ways(shape: tuple[int, int, int]) -> dict[str, tuple[Calls, int]]:
-    """What is compared, and how often a call does it."""
+    """The calls to compare by name, and how often each call does its work."""
     pictures, side, channels = shape
     rng = np.random.default_rng(0)
     draw = lambda *size: jax.device_put(np.float32(rng.standard_normal(size)))
@@ -72,11 +69,11 @@ def ways(shape: tuple[int, int, int]) -> dict[str, tuple[Calls, int]]:
 
     found = {}
     tiles = jax.block_until_ready(winograd.transform(kernel, 4))
-    by_tiles = lambda x, kernel, tiles: winograd.convolve(x, tiles)
-    convolution = lambda x, kernel, tiles: plain(x, kernel)
-    found["the convolution, by tiles"] = calls(convolution, by_tiles, x, kernel, tiles), 1
+    by_tiles = lambda x, kernel, tiles: winograd.convolve(x, tiles, 4)
+    usual = lambda x, kernel, tiles: plain(x, kernel)
+    found["the convolution, by tiles"] = calls(usual, by_tiles, x, kernel, tiles), 1
     for of, name in enumerate(("gradient of the input", "gradient of the kernel")):
-        theirs, ours = gradient(plain, of), gradient(direct.convolve, of)
+        theirs, ours = gradient(plain, of), gradient(convolution.convolve, of)
         found[name] = calls(theirs, ours, x, kernel, dy), 1
         found[f"{name}, in a loop"] = calls(looped(theirs), looped(ours), x, kernel, dy), TURNS
     return found
@@ -97,7 +94,7 @@ def main() -> None:
             middle, low, high = times["ours"].ratio(times["plain"])
             rows.append((name, shape, *ms, f"{middle:.2f} ({low:.2f} to {high:.2f})"))
             print(" | ".join(rows[-1]), file=sys.stderr)
-    print(report.markdown(report.Table(HEAD, rows)))
+    print(table(rows, HEAD))
 
 
 if __name__ == "__main__":

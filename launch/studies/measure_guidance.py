@@ -3,26 +3,26 @@
     python -m launch.studies.measure_guidance --model shapes --out docs/results/guidance.md
     python -m launch.studies.measure_guidance --model emoji --data emoji --n 33 --out PAGE.md
 
-It runs `glide-jax sweep` into --work, where it goes on if it was stopped, and writes a page and one
-plot from the results. With --clip, a model with a noise-aware CLIP, runs guided by its gradient are
-made too. Pictures of shapes are judged exactly; of emoji --clip, or else the model's own, is asked.
+It runs the sweep of `glide-jax sweep` into --work, where it goes on if it was stopped, and writes a
+page and one plot from the results. With --clip, a model with a noise-aware CLIP, it also makes runs
+that are guided by the CLIP's gradient. Pictures of shapes are judged exactly; those of emoji by
+--clip, or else by the model's own CLIP.
 """
 
 import argparse
 import dataclasses
 import json
 import pathlib
-import sys
 from collections.abc import Callable
 from typing import Any, TypeAlias
 
-sys.path.insert(0, str(pathlib.Path(__file__).parents[1]))
-
-from glide_jax.cli import common, sweep_
-from glide_jax.evaluation import plots, protocols, report
-from glide_jax.evaluation.shapes_report import percent, share
+import glide_jax
+from glide_jax.evaluation import diversity, plots, protocols, setup, sweeps
+from glide_jax.evaluation.metrics.intervals import percent, share_of
+from glide_jax.evaluation.report import picture, write_page
 from glide_jax.model_dir import reading, writing
-from launch.studies import diversity
+from glide_jax.tables import table
+from launch.studies.shared import cache_folder, progress
 
 SCALES, CLIP_SCALES = "1,1.5,2,3,4,6,8,10", "0,1,2,3,5,7,10"
 Result: TypeAlias = dict[str, Any]
@@ -31,10 +31,11 @@ Cost: TypeAlias = tuple[str, Callable[[Result], float]]  # what it is, and its n
 
 @dataclasses.dataclass(frozen=True)
 class Data:
-    """What is drawn, and what of the results the page shows.
+    """The prompts of a page, and the results that it shows.
 
     Attributes:
-        words: of the command line, for `glide-jax sweep`.
+        protocol: its name.
+        features: the extractor's name.
         repeats: pictures of each caption.
         about: the page's first words, a template.
         right: parts of the alignment, the first of which ranks scales: shares by name.
@@ -43,7 +44,8 @@ class Data:
         columns: further numbers of the table, by their heads.
     """
 
-    words: tuple[str, ...]
+    protocol: str
+    features: str
     repeats: int
     about: str
     right: Callable[[Result], dict[str, Any]]
@@ -69,13 +71,13 @@ precision and recall are to as many true scenes of the same captions, on colours
 ABOUT_EMOJI = """\
 Alignment is a noise-aware CLIP's, the one that also guides: percent of pictures that are nearer to
 their own caption than to all others, with exact 95% intervals. It is weak, and of pictures that it
-guided itself it tells how well they please it, not how right they are. Distances, precision and
+guided itself it measures how well they please it, not how right they are. Distances, precision and
 recall are to the true emoji of these captions, by EfficientNet-Lite0; with {n} pictures the Fréchet
 distance is biased upwards, for every row alike."""
 
 
 def of_shapes(result: Result) -> dict[str, Any]:
-    """What the judge finds right."""
+    """The shares that the judge finds right."""
     names = {"all right": "all", "colours": "colours", "shapes": "shapes", "number": "count"}
     return {name: result["shapes"]["*"][aspect] for name, aspect in names.items()}
 
@@ -84,7 +86,7 @@ def of_emoji(result: Result) -> dict[str, Any]:
     """How often a picture's own caption is the nearest."""
     groups = result["clip"]["by_group"]
     found = {name: group["own_caption_first"] for name, group in groups.items()}
-    every = share(*(sum(s[what] for s in found.values()) for what in ("right", "n")))
+    every = share_of(*(sum(s[what] for s in found.values()) for what in ("right", "n")))
     return {"own caption first": every} | {n.replace("_", " "): s for n, s in found.items()}
 
 
@@ -100,7 +102,7 @@ def distances(result: Result) -> dict[str, str]:
 
 
 def spreads(result: Result) -> dict[str, str]:
-    """Of pictures of one caption, and distances to the reference."""
+    """Spreads of pictures of one caption, and distances to the reference."""
     found = result["diversity"]["spread"]
     ratio = lambda s: f"{s['ratio']:.2f} ({s['low']:.2f} to {s['high']:.2f})"
     shown = {a: ratio(found[a]) if a in found else "" for a in diversity.ASPECTS}
@@ -110,22 +112,22 @@ def spreads(result: Result) -> dict[str, str]:
 feature = lambda name: lambda result: result["features"][name]
 DATA = {
     "shapes": Data(
-        ("--protocol", "shapes_repeats", "--features", "pixels"), protocols.REPEATS, ABOUT_SHAPES,
+        "shapes_repeats", "pixels", protocols.REPEATS, ABOUT_SHAPES,
         of_shapes, 2,
         (("spread of positions",
           lambda r: r["diversity"]["spread"].get("position", {}).get("ratio", 0.0)),
          ("Fréchet distance", feature("frechet_distance"))), spreads),
     "emoji": Data(
-        ("--protocol", "emoji", "--features", "efficientnet-lite0"), 1, ABOUT_EMOJI,
+        "emoji", "efficientnet-lite0", 1, ABOUT_EMOJI,
         of_emoji, 1,
         (("recall", feature("recall")), ("kernel distance", feature("kernel_distance"))),
         distances),
 }  # fmt: skip
 
 
-def packed(model: str, clip: str, work: pathlib.Path) -> str:
+def _packed(model: str, clip: str, work: pathlib.Path) -> str:
     """A directory of the model's base with that CLIP; `pack_models` might take another base."""
-    find = lambda name: reading.find_model(name, common.cache_folder() / "models")
+    find = lambda name: reading.find_model(name, cache_folder() / "models")
     found, other = reading.read_model(find(model)), reading.read_model(find(clip), whole=False).clip
     if other is None:
         raise SystemExit(f"{clip} has no CLIP.")
@@ -137,7 +139,7 @@ def packed(model: str, clip: str, work: pathlib.Path) -> str:
 
 
 def seen(data: Data, curves: dict[str, list[tuple[float, Result]]]) -> str:
-    """What the numbers say, in sentences that only repeat them."""
+    """The numbers in sentences that only repeat them."""
     lines = []
     for guide, runs in curves.items():
         name = next(iter(data.right(runs[0][1])))
@@ -155,7 +157,7 @@ def seen(data: Data, curves: dict[str, list[tuple[float, Result]]]) -> str:
     return "\n\n".join(lines)
 
 
-def write(out: pathlib.Path, work: pathlib.Path, args: argparse.Namespace) -> None:
+def _write(out: pathlib.Path, work: pathlib.Path, args: argparse.Namespace) -> None:
     """The page and its plot, from the runs' files."""
     data, curves = DATA[args.data], dict[str, list[tuple[float, Result]]]()
     for row in json.loads((work / "sweep.json").read_text()):
@@ -192,12 +194,33 @@ def write(out: pathlib.Path, work: pathlib.Path, args: argparse.Namespace) -> No
         for guide, runs in curves.items() for scale, r in runs
     ]  # fmt: skip
     blocks = [
-        report.Text(about),
-        report.Picture(out.with_suffix(".png").name, "alignment against scale and costs"),
-        report.Text(seen(data, curves)),
-        report.Table(head, rows),
+        about,
+        picture(out.with_suffix(".png").name, "alignment against scale and costs"),
+        seen(data, curves),
+        table(rows, head),
     ]
-    report.page(out, "Guidance: alignment against diversity", blocks)
+    write_page(out, "Guidance: alignment against diversity", blocks)
+
+
+def run_sweep(data: Data, args: argparse.Namespace) -> None:
+    """Draws and measures what is missing of the sweep in --work."""
+    model = _packed(args.model, args.clip, args.work) if args.clip else args.model
+    cache = cache_folder()
+    folders = setup.Folders(cache / "models", cache / "data")
+    protocol = protocols.open_protocol(data.protocol, n=args.n, data_dir=folders.data)
+    reader = (args.clip or args.model) if args.data == "emoji" else None
+    options = {"preset": args.preset, "seed": args.seed, "upsample": False}
+    evaluation = setup.Setup(
+        protocol, setup.JudgeNames(data.features, clip=reader), model, args.work, options,
+        int(args.batch_size), folders,
+    )  # fmt: skip
+    clip_scales = args.clip_scales.split(",") if args.clip else ()
+    runs = sweeps.combinations(args.scales.split(","), clip_scales)
+    evaluator, glide = evaluation.open_evaluator(), glide_jax.load(model, cache=cache)
+    named, results = {setup.run_name(run): run for run in runs}, {}
+    for name, result in evaluation.evaluate(glide, runs, evaluator, progress):
+        results[name] = named[name], result
+    sweeps.write_sweep_report(args.work, f"{glide.loaded.name}, {protocol.name}", results)
 
 
 def main() -> None:
@@ -215,17 +238,8 @@ def main() -> None:
     parser.add_argument("--work", type=pathlib.Path, default=pathlib.Path("runs/guidance"))
     parser.add_argument("--out", type=pathlib.Path, required=True)
     args = parser.parse_args()
-    model = packed(args.model, args.clip, args.work) if args.clip else args.model
-    words = ["--model", model, "--out", str(args.work), *DATA[args.data].words,
-             "--n", args.n, "--preset", args.preset, "--seed", args.seed,
-             "--guidance-scales", args.scales, "--batch-size", args.batch_size,
-             "--no-upsample"]  # fmt: skip
-    if args.data == "emoji":
-        words += ["--clip", args.clip or args.model]
-    if args.clip:
-        words += ["--clip-guidance-scales", args.clip_scales]
-    sweep_.command.main(args=words, standalone_mode=False)
-    write(args.out, args.work, args)
+    run_sweep(DATA[args.data], args)
+    _write(args.out, args.work, args)
 
 
 if __name__ == "__main__":

@@ -12,7 +12,6 @@ command goes on where it was stopped.
 import argparse
 import itertools
 import pathlib
-import sys
 import time
 from collections.abc import Callable, Sequence
 from typing import Any, NamedTuple
@@ -21,13 +20,13 @@ import numpy as np
 from PIL import Image
 from tqdm import tqdm
 
-sys.path.insert(0, str(pathlib.Path(__file__).parents[1]))
-
 import glide_jax
 from glide_jax import images
-from glide_jax.evaluation import draws, protocols, report
-from glide_jax.evaluation.shapes_report import percent, share
+from glide_jax.evaluation import draws, protocols
+from glide_jax.evaluation.metrics.intervals import percent, share_of
+from glide_jax.evaluation.report import picture, write_page
 from glide_jax.sampling import edits
+from glide_jax.tables import table
 from launch.studies import inpainting, seams
 from launch.studies.inpainting import Case
 
@@ -43,13 +42,15 @@ each stretch of {jump} steps {repeats} times."""
 
 
 class Data(NamedTuple):
-    """What is erased, and how what comes back is measured."""
+    """The cases of a kind of pictures, and the measures of their results."""
 
-    cases: Callable[[int, int], list[Case]]  # of how many and of which side
+    cases: Callable[[int, int], list[Case]]  # (number of cases, pixels a side)
     pictures: str
     judged: str
     head: tuple[str, ...]
-    cells: Callable[[Sequence[Case], Sequence[np.ndarray]], list[str]]  # one each of `head`
+    cells: Callable[
+        [Sequence[Case], Sequence[np.ndarray]], list[str]
+    ]  # one cell for each column in `head`
     extra: dict[str, Callable[[Case], np.ndarray]]  # rows to compare with, by name
 
 
@@ -66,11 +67,11 @@ def of_emoji(n: int, size: int) -> list[Case]:
 
 
 def shapes_cells(cases: Sequence[Case], results: Sequence[np.ndarray]) -> list[str]:
-    """Of how many the judge finds what was asked for."""
+    """Shares of cases in which the judge finds the object, its colour and so on."""
     outcomes = [inpainting.outcome(c, r) for c, r in zip(cases, results, strict=True)]
     right = lambda aspect: sum(getattr(outcome, aspect) for outcome in outcomes)
     aspects = ("object", "colour", "shape", "whole")
-    return [percent(share(right(aspect), len(cases))) for aspect in aspects]
+    return [percent(share_of(right(aspect), len(cases))) for aspect in aspects]
 
 
 def emoji_cells(cases: Sequence[Case], results: Sequence[np.ndarray]) -> list[str]:
@@ -117,7 +118,7 @@ what an error means can be told by it.""",
 }
 
 
-def draw(
+def _draw(
     name: str, glide: Any, cases: Sequence[Case], work: pathlib.Path, args: Any, **how: Any
 ) -> tuple[list[np.ndarray], float | None]:
     """Results of all cases, drawn if they are not there, and the median seconds of the drawn."""
@@ -133,16 +134,16 @@ def draw(
         )
         options["first_index"] = i
         [expected] = glide.parameters(case.caption, edit=edit, **options)
-        if not draws.is_there(path, expected):
+        if not draws.is_drawn(path, expected):
             began = time.perf_counter()
-            [picture] = glide(case.caption, edit=edit, **options)
+            [drawn] = glide(case.caption, edit=edit, **options)
             seconds.append(time.perf_counter() - began)
-            images.write_png(path, picture.image, picture.parameters)
+            images.write_png(path, drawn.image, drawn.parameters)
         results.append(np.asarray(images.read(path)))
     return results, float(np.median(seconds)) if seconds else None
 
 
-def row_of(
+def _row_of(
     name: str, data: Data, cases: Sequence[Case], results: Sequence[np.ndarray], seconds=None
 ) -> tuple:
     """A way's results as a row of the table."""
@@ -160,7 +161,7 @@ def row_of(
     )
 
 
-def sheet(path: pathlib.Path, cases: Sequence[Case], ways: dict[str, list[np.ndarray]]) -> None:
+def _sheet(path: pathlib.Path, cases: Sequence[Case], ways: dict[str, list[np.ndarray]]) -> None:
     """The first cases, none left out: what was given and what each way made of it, a line each."""
     side, gap = 96, 6
     columns = 1 + len(ways)
@@ -198,17 +199,17 @@ def main() -> None:
     drawn = {}
     for name in args.inpaint:
         folder = name.strip("/").replace("/", "_")
-        drawn[name] = draw(folder, glide_jax.load(name), cases, args.work, args)
-    drawn["known pixels"] = draw("known", base, cases, args.work, args)
+        drawn[name] = _draw(folder, glide_jax.load(name), cases, args.work, args)
+    drawn["known pixels"] = _draw("known", base, cases, args.work, args)
     repaint = dict(repeats=args.repeats, jump=args.jump)
-    drawn["RePaint"] = draw("repaint", base, cases, args.work, args, **repaint)
-    rows = [row_of("true picture", data, cases, [case.image for case in cases])]
+    drawn["RePaint"] = _draw("repaint", base, cases, args.work, args, **repaint)
+    rows = [_row_of("true picture", data, cases, [case.image for case in cases])]
     for name, fill in data.extra.items():
-        rows.append(row_of(name, data, cases, [fill(case) for case in cases]))
-    rows += [row_of(name, data, cases, *found) for name, found in drawn.items()]
-    picture = args.out.with_suffix(".png")
+        rows.append(_row_of(name, data, cases, [fill(case) for case in cases]))
+    rows += [_row_of(name, data, cases, *found) for name, found in drawn.items()]
+    sheet_file = args.out.with_suffix(".png")
     shown = cases[: args.shown]
-    sheet(picture, shown, {name: results for name, (results, _) in drawn.items()})
+    _sheet(sheet_file, shown, {name: results for name, (results, _) in drawn.items()})
     about = MADE.format(
         data="" if args.data == "shapes" else f" --data {args.data} --n {args.n}",
         pictures=data.pictures, judged=data.judged,
@@ -220,14 +221,14 @@ def main() -> None:
     captions = "\n".join(f"{i + 1}. {case.caption}" for i, case in enumerate(shown))
     columns = ", ".join(["given", *drawn])
     blocks = [
-        report.Text(about),
-        report.Table(("way", *data.head, *SEAM), rows),
-        report.Heading("The first cases, none left out"),
-        report.Text(f"From left to right: {columns}."),
-        report.Picture(picture.name, columns),
-        report.Text(captions),
+        about,
+        table(rows, ("way", *data.head, *SEAM)),
+        "## The first cases, none left out",
+        f"From left to right: {columns}.",
+        picture(sheet_file.name, columns),
+        captions,
     ]
-    report.page(args.out, f"Inpainting of {args.data}", blocks)
+    write_page(args.out, f"Inpainting of {args.data}", blocks)
 
 
 if __name__ == "__main__":

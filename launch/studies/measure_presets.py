@@ -8,21 +8,22 @@ the noise against which presets are compared. A picture that is in --work is not
 
 import argparse
 import pathlib
-import sys
 from typing import Any
 
 import numpy as np
 
-sys.path.insert(0, str(pathlib.Path(__file__).parents[1]))
-
 import glide_jax
-from glide_jax.cli import common, eval_
-from glide_jax.evaluation import features, metrics, protocols, report
-from glide_jax.evaluation.evaluate import Judges, Reference, evaluate
-from glide_jax.evaluation.shapes_report import percent, share
+from glide_jax.evaluation import protocols, setup
+from glide_jax.evaluation.evaluate import Evaluator
+from glide_jax.evaluation.features import known
+from glide_jax.evaluation.metrics.intervals import difference_interval, percent, share_of
+from glide_jax.evaluation.report import write_page
 from glide_jax.sampling import settings
+from glide_jax.sampling.glide import Glide
+from glide_jax.tables import table
+from launch.studies.shared import cache_folder, progress
 
-Results = dict[str, list[dict[str, Any]]]  # of each preset, one for each seed
+Results = dict[str, list[dict[str, Any]]]  # by preset, one for each seed
 
 ASPECTS = ("all", "colours", "shapes", "count")
 DISTANCES = {"frechet_distance": "Fréchet", "kernel_distance": "kernel",
@@ -35,21 +36,26 @@ seeds together, with exact 95% intervals. Distances are to as many true scenes o
 on colours of an 8 x 8 grid (192 numbers), seed by seed."""
 
 
-def evaluate_presets(glide: Any, sha256: str, args: argparse.Namespace) -> Results:
-    """Draws what is missing, judges and measures everything."""
-    protocol = protocols.open_protocol("shapes", n=args.n)
-    reference = Reference(protocol, Judges(features.open_features("pixels", args.work, None)))
-    eval_.check_folder(args.work, sha256)
+def evaluate_presets(glide: Glide, sha256: str, args: argparse.Namespace) -> Results:
+    """Draws missing pictures, judges and measures everything.
+
+    Args:
+        glide: the model.
+        sha256: the sum of its directory.
+        args: the command line.
+    """
+    evaluator = Evaluator(protocols.open_protocol("shapes", n=args.n), known.pixels())
+    setup.claim_folder(args.work, sha256)
     results: Results = {}
     for preset in args.presets:
         for seed in args.seeds:
             name = f"{preset}-seed{seed}"
             options = dict(preset=preset, seed=seed, upsample=args.upsample,
                            guidance_scale=args.guidance_scale)  # fmt: skip
-            with eval_.bars(name) as progress:
-                result = evaluate(
-                    glide, protocol, args.work / name, options, reference,
-                    batch_size=args.batch_size, progress=progress,
+            with progress(name) as report:
+                result = evaluator.run(
+                    glide, args.work / name, options,
+                    batch_size=args.batch_size, progress=report,
                 )  # fmt: skip
             results.setdefault(preset, []).append(result)
     return results
@@ -58,7 +64,7 @@ def evaluate_presets(glide: Any, sha256: str, args: argparse.Namespace) -> Resul
 def together(runs: list[dict[str, Any]], aspect: str) -> tuple[int, int]:
     """Right ones and all of them, of every seed."""
     found = [run["shapes"]["*"][aspect] for run in runs]
-    return sum(share["right"] for share in found), sum(share["n"] for share in found)
+    return sum(s["right"] for s in found), sum(s["n"] for s in found)
 
 
 def rows_of(results: Results) -> list[tuple]:
@@ -67,7 +73,7 @@ def rows_of(results: Results) -> list[tuple]:
         (
             preset,
             *(runs[0]["sampling"]["base"][key] for key in ("sampler", "steps")),
-            *(percent(share(*together(runs, aspect))) for aspect in ASPECTS),
+            *(percent(share_of(*together(runs, aspect))) for aspect in ASPECTS),
             *(
                 ", ".join(f"{run['features'][name]:.3f}" for run in runs)
                 for name in DISTANCES
@@ -85,7 +91,7 @@ def differences(results: Results) -> str:
     lines = []
     for preset in others:
         first, second = together(results[preset], "all"), together(results[last], "all")
-        low, high = metrics.difference_interval(first, second)
+        low, high = difference_interval(first, second)
         change = first[0] / first[1] - second[0] / second[1]
         lines.append(
             f"{preset} against {last}: {100 * change:+.1f} points all right (95% interval "
@@ -110,7 +116,9 @@ def main() -> None:
     parser.add_argument("--work", type=pathlib.Path, default=pathlib.Path("runs/presets"))
     parser.add_argument("--out", type=pathlib.Path, required=True)
     args = parser.parse_args()
-    glide, sha256 = glide_jax.load(args.model), eval_.sha256_of_model(args.model)
+    cache = cache_folder()
+    sha256 = setup.sha256_of_model(args.model, cache / "models")
+    glide = glide_jax.load(args.model, cache=cache)
     results = evaluate_presets(glide, sha256, args)
     about = ABOUT.format(
         model=f"{args.model} --presets {' '.join(args.presets)} --n {args.n}"
@@ -121,13 +129,9 @@ def main() -> None:
     )  # fmt: skip
     head = ("preset", "sampler", "steps", "all right, %", "colours", "shapes", "number",
             *DISTANCES.values())  # fmt: skip
-    blocks = [
-        report.Text(about),
-        report.Table(head, rows_of(results)),
-        report.Text(differences(results)),
-    ]
-    report.page(args.out, "Presets: few steps against many", blocks)
-    common.result(args.out)
+    blocks = [about, table(rows_of(results), head), differences(results)]
+    write_page(args.out, "Presets: few steps against many", blocks)
+    print(args.out)
 
 
 if __name__ == "__main__":

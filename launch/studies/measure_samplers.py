@@ -17,8 +17,6 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-sys.path.insert(0, str(pathlib.Path(__file__).parents[1]))
-
 import glide_jax
 from glide_jax.benchmarks import bench, networks
 from glide_jax.diffusion import samplers
@@ -56,7 +54,14 @@ def random_model(stages: list[str]) -> loading.Loaded:
 
 
 def stage_table(loaded: loading.Loaded, name: str, low_res, args) -> tuple[str, np.ndarray]:
-    """A stage's section and its converged pictures."""
+    """A stage's section and its converged pictures.
+
+    Args:
+        loaded: the model.
+        name: the stage.
+        low_res: pictures to enlarge, for an upsampler.
+        args: the command line.
+    """
     stage, params = loaded.stages[name], loaded.params[name]
     n = len(PROMPTS[: args.n])
     tokens, mask = loaded.tokenizer([*PROMPTS[: args.n], ""], stage.context)
@@ -81,7 +86,7 @@ def stage_table(loaded: loading.Loaded, name: str, low_res, args) -> tuple[str, 
         seeds=100 * convergence.distance(another, converged),
     )
     print(f"{name}: {time.time() - began:.0f} s", file=sys.stderr)
-    table = convergence.table(rows, args.evaluations)
+    table = convergence.distance_table(rows, args.evaluations)
     return f"## {loaded.name}: {name}\n\n{explained}\n\n{table}\n", converged
 
 

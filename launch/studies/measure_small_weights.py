@@ -1,4 +1,4 @@
-"""What weights of fewer bytes cost in exactness and save in memory, and what a program spares.
+"""The errors and savings of weights of fewer bytes, and the start-up time a program saves.
 
 python -m launch.studies.measure_small_weights [--model MODEL] [--stages base,upsample]
 python -m launch.studies.measure_small_weights --model shapes --stages base --memory \
@@ -13,7 +13,6 @@ or with --topology for one chip of a TPU that need not be here, in bfloat16.
 import argparse
 import os
 import pathlib
-import sys
 import tempfile
 import time
 from typing import Any
@@ -23,17 +22,15 @@ import jax.numpy as jnp
 import numpy as np
 from jax.sharding import SingleDeviceSharding
 
-sys.path.insert(0, str(pathlib.Path(__file__).parents[1]))
-
 from glide_jax import compiling, types
 from glide_jax.benchmarks import bench, networks
-from glide_jax.cli import common
-from glide_jax.evaluation import report
 from glide_jax.model_dir import schema
 from glide_jax.model_dir.weights import CHOICES, pack_weights, wrap_apply
 from glide_jax.sampling import cascade, programs, settings, stages
 from glide_jax.scale import topology
+from glide_jax.tables import table
 from glide_jax.types import Cond
+from launch.studies.shared import cache_folder
 
 
 def main() -> None:
@@ -44,29 +41,29 @@ def main() -> None:
     parser.add_argument("--memory", action="store_true")
     parser.add_argument("--topology")
     args = parser.parse_args()
-    loads = bench.loads(args.model, common.cache_folder() / "models", args.stages.split(","))
+    loads = bench.loads(args.model, cache_folder() / "models", args.stages.split(","))
     loaded = {name: load() for name, load in loads.items()}
     tables = [memory(loaded, args.topology)] if args.memory else [errors(loaded), starts(loaded)]
-    print("\n\n".join(map(report.markdown, tables)))
+    print(*tables, sep="\n\n")
 
 
-def errors(loaded: dict[str, Any]) -> report.Table:
+def errors(loaded: dict[str, Any]) -> str:
     """How far one evaluation is from float32's."""
     rms = lambda a: float(np.sqrt(np.square(a).mean()))
     rows = []
     for name, (config, params) in loaded.items():
-        wanted = outputs(config, params, "float32")
+        wanted = _outputs(config, params, "float32")
         for weights in CHOICES:
             small = pack_weights(params, weights)
-            error = outputs(config, small, weights) - wanted
+            error = _outputs(config, small, weights) - wanted
             relative = rms(error[..., :3]) / rms(wanted[..., :3])
             size = sum(leaf.nbytes for leaf in jax.tree.leaves(small)) / 1e6
             largest = np.abs(error).max() / rms(wanted)
             rows.append((name, weights, f"{size:,.1f}", f"{relative:.2g}", f"{largest:.2g}"))
-    return report.Table(("network", "weights", "MB", "rms error of eps", "largest error"), rows)
+    return table(rows, ("network", "weights", "MB", "rms error of eps", "largest error"))
 
 
-def starts(loaded: dict[str, Any]) -> report.Table:
+def starts(loaded: dict[str, Any]) -> str:
     """Seconds until a guided chain is ready for the compiler, with modules and with a program."""
     configs = {name: config for name, (config, _) in loaded.items()}
     params = {name: leaves for name, (_, leaves) in loaded.items()}
@@ -82,13 +79,13 @@ def starts(loaded: dict[str, Any]) -> report.Table:
             seconds = []
             for stage in (plain[name], read[name]):
                 began = time.perf_counter()
-                lowered(stage, params[name], config)
+                _lowered(stage, params[name], config)
                 seconds.append(time.perf_counter() - began)
             rows.append((name, f"{seconds[0]:.2f}", f"{seconds[1] + reading:.2f}", f"{size:,.0f}"))
-    return report.Table(("network", "traced, s", "by a program, s", "the file, KB"), rows)
+    return table(rows, ("network", "traced, s", "by a program, s", "the file, KB"))
 
 
-def memory(loaded: dict[str, Any], name: str | None) -> report.Table:
+def memory(loaded: dict[str, Any], name: str | None) -> str:
     """The compiler's report of a guided chain of one picture."""
     place, dtype = None, "float32"
     if name is not None:
@@ -100,14 +97,14 @@ def memory(loaded: dict[str, Any], name: str | None) -> report.Table:
     for network, (config, params) in loaded.items():
         for weights in CHOICES:
             stage = stages.stage(config, dtype, wrap_apply(weights))
-            found: Any = lowered(stage, pack_weights(params, weights), config, place).compile()
+            found: Any = _lowered(stage, pack_weights(params, weights), config, place).compile()
             sizes = found.memory_analysis()
             parts = sizes.argument_size_in_bytes / 1e6, sizes.temp_size_in_bytes / 1e6
             rows.append((network, weights, *(f"{part:,.1f}" for part in (*parts, sum(parts)))))
-    return report.Table(("network", "weights", "arguments, MB", "temporary, MB", "both"), rows)
+    return table(rows, ("network", "weights", "arguments, MB", "temporary, MB", "both"))
 
 
-def outputs(config: schema.StageConfig, params: Any, weights: str) -> np.ndarray:
+def _outputs(config: schema.StageConfig, params: Any, weights: str) -> np.ndarray:
     """eps and var_frac of one evaluation on noise."""
     stage = stages.stage(config, "float32", wrap_apply(weights))
     x = networks.inputs(config.model, 1)
@@ -119,7 +116,7 @@ def outputs(config: schema.StageConfig, params: Any, weights: str) -> np.ndarray
     return np.concatenate(jax.device_get(jax.jit(evaluate)(params, x)), axis=-1)
 
 
-def lowered(stage: types.Stage, params: Any, config: schema.StageConfig, place: Any = None) -> Any:
+def _lowered(stage: types.Stage, params: Any, config: schema.StageConfig, place: Any = None) -> Any:
     """A guided chain's program as the compiler gets it, for this device or another."""
     x = networks.inputs(config.model, 1)
     text = jax.eval_shape(stage.encode, params, x.tokens, x.mask)

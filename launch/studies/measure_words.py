@@ -1,4 +1,4 @@
-"""What a model makes of its caption at each timestep: a table of errors.
+"""How much a model uses its caption at each timestep: a table of errors.
 
 python -m launch.studies.measure_words [--model shapes] [--kind single] [--n 128]
 python -m launch.studies.measure_words --model emoji --data emoji [--split train]
@@ -12,25 +12,21 @@ the picture shows it or the model does not know it.
 
 import argparse
 import dataclasses
-import pathlib
-import sys
 from typing import TypeAlias
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 
-sys.path.insert(0, str(pathlib.Path(__file__).parents[1]))
-
 from glide_jax import images
-from glide_jax.cli import common
 from glide_jax.data import catalogue
 from glide_jax.data.readers import shapes
 from glide_jax.diffusion import samplers, schedules
-from glide_jax.evaluation import report
 from glide_jax.model_dir import reading
 from glide_jax.sampling import loading
+from glide_jax.tables import table
 from glide_jax.types import Cond
+from launch.studies.shared import cache_folder
 
 Texts: TypeAlias = dict[str, list[str]]
 
@@ -66,7 +62,7 @@ def of_shapes(args: argparse.Namespace, side: int) -> tuple[list[np.ndarray], Te
 def of_data(args: argparse.Namespace, side: int) -> tuple[list[np.ndarray], Texts]:
     """Pictures of a set, by chance; another's caption is the next one's."""
     source = catalogue.open_source(
-        args.data, split=args.split, image_size=side, data_dir=common.cache_folder() / "data"
+        args.data, split=args.split, image_size=side, data_dir=cache_folder() / "data"
     )
     chosen = np.random.default_rng(7).choice(len(source), args.n, replace=False).tolist()
     examples = [source[i] for i in chosen]
@@ -84,7 +80,7 @@ def main() -> None:
     parser.add_argument("--data", help="a built set such as emoji, in place of new shapes")
     parser.add_argument("--split", default="train", help="of --data")
     args = parser.parse_args()
-    found = loading.load(reading.find_model(args.model, common.cache_folder() / "models"))
+    found = loading.load(reading.find_model(args.model, cache_folder() / "models"))
     stage, params = found.stages["base"], found.params["base"]
     schedule = schedules.from_alpha_bar(stage.alpha_bar)
     pictures, texts = (of_data if args.data else of_shapes)(args, stage.image_size)
@@ -109,7 +105,7 @@ def main() -> None:
         grown = [f"{of[n][0] - right:+.4f}" for n in list(texts)[1:]]
         rows.append((t, f"{right:.4f}", *grown, f"{x_0_error:.4f}"))
     head = ("t", "error of v", *list(texts)[1:], "error of x_0")
-    print(report.markdown(report.Table(head, rows)))
+    print(table(rows, head))
 
 
 if __name__ == "__main__":

@@ -9,16 +9,16 @@ Sound pictures are `n` of a built emoji set's train split, the reference as many
 import argparse
 import hashlib
 import pathlib
-import sys
 
 import numpy as np
 
-sys.path.insert(0, str(pathlib.Path(__file__).parents[1]))
-
 from glide_jax.data import catalogue
 from glide_jax.data.readers import shapes
-from glide_jax.evaluation import features, measuring, report, shapes_judge
-from glide_jax.files import replacing
+from glide_jax.evaluation import distances, shapes_judge
+from glide_jax.evaluation.features.extractor import collect, extract
+from glide_jax.evaluation.features.known import open_features
+from glide_jax.evaluation.report import write_page
+from glide_jax.tables import table
 from launch.studies import defects
 
 COLUMNS = ("frechet_distance", "spatial_frechet_distance", "kernel_distance", "class_score",
@@ -46,29 +46,27 @@ def main() -> None:
     parser.add_argument("--n", type=int, default=400)
     parser.add_argument("--out", type=pathlib.Path, required=True)
     args = parser.parse_args()
-    extractor = features.open_features("efficientnet-lite0", args.data_dir)
+    extractor = open_features("efficientnet-lite0", args.data_dir)
     sound, others = emoji(args.data_dir, args.n)
     scenes, captions = judged(args.n)
-    summarise = lambda x: measuring.summarise(features.extract(extractor, x, batch_size=20))
+    summarise = lambda x: collect(extract(extractor, x, batch_size=20))
     reference, rows = summarise(others), []
     for defect in defects.DEFECTS:
-        found = measuring.compare(extractor, summarise(defect.spoil(sound)), reference)
+        found = distances.compare_sets(extractor, summarise(defect.spoil(sound)), reference)
         pairs = zip(defect.spoil(scenes), defect.mislabel(captions), strict=True)
-        right = [shapes_judge.check(picture, caption).all for picture, caption in pairs]
+        right = [shapes_judge.judge_caption(picture, caption).all for picture, caption in pairs]
         numbers = [round(found[name], 4) for name in COLUMNS]
         rows.append((defect.name, *numbers, round(100 * float(np.mean(right)), 1)))
         print(*rows[-1], sep="  ", flush=True)
     head = ("defect", *(name.replace("_", " ") for name in COLUMNS), "judge, % right")
-    text = report.markdown(report.Table(head, rows))
     about = (
-        f"# Planted defects\n\n{args.n} emoji of 64 pixels next to {args.n} others, features of "
+        f"{args.n} emoji of 64 pixels next to {args.n} others, features of "
         f"{extractor.name} (package sha256 {extractor.sha256[:16]}...); the judge's column is of "
         f"{args.n} exact pictures of the shapes set. Kernel distances are not scaled. With fewer "
         "pictures than the 1280 dimensions, Fréchet distances are biased upwards: compare rows, "
-        "not with other tables.\n\n"
+        "not with other tables."
     )
-    with replacing(args.out) as temporary:
-        temporary.write_text(f"{about}{text}\n", encoding="utf-8")
+    write_page(args.out, "Planted defects", [about, table(rows, head)])
 
 
 if __name__ == "__main__":

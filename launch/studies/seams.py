@@ -3,7 +3,7 @@
 import numpy as np
 from jaxtyping import Bool, Num
 
-_LEVEL = 1.0  # of 255; added to both sides, so that two flat pictures compare as equal
+_LEVEL = 1.0  # out of 255; added to both sides, so that two flat pictures compare as equal
 
 
 def seam(image: Num[np.ndarray, "h w c"], painted: Bool[np.ndarray, "h w"]) -> float:

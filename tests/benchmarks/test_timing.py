@@ -90,10 +90,10 @@ def test_the_report_has_each_side_its_share_of_the_limit_and_its_ratio(tmp_path)
         bench.Row("limit: product", {bench.OURS: ours}, 4e12),
         bench.Row("base: evaluation", {bench.OURS: ours, bench.THEIRS: theirs}, 2e12, 1e-6),
     ]
-    lines = summary.table(rows)
+    lines = summary.markdown(rows).split("\n")
     assert "| base: evaluation | glide_jax | 1 | 0% | 2 | 50% |  | 1.0e-06 |" in lines
     assert "| base: evaluation | reference | 2 | 0% | 1 | 25% | 2.00 (2.00 to 2.00) |  |" in lines
-    paths = summary.write(tmp_path / "bench", rows, {"device": "a test"})
+    paths = summary.write_summary(tmp_path / "bench", rows, {"device": "a test"})
     assert [path.name for path in paths] == ["bench.json", "bench.md", "bench.png"]
     found = json.loads(paths[0].read_text())
     assert found["limit_tflops"] == 4.0

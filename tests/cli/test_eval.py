@@ -53,7 +53,7 @@ def test_a_sweep_is_one_command(cli, tiny_model, tmp_path):
 
 def test_scores_of_a_file_of_votes_are_printed(cli, tmp_path):
     for answer in ("left", "left", "tie"):
-        votes.append(tmp_path / "votes.jsonl", votes.Vote("caption", "a", "b", 1, answer))
+        votes.append_vote(tmp_path / "votes.jsonl", votes.Vote("caption", "a", "b", 1, answer))
     result = cli("compare", "fit", tmp_path / "votes.jsonl")
     assert result.code == 0
     lines = result.out.splitlines()

@@ -108,7 +108,7 @@ def test_most_single_objects_are_what_the_caption_says():
         for _ in range(24)
     ]
     pictures = glide_jax.load("shapes")(prompts, batch_size=8, upsample=False)
-    verdicts = [shapes_judge.check(p.array, p.parameters["prompt"]) for p in pictures]
+    verdicts = [shapes_judge.judge_caption(p.array, p.parameters["prompt"]) for p in pictures]
     assert np.mean([v.background for v in verdicts]) > 0.9
     assert np.mean([v.all for v in verdicts]) > 0.7  # of larger samples, 0.97
 

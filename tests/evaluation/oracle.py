@@ -8,7 +8,7 @@ import numpy as np
 from PIL import Image
 
 from glide_jax.data.readers import shapes
-from glide_jax.evaluation.features import Features
+from glide_jax.evaluation.features.extractor import Features
 
 
 @dataclasses.dataclass

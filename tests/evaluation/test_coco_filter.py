@@ -6,7 +6,8 @@ import json
 import pytest
 
 from glide_jax.errors import InputError
-from glide_jax.evaluation import evaluate, protocols
+from glide_jax.evaluation import protocols
+from glide_jax.evaluation.evaluate import Evaluator
 from tests.data.readers import test_coco
 from tests.evaluation.oracle import Oracle
 
@@ -68,11 +69,9 @@ def test_the_protocols_name_and_the_result_say_what_was_left_out(layout, tmp_pat
     assert {len(about[f"{part}_sha256"]) for part in ("pictures", "words", "instances")} == {64}
     name = f"coco30k/1 filtered people/1 {about['pictures_sha256'][:16]} (the first 2)"
     assert found.name == name
-    reference = evaluate.Reference(found, evaluate.Judges())
-
     prompts = ("a large red circle on a white background",) * 2
     drawn = dataclasses.replace(found, prompts=prompts)
-    result = evaluate.evaluate(Oracle(), drawn, tmp_path / "run", {}, reference, batch_size=2)
+    result = Evaluator(drawn).run(Oracle(), tmp_path / "run", {}, batch_size=2)
     assert result["filtered"] == about
     assert opened(layout, None).filtered == {}
 

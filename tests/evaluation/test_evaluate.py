@@ -13,17 +13,17 @@ from glide_jax.data.readers.coco import Coco
 from glide_jax.data.recipes import emoji
 from glide_jax.errors import InputError
 from glide_jax.evaluation import (
+    distances,
     draws,
-    measuring,
     protocols,
     run_report,
     shapes_judge,
-    shapes_report,
-    sweeping,
+    shapes_scores,
+    sweeps,
 )
-from glide_jax.evaluation.evaluate import Judges, Reference, write_sheet
-from glide_jax.evaluation.evaluate import evaluate as judge
-from glide_jax.evaluation.features import clip, extract
+from glide_jax.evaluation.evaluate import Evaluator, write_sheet
+from glide_jax.evaluation.features import clip
+from glide_jax.evaluation.features.extractor import collect, extract
 from glide_jax.tokenizers import ClipBPE
 from launch.studies import defects
 from tests import tiny
@@ -34,16 +34,15 @@ from tests.evaluation.oracle import Oracle, scene, statistics
 
 @pytest.fixture(scope="module")
 def protocol():
-    return protocols.of_shapes(3)
+    return protocols.shapes_protocol(3)
 
 
 def evaluate(drawer, protocol, folder, features=None, **options):
-    reference = Reference(protocol, Judges(features))
-    return judge(drawer, protocol, folder, options, reference, batch_size=5)
+    return Evaluator(protocol, features).run(drawer, folder, options, batch_size=5)
 
 
 def test_the_shapes_protocol_is_frozen():
-    found = protocols.of_shapes(2)
+    found = protocols.shapes_protocol(2)
     assert found.prompts_sha256[:16] == FROZEN, found.prompts_sha256
     assert len(found.prompts) == len(set(found.prompts)) == 16
     for prompt, group in zip(found.prompts, found.groups, strict=True):
@@ -76,8 +75,7 @@ def test_the_emoji_protocol_tells_seen_from_withheld(monkeypatch):
 
 def test_a_clips_findings_are_told_by_group_too(protocol, tmp_path):
     eyes = clip.noised_clip("tiny", tiny.CLIP, ClipBPE(), tiny.weights(tiny.CLIP))
-    reference = Reference(protocol, Judges(clip=eyes))
-    result = judge(Oracle(), protocol, tmp_path / "w", {}, reference, batch_size=5)
+    result = Evaluator(protocol, clip=eyes).run(Oracle(), tmp_path / "w", {}, batch_size=5)
     found, groups = result["clip"], result["clip"]["by_group"]
     assert list(groups) == list(dict.fromkeys(protocol.groups))
     first = [group["own_caption_first"] for group in groups.values()]
@@ -87,7 +85,7 @@ def test_a_clips_findings_are_told_by_group_too(protocol, tmp_path):
     scores = [group["clip_score"] for group in groups.values()]
     assert np.average(scores, weights=[s["n"] for s in first]) == pytest.approx(found["clip_score"])
     write_sheet(tmp_path / "w", protocol.prompts)
-    text = run_report.write(tmp_path, "groups", {"w": result})[0].read_text("utf-8")
+    text = run_report.write_run_report(tmp_path, "groups", {"w": result})[0].read_text("utf-8")
     assert "whose own caption is nearer than 23 others" in text
 
 
@@ -118,13 +116,15 @@ def test_a_damaged_or_changed_picture_is_drawn_again(protocol, tmp_path):
 def test_machines_that_share_a_run_draw_what_one_would(protocol, tmp_path):
     parts = [Oracle(), Oracle()]
     for k, drawer in enumerate(parts):
-        draws.draw(drawer, protocol.prompts, tmp_path / "two", {}, batch_size=5, part=(k, 2))
+        draws.draw_missing(
+            drawer, protocol.prompts, tmp_path / "two", {}, batch_size=5, part=(k, 2)
+        )
     assert all(drawer.drawn > 0 for drawer in parts)
     n = len(protocol.prompts)
-    assert draws.count(tmp_path / "two", n) == n
-    draws.draw(Oracle(), protocol.prompts, tmp_path / "one", {}, batch_size=5)
+    assert draws.count_drawn(tmp_path / "two", n) == n
+    draws.draw_missing(Oracle(), protocol.prompts, tmp_path / "one", {}, batch_size=5)
     for two, one in zip(
-        draws.read(tmp_path / "two", n), draws.read(tmp_path / "one", n), strict=True
+        draws.read_drawn(tmp_path / "two", n), draws.read_drawn(tmp_path / "one", n), strict=True
     ):
         np.testing.assert_array_equal(two, one)
 
@@ -133,12 +133,12 @@ def test_a_reference_of_smaller_pictures_is_refused_after_one_batch(protocol, tm
     small = dataclasses.replace(protocol, reference=lambda side: iter(()))
     with pytest.raises(InputError, match="no picture of the reference has 64 pixels a side"):
         evaluate(Oracle(), small, tmp_path, statistics())
-    assert draws.count(tmp_path, len(protocol.prompts)) == 5
+    assert draws.count_drawn(tmp_path, len(protocol.prompts)) == 5
 
 
 def test_a_missing_picture_is_no_smaller_set(tmp_path):
     with pytest.raises(InputError, match="does not exist"):
-        list(draws.read(tmp_path, 1))
+        list(draws.read_drawn(tmp_path, 1))
 
 
 def test_an_exact_model_is_right_in_everything_with_an_interval(protocol, tmp_path):
@@ -150,8 +150,8 @@ def test_an_exact_model_is_right_in_everything_with_an_interval(protocol, tmp_pa
 
 
 def test_the_judge_has_an_accuracy_of_its_own():
-    found = shapes_report.judge_accuracy(40)
-    assert all(found[name]["right"] >= 39 for name in shapes_report.DISTORTIONS)
+    found = shapes_scores.judge_accuracy(40)
+    assert all(found[name]["right"] >= 39 for name in shapes_scores.DISTORTIONS)
     assert found["another's caption"]["right"] <= 1
 
 
@@ -166,7 +166,7 @@ def test_a_result_names_its_extractor_and_a_stand_in_is_never_fid(protocol, tmp_
     assert json.loads((tmp_path / "result.json").read_text()) == result
     write_sheet(tmp_path, protocol.prompts)
     runs = {"w1": result, "w2": result}
-    pages = run_report.write(tmp_path, "a title", runs, shapes_report.judge_accuracy(4))
+    pages = run_report.write_run_report(tmp_path, "a title", runs, shapes_scores.judge_accuracy(4))
     for page in pages:
         text = page.read_text()
         assert all(word in text for word in ("statistics", "kernel distance", "Held out", "100.0"))
@@ -180,7 +180,7 @@ def test_a_sweep_draws_the_curves_of_what_was_measured(protocol, tmp_path):
         result = evaluate(Oracle(), protocol, folder, statistics(), guidance_scale=scale)
         write_sheet(folder, protocol.prompts)
         results[folder.name] = ({"guidance_scale": scale}, result)
-    paths = {path.name for path in sweeping.write(tmp_path, "a sweep", results)}
+    paths = {path.name for path in sweeps.write_sweep_report(tmp_path, "a sweep", results)}
     assert {"recall-precision.png", "frechet_distance-class_score.png", "sweep.json", "report.md",
             "over-scale-all_right.png"} <= paths  # fmt: skip
     assert all((tmp_path / name).exists() for name in paths)
@@ -204,7 +204,7 @@ def test_coco_has_a_frozen_list_of_captions_and_all_pictures_as_reference(tmp_pa
     (tmp_path / "annotations/captions_val2014.json").write_text(json.dumps(test_coco.notes()))
     for k in range(3):
         (tmp_path / f"val2014/{k:012}.jpg").write_bytes(test_coco.picture(k))
-    found = protocols.coco(Coco(tmp_path, "val", year=2014), 3)
+    found = protocols.coco_protocol(Coco(tmp_path, "val", year=2014), 3)
     assert len(set(found.prompts)) == 3
     assert all(text.startswith("caption ") for text in found.prompts)
     assert [int(x[0, 0, 0]) for x in found.reference(8)] == [0, 1, 2]
@@ -215,17 +215,19 @@ def test_coco_has_a_frozen_list_of_captions_and_all_pictures_as_reference(tmp_pa
 @pytest.fixture(scope="module")
 def planted():
     """Numbers of 240 exact pictures with each defect, next to 240 other ones."""
-    protocol = protocols.of_shapes(30)
+    protocol = protocols.shapes_protocol(30)
     fresh = np.stack([scene(p, 1000 + i) for i, p in enumerate(protocol.prompts)])
     pictures = np.stack([scene(p, i) for i, p in enumerate(protocol.prompts)])
     features, found = statistics(), {}
-    reference = measuring.summarise(extract(features, fresh, batch_size=60))
+    reference = collect(extract(features, fresh, batch_size=60))
     for defect in defects.DEFECTS:
         spoilt = defect.spoil(pictures)
         captions = defect.mislabel(protocol.prompts)
-        summary = measuring.summarise(extract(features, spoilt, batch_size=60))
-        numbers = measuring.compare(features, summary, reference)
-        right = [shapes_judge.check(x, c).all for x, c in zip(spoilt, captions, strict=True)]
+        summary = collect(extract(features, spoilt, batch_size=60))
+        numbers = distances.compare_sets(features, summary, reference)
+        right = [
+            shapes_judge.judge_caption(x, c).all for x, c in zip(spoilt, captions, strict=True)
+        ]
         found[defect.name] = {**numbers, "right": np.mean(right)}
     return found
 

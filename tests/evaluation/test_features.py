@@ -12,8 +12,7 @@ import pytest
 from glide_jax.checkpoints.torch import writer
 from glide_jax.data.recipes import packages
 from glide_jax.errors import InputError
-from glide_jax.evaluation import features
-from glide_jax.evaluation.features import clip, convert, efficientnet, inception
+from glide_jax.evaluation.features import clip, efficientnet, extractor, inception, known
 from glide_jax.networks.efficientnet import BLOCKS, EfficientNetLite0
 from glide_jax.networks.inception import InceptionV3
 from glide_jax.tokenizers import ClipBPE
@@ -142,10 +141,10 @@ def test_inception_is_the_network_of_2015_read_from_a_pytorch_file(pictures, tmp
     network = InceptionV3(narrow=16)
     state = state_of(network, 299, lambda name: (f"{name}.conv", f"{name}.bn"))
     writer.write_state_dict(tmp_path / "weights.pth", state)
-    extractor = inception.load(tmp_path / "weights.pth", network)
-    assert not extractor.is_fid
-    assert extractor.name == f"inception-v3-{extractor.sha256[:8]}"
-    found = features.collect(features.extract(extractor, pictures[:1], batch_size=1))
+    network_2015 = inception.load_inception(tmp_path / "weights.pth", network)
+    assert not network_2015.is_fid
+    assert network_2015.name == f"inception-v3-{network_2015.sha256[:8]}"
+    found = extractor.collect(extractor.extract(network_2015, pictures[:1], batch_size=1))
     x = np.empty((299, 299, 3))
     for i in range(299):  # the 2015 resize, pixel by pixel
         for j in range(299):
@@ -190,7 +189,7 @@ def efficientnet_reference(layer, x):
 def test_efficientnet_is_the_packaged_network(cache):
     network, side = EfficientNetLite0(narrow=8), 45
     state = state_of(network, side, efficientnet_names)
-    params = convert.checked(efficientnet.to_params(state), network, side, "the test's")
+    params = efficientnet.efficientnet_params(state, network, side, "the test's")
     x = np.random.default_rng(2).uniform(-1, 1, (side, side, 3))
     program = jax.jit(network.apply)
     pool, _, logits = program({"params": params}, jnp.asarray(x[None], jnp.float32))
@@ -202,27 +201,27 @@ def test_efficientnet_is_the_packaged_network(cache):
 def test_weights_of_another_network_are_refused(tmp_path):
     writer.write_state_dict(tmp_path / "other.pth", {"conv1.weight": np.zeros((3, 3), np.float32)})
     with pytest.raises(InputError, match=r"not an Inception-v3"):
-        inception.load(tmp_path / "other.pth")
+        inception.load_inception(tmp_path / "other.pth")
     network = EfficientNetLite0(narrow=8)
     state = state_of(network, 45, efficientnet_names)
     with pytest.raises(InputError, match=r"not a EfficientNetLite0: .* instead of"):
-        convert.checked(efficientnet.to_params(state), EfficientNetLite0(), 45, "x")
+        efficientnet.efficientnet_params(state, EfficientNetLite0(), 45, "x")
 
 
 def test_the_extractor_of_fid_is_known_by_its_sum_alone():
-    assert features.Features("inception-2015-12-05", "", 1, {}, lambda p, x: x).is_fid
+    assert extractor.Features("inception-2015-12-05", "", 1, {}, lambda p, x: x).is_fid
     with pytest.raises(InputError, match="--inception"):
-        features.open_features("inception", tmp_path := None, None)
+        known.open_features("inception", tmp_path := None, None)
     with pytest.raises(InputError, match="efficientnet-lite0, inception, clip-vit-b16"):
-        features.open_features("resnet", tmp_path, None)
+        known.open_features("resnet", tmp_path, None)
 
 
 def test_features_do_not_depend_on_the_batch_nor_on_its_padding(pictures):
     mean = lambda params, x: (x.mean((1, 2)) * params, None, None)
-    extractor = features.Features("mean", "", 48, np.float32(2), mean)
-    parts = list(features.extract(extractor, pictures, batch_size=2))
+    means = extractor.Features("mean", "", 48, np.float32(2), mean)
+    parts = list(extractor.extract(means, pictures, batch_size=2))
     assert [len(part.pool) for part in parts] == [2, 1]
-    whole = features.collect(parts)
+    whole = extractor.collect(parts)
     np.testing.assert_allclose(whole.pool, 2 * pictures.mean((1, 2)), rtol=1e-6)
     assert whole.logits is None
 

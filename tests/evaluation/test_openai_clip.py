@@ -6,8 +6,7 @@ from PIL import Image
 
 from glide_jax.checkpoints.torch import writer
 from glide_jax.errors import InputError
-from glide_jax.evaluation import features
-from glide_jax.evaluation.features import openai_clip
+from glide_jax.evaluation.features import extractor, openai_clip
 from glide_jax.tokenizers import ClipBPE
 
 SIDE, PATCH, WIDTH, TEXT, EMBEDDING = 16, 8, 128, 64, 16
@@ -95,12 +94,12 @@ def file(tmp_path_factory):
 
 
 def test_both_towers_are_openais(file, cache):
-    clip = openai_clip.load(file)
+    clip = openai_clip.load_openai_clip(file)
     assert clip.network.logit_scale == pytest.approx(100, rel=1e-6)
     assert clip.images.name == f"clip-{clip.images.sha256[:8]}"
     state = {name: array.astype(np.float64) for name, array in state_of().items()}
     pictures = np.random.default_rng(1).integers(0, 256, (3, SIDE, SIDE, 3)).astype(np.uint8)
-    found = features.collect(features.extract(clip.images, pictures, batch_size=2)).pool
+    found = extractor.collect(extractor.extract(clip.images, pictures, batch_size=2)).pool
     expected = np.stack([image_embedding(state, picture) for picture in pictures])
     np.testing.assert_allclose(found, expected, rtol=1e-4, atol=1e-4)
     texts = ["a red circle", "toys for girls!"]
@@ -111,7 +110,7 @@ def test_both_towers_are_openais(file, cache):
 @pytest.mark.parametrize("shape", [(8, 8), (24, 24), (12, 30), (41, 20)])
 def test_pictures_are_prepared_as_by_pillow(shape):
     picture = np.random.default_rng(2).integers(0, 256, (*shape, 3)).astype(np.uint8)
-    found = np.asarray(openai_clip.resized(picture[None].astype(np.float32), SIDE))[0]
+    found = np.asarray(openai_clip.clip_resize(picture[None].astype(np.float32), SIDE))[0]
     height, width = shape
     short = min(shape)
     wide, tall = SIDE * width // short, SIDE * height // short
@@ -127,9 +126,9 @@ def test_pictures_are_prepared_as_by_pillow(shape):
 def test_another_network_is_refused(tmp_path):
     writer.write_state_dict(tmp_path / "other.pt", {"conv1.weight": np.zeros((3, 3), np.float32)})
     with pytest.raises(InputError, match="not a CLIP with a vision transformer"):
-        openai_clip.load(tmp_path / "other.pt")
+        openai_clip.load_openai_clip(tmp_path / "other.pt")
     state = state_of()
     state["visual.ln_pre.bias"] = state["visual.ln_pre.bias"][:5]
     writer.write_state_dict(tmp_path / "cut.pt", state)
     with pytest.raises(InputError, match=r"image/ln_in/bias is \(5,\) instead of \(128,\)"):
-        openai_clip.load(tmp_path / "cut.pt")
+        openai_clip.load_openai_clip(tmp_path / "cut.pt")

@@ -7,16 +7,18 @@ import pytest
 from PIL import Image
 
 from glide_jax.data.readers import shapes
-from glide_jax.evaluation import draws, evaluate, metrics, probe_families, probe_report, probes
-from glide_jax.evaluation.features import Features
+from glide_jax.evaluation import draws, probe_families, probe_report, probes
+from glide_jax.evaluation.evaluate import Evaluator
 from glide_jax.evaluation.features.clip import Clip
+from glide_jax.evaluation.features.extractor import Features
+from glide_jax.evaluation.metrics import intervals
 from glide_jax.networks import zoo
 from glide_jax.tokenizers import ClipBPE
 from tests import tiny
 from tests.evaluation.oracle import Oracle, Picture, scene
 
-SHAPES = probe_families.BY_NAME["shapes"]
-TOYS = probe_families.BY_NAME["toys"]
+SHAPES = probe_families.FAMILIES["shapes"]
+TOYS = probe_families.FAMILIES["toys"]
 COLOURS = {"pink or purple": (200, 0, 0), "blue": (0, 0, 200), "other": (0, 200, 0)}
 
 
@@ -33,15 +35,14 @@ class Planted(Oracle):
 
 
 def drawn(family, n, folder, drawer):
-    reference = evaluate.Reference(probes.protocol(family, n), evaluate.Judges())
-    return evaluate.evaluate(drawer, reference.protocol, folder, {}, reference, batch_size=8)
+    return Evaluator(probes.probe_protocol(family, n)).run(drawer, folder, {}, batch_size=8)
 
 
 def test_the_judge_finds_the_planted_shares_and_their_difference(tmp_path):
     result = drawn(SHAPES, 10, tmp_path, Planted())
     assert result["protocol"] == "probe shapes/1"
-    pictures = probes.pictures_of(tmp_path, SHAPES, 10)
-    found = probes.findings(SHAPES, 10, pictures, probes.by_shapes_judge)
+    pictures = draws.read_drawn(tmp_path, 10 * len(SHAPES.prompts))
+    found = probes.answer_shares(SHAPES, 10, pictures, probes.by_shapes_judge)
     colour = found["answers"]["colour"]
     assert colour["circle"]["blue"]["right"] == 5
     assert colour["nothing"]["red"]["right"] == colour["nothing"]["red"]["n"] == 10
@@ -60,7 +61,7 @@ def test_a_larger_run_keeps_the_pictures_of_a_smaller_one(tmp_path):
     more = Planted()
     drawn(SHAPES, 3, tmp_path, more)
     assert more.drawn == len(SHAPES.prompts)
-    assert draws.count(tmp_path, 24) == 24
+    assert draws.count_drawn(tmp_path, 24) == 24
 
 
 class Eyes(Clip):
@@ -80,8 +81,8 @@ def eyes():
 def test_zero_shot_answers_are_the_nearest_captions_in_the_order_of_the_prompts():
     order = [("pink or purple", "blue", "other")[k] for k in (0, 1, 2, 0, 1, 2, 0, 1, 0, 0, 1, 0)]
     pictures = [np.full((8, 8, 3), COLOURS[answer], np.uint8) for answer in order]
-    read = probes.by_clip(eyes(), {"colour": TOYS.questions["colour"]}, batch_size=5)
-    found = probes.findings(TOYS, 4, pictures, read)
+    read = probes.by_clip(eyes(), {"colour": TOYS.questions["colour"]})
+    found = probes.answer_shares(TOYS, 4, pictures, read)
     shares = found["answers"]["colour"]
     assert shares["girls"]["pink or purple"]["share"] == 1
     assert shares["boys"]["blue"]["share"] == 1
@@ -99,11 +100,12 @@ def test_the_report_has_intervals_pictures_and_what_it_cannot_tell(tmp_path):
         folder, n = tmp_path / family.name, 4
         result = drawn(family, n, folder, Planted())
         read = read or probes.by_clip(eyes(), family.questions)
-        found = probes.findings(family, n, probes.pictures_of(folder, family, n), read)
-        probes.write_sheet(folder, family, n)
+        pictures = draws.read_drawn(folder, n * len(family.prompts))
+        found = probes.answer_shares(family, n, pictures, read)
+        probes.write_probe_sheet(folder, family, n)
         reader = {"name": "someone", "sha256": ""}
         runs[family.name] = {**result, "probe": {**found, "reader": reader}}
-    for page in probe_report.write(tmp_path, "a title", runs):
+    for page in probe_report.write_probe_report(tmp_path, "a title", runs):
         text = page.read_text()
         assert text.count("What this cannot tell") == 2
         assert "100 (40 to 100)" in text
@@ -113,7 +115,7 @@ def test_the_report_has_intervals_pictures_and_what_it_cannot_tell(tmp_path):
 
 
 def test_families_are_whole_and_changed_ones_have_another_sum():
-    for family in probe_families.FAMILIES:
+    for family in probe_families.FAMILIES.values():
         assert {value for pair in family.pairs for value in pair} <= family.prompts.keys()
         assert len(set(family.prompts.values())) == len(family.prompts) > 1
         assert all(len(set(c.values())) == len(c) > 1 for c in family.questions.values())
@@ -126,6 +128,6 @@ def test_families_are_whole_and_changed_ones_have_another_sum():
 def test_the_interval_of_a_difference_holds_it_often_enough(p, q):
     rng = np.random.default_rng(0)
     pairs = zip(rng.binomial(30, p, 300).tolist(), rng.binomial(30, q, 300).tolist(), strict=True)
-    found = [metrics.difference_interval((a, 30), (b, 30)) for a, b in pairs]
+    found = [intervals.difference_interval((a, 30), (b, 30)) for a, b in pairs]
     assert np.mean([low <= p - q <= high for low, high in found]) >= 0.95
     assert all(-1 <= low <= high <= 1 for low, high in found)

@@ -51,7 +51,7 @@ def mutations(spec):
 
 def test_accepts_clean_scenes(scenes, judged):
     for scene, seen in zip(scenes, judged, strict=True):
-        verdict = shapes_judge.compare(seen, scene.spec)
+        verdict = shapes_judge.verdict_on(seen, scene.spec)
         assert verdict.all, (shapes.caption(scene), seen)
         assert (verdict.relation is None) == (scene.relation is None)
         assert (verdict.size is None) == (scene.size is None)
@@ -60,7 +60,7 @@ def test_accepts_clean_scenes(scenes, judged):
 def test_rejects_captions_with_one_statement_changed(scenes, judged):
     for scene, seen in zip(scenes, judged, strict=True):
         for spec in mutations(scene.spec):
-            assert not shapes_judge.compare(seen, spec).all, (shapes.caption(spec), seen)
+            assert not shapes_judge.verdict_on(seen, spec).all, (shapes.caption(spec), seen)
 
 
 def test_accepts_blurred_and_noisy_scenes(scenes):
@@ -71,7 +71,7 @@ def test_accepts_blurred_and_noisy_scenes(scenes):
     for scene in scenes[:100]:
         soft = ndimage.gaussian_filter(shapes.render(scene).astype(float), (0.8, 0.8, 0))
         noisy = (soft + 8 * rng.normal(size=soft.shape)).round().clip(0, 255).astype(np.uint8)
-        right += shapes_judge.check(noisy, shapes.caption(scene)).all
+        right += shapes_judge.judge_caption(noisy, shapes.caption(scene)).all
     assert right >= 98
 
 
@@ -85,7 +85,7 @@ def test_finds_objects_where_they_are(scenes, judged):
 @pytest.mark.parametrize("size", [64, 128, 256])
 def test_size_of_the_picture_does_not_matter(scenes, size):
     for scene in scenes[:15]:
-        assert shapes_judge.check(shapes.render(scene, size), shapes.caption(scene)).all
+        assert shapes_judge.judge_caption(shapes.render(scene, size), shapes.caption(scene)).all
 
 
 def test_verdict_names_what_is_wrong():
@@ -97,7 +97,7 @@ def test_verdict_names_what_is_wrong():
     def verdict(*objects, background="white"):
         rgb = shapes.BACKGROUNDS[background]
         scene = shapes.Scene(background, objects, spec.relation, None, "relation", rgb)
-        return shapes_judge.check(shapes.render(scene), caption)
+        return shapes_judge.judge_caption(shapes.render(scene), caption)
 
     assert verdict(red, blue).all
     assert verdict(red, blue, background="gray") == (True, False, True, True, True, True, None)
@@ -121,13 +121,13 @@ def test_what_is_no_shape_is_unknown():
 def test_empty_and_noise_pictures_are_judged(value):
     assert shapes_judge.judge(np.full((64, 64, 3), value, np.uint8)).objects == ()
     noise = np.random.default_rng(value).integers(0, 256, (64, 64, 3), dtype=np.uint8)
-    assert not shapes_judge.check(noise, "two red stars on a gray background").all
+    assert not shapes_judge.judge_caption(noise, "two red stars on a gray background").all
 
 
 def test_wrong_values_are_named():
     picture = np.zeros((64, 64, 3), np.uint8)
     with pytest.raises(InputError, match="'a dog'"):
-        shapes_judge.check(picture, "a dog")
+        shapes_judge.judge_caption(picture, "a dog")
     for bad in (picture[:32], picture[..., :1], picture.astype(np.float32)):
         with pytest.raises(InputError, match="image"):
             shapes_judge.judge(bad)

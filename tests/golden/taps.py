@@ -4,6 +4,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from glide_jax.networks.unet import plan
 from glide_jax.types import Cond, Prediction
 from tests.golden.compare import Entry, Tolerance, entry
 from tests.golden.files import Arrays
@@ -15,7 +16,7 @@ TEXT = Tolerance(max=2e-5, rms=3e-6)
 
 def unet_places(network: Glide) -> dict[str, tuple[str, ...]]:
     """The reference's name of each block, and the module of ours whose output is the same."""
-    down, _, up = network.config.unet_shape().plan()
+    down, _, up = plan(network.config)
     places = {
         "time_embed": ("unet", "time_out"),
         "input_blocks.0": ("unet", "input_0"),

@@ -93,7 +93,7 @@ def test_the_variables_of_slurm_are_enough_for_jax_to_find_the_others():
 def test_a_killed_host_ends_all_others_with_a_sentence_and_a_code(killed):
     with Meeting("loop", 3) as meeting:
         for process in meeting.all:
-            assert process.stdout.readline() == "0\n"
+            assert "0\n" in iter(process.stdout.readline, "")  # after what Gloo prints
         meeting.all[killed].kill()
         ends = meeting.ends()
     for code, text in ends[:killed] + ends[killed + 1 :]:

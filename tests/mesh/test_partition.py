@@ -1,10 +1,4 @@
-"""Where arrays lie, and that training does not notice."""
-
-import json
-import math
-import pathlib
-import subprocess
-import sys
+"""Places of arrays on a mesh, by path and shape."""
 
 import jax
 import jax.numpy as jnp
@@ -14,12 +8,10 @@ from jax.sharding import PartitionSpec as P
 
 from glide_jax.errors import InputError
 from glide_jax.mesh import partition
-from glide_jax.model_dir import schema
 from glide_jax.networks import initial, interception, zoo
-from glide_jax.scale import gradients, topology
+from glide_jax.scale import gradients
 from glide_jax.training.config import read_config
 
-ROOT = pathlib.Path(__file__).parents[2]
 RES, BLOCK = "params/unet/output_3_res", "opt_state/0/mu/text/block_2"
 
 
@@ -102,10 +94,8 @@ def test_a_batch_and_a_state_keep_their_values_and_what_is_missing():
 
 def test_functions_around_layers_see_every_parameter_and_output_and_change_nothing_else():
     config = gradients.reduced(read_config("base_64"))
-    model = zoo.glide_model(
-        schema.parse_section(zoo.ModelConfig, config.model.to_dict(), ""), jnp.bfloat16
-    )
-    params = gradients.noise(initial.shapes(zoo.ModelConfig(**config.model.to_dict())))
+    model = zoo.glide_model(config.model, jnp.bfloat16)
+    params = gradients.noise(initial.shapes(config.model))
     read, given = {}, {}
 
     def at_use(path, p, dtype):
@@ -129,102 +119,3 @@ def test_functions_around_layers_see_every_parameter_and_output_and_change_nothi
     assert read["text/token_embedding"] == jnp.float32
     assert given["text/block_0/qkv"] == (2, 6, 96)
     assert given["text/block_0"] == given["text/block_0/ln_1"] == (2, 6, 32)
-
-
-@pytest.mark.parametrize(
-    ("shape", "expected"),
-    [
-        ((1, 256, 1), (1, 8, 1)),
-        ((16, 16, 1), (4, 2, 1)),
-        ((2, 64, 4), (2, 2, 2)),
-        ((1, 1, 1), (1, 1, 1)),
-        ((3, 4, 1), (1, 4, 1)),
-        ((64, 1, 1), (8, 1, 1)),
-    ],
-)
-def test_a_reduced_mesh_is_split_along_the_same_axes(shape, expected):
-    assert gradients.reduced_mesh(shape, 8) == expected
-
-
-def test_one_wrong_tensor_is_found_by_name():
-    right = {"a": np.ones((4, 4)), "b": {"kernel": np.arange(6.0)}, "idle": np.zeros(3)}
-    wrong = right | {"b": {"kernel": right["b"]["kernel"] * 0.5}}
-    loss, each = gradients.compare((np.float32(2), wrong), (np.float32(2), right))
-    assert loss == 0
-    assert [difference.name for difference in each if difference.wrong] == ["b/kernel"]
-    nan = right | {"a": np.full((4, 4), math.nan)}
-    assert [d.name for d in gradients.compare((1, nan), (1, right))[1] if d.wrong] == ["a"]
-
-
-def test_collectives_are_counted_from_the_text_of_a_program():
-    text = """
-%all-reduce-scatter.1 (input: f32[64]) -> f32[16] {
-  %all-reduce.9 = f32[64]{0} all-reduce(%input), replica_groups=mesh['x'=4,'y'=2] {'x'}
-}
-ENTRY %main {
-  %a = bf16[8,16]{1,0} all-gather(%p), replica_groups=[2,4]<=[8], dimensions={0}
-  %b = (bf16[2,16]{1,0}, bf16[8,16]{1,0}) all-gather-start(%p), replica_groups={{0,1,2,3}}
-  %c = bf16[8,16]{1,0} all-gather-done(%b)
-  %d = (f32[]{:T(128)}, f32[3]{0}) all-reduce(%x, %y), replica_groups={{0,1},{2,3}}
-  %e = f32[5]{0} collective-permute(%z), source_target_pairs={{0,1},{1,0}}
-  %f = f32[8]{0} add(%all-reduce.9, %d), metadata={op_name="all-reduce(x)"}
-}
-"""
-    assert topology.collectives(text) == {
-        "reduce-scatter": (1, 256, 192.0),
-        "all-gather": (2, 512, 384.0),
-        "all-reduce": (1, 16, 16.0),
-        "collective-permute": (1, 20, 20.0),
-    }
-
-
-def eight_devices(part: str) -> dict:
-    command = [sys.executable, "-m", "tests.eight_devices", part]
-    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True)
-    assert done.returncode == 0, done.stderr
-    return json.loads(done.stdout)
-
-
-def assert_right(report: dict) -> None:
-    for mesh, found in report.items():
-        assert found["loss"] < 1e-5, (mesh, found)
-        assert not found["wrong"], (mesh, found)
-
-
-@pytest.mark.slow  # half a minute of compiling
-def test_gradients_on_a_mesh_of_three_axes_are_those_of_one_device():
-    assert_right(eight_devices("quick"))
-
-
-@pytest.mark.slow  # eighteen programs
-def test_every_gradient_on_every_mesh_is_that_of_one_device():
-    report = eight_devices("all")
-    assert set(report) == {"base_64", "upsample_256_inpaint", "clip_64"}
-    for name, meshes in report.items():
-        assert set(meshes) == {"8x1x1", "1x8x1", "2x2x2", "2x4x1", "4x1x2", "1x2x4"}, name
-        assert_right(meshes)
-
-
-@pytest.mark.slow
-def test_the_check_finds_the_gradients_that_go_wrong_where_nothing_holds_activations():
-    report = eight_devices("trap")
-    assert report["bare"]["loss"] < 1e-5  # which is why nobody would notice
-    assert len(report["bare"]["wrong"]) > 20
-    assert report["bare"]["worst"] > 0.1
-    assert_right({"2x2x2": report["cured"]})
-
-
-@pytest.mark.slow
-def test_training_on_eight_devices_is_training_on_one():
-    report = eight_devices("training")
-    assert report["loss"] < 1e-5
-    assert report["split"] > 30
-    # Weights are gathered and gradients summed; no activation changes its place.
-    assert set(report["collectives"]) <= {"all-gather", "all-reduce", "reduce-scatter"}
-
-
-@pytest.mark.slow
-def test_a_data_parallel_sampler_sends_nothing():
-    report = eight_devices("sampler")
-    assert report["8x1x1"] == []
-    assert report["1x8x1"] == ["all-gather"]

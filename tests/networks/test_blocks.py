@@ -80,3 +80,10 @@ def test_dropout_acts_in_training_only():
     )
     np.testing.assert_array_equal(run(0, False), run(1, False))
     assert not np.array_equal(run(0, True), run(1, True))
+
+
+def test_initialising_with_an_output_gives_the_output_of_the_parameters():
+    x = 5 + jax.random.normal(jax.random.key(0), (1, 4, 4, 32))
+    y, variables = blocks.GroupNorm(8).init_with_output(jax.random.key(1), x)
+    np.testing.assert_array_equal(y, blocks.GroupNorm(8).apply(variables, x))
+    assert abs(y.mean()) < 1e-5

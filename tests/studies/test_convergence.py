@@ -52,7 +52,7 @@ def test_the_table_marks_the_best_of_each_column():
         convergence.Row("ddim", "", (0.2, 0.01)),
         convergence.Row("unipc", "logsnr", (0.1, 0.02)),
     ]
-    lines = convergence.table(rows, (5, 10)).splitlines()
+    lines = convergence.distance_table(rows, (5, 10)).splitlines()
     assert lines[0] == "| sampler | grid | 5 | 10 |"
     assert lines[2] == "| ddim | respaced | 20.00 | **1.00** |"
     assert lines[3] == "| unipc | logsnr | **10.00** | 2.00 |"

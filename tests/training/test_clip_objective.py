@@ -49,8 +49,8 @@ def test_it_is_the_symmetric_cross_entropy_of_the_batch():
     i = jax.random.randint(i_key, (8,), 0, 1000)
     s, eps = SCHEDULE.at(i), jax.random.normal(eps_key, (8, 2, 2, 3))
     x_t = s.sqrt_alpha_bar * batch().image + s.sqrt_one_minus_alpha_bar * eps
-    images = encode_image(params["model"], x_t, None)
-    logits = 10.0 * images @ encode_text(params["model"], batch().tokens, None).T
+    images = encode_image(params, x_t, None)
+    logits = 10.0 * images @ encode_text(params, batch().tokens, None).T
     terms = [
         optax.losses.softmax_cross_entropy_with_integer_labels(a, jnp.arange(8)).mean()
         for a in (logits, logits.T)

@@ -11,6 +11,7 @@ import pytest
 from glide_jax.diffusion import schedules
 from glide_jax.networks import zoo
 from glide_jax.training import objectives
+from glide_jax.training.sections import Diffusion
 from glide_jax.training.step import TrainState, train_step
 from tests import tiny
 from tests.networks.test_unet import CONFIG as TWO_LEVELS
@@ -25,7 +26,9 @@ def test_a_step_in_half_precision_keeps_float32_parameters(dtype):
     model = zoo.glide_model(CONFIG, dtype)
     apply = lambda params, *a, **k: model.apply({"params": params}, *a, **k)
     encode = lambda params, *a: apply(params, *a, method="encode")
-    loss = objectives.text_to_image(apply, encode, SCHEDULE, jnp.zeros(6, jnp.int32))
+    loss = objectives.text_to_image(
+        apply, encode, SCHEDULE, jnp.zeros(6, jnp.int32), Diffusion(null_fraction=0.2)
+    )
     tx = optax.adam(1e-3)
     params = tiny.weights(CONFIG)
     state = TrainState.create(params, tx, scale_loss=dtype == jnp.float16)

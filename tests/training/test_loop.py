@@ -36,8 +36,10 @@ def batches(values):
 
 
 def make_log(n, last, out, **options):
-    options = {"tell": lambda line: None, "lr": lambda k: 0.1 * k, "images": 2} | options
-    return hooks.Log(n, last, out, **options)
+    own = {name: options.pop(name) for name in ("skipped",) if name in options}
+    say = options.pop("say", lambda line: None)
+    options = {"lr": lambda k: 0.1 * k, "images": 2} | options
+    return hooks.Log(hooks.LogOptions(n, last, **options), out, say, **own)
 
 
 def run(values, hooks_, last=None, state=None, **options):
@@ -82,7 +84,7 @@ def test_a_line_is_the_mean_of_the_steps_since_the_one_before():
 
 def test_a_line_tells_speed_arithmetic_and_what_is_left():
     out, told = Kept(), []
-    log = make_log(2, 4, [out], flops=3e12, peak_flops=1e15, tell=told.append)
+    log = make_log(2, 4, [out], flops=3e12, peak_flops=1e15, say=told.append)
     run([1, 2, 3, 4], [log])
     for line in out.lines:
         steps_per_second = line["images_per_s"] / 2

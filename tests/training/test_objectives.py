@@ -8,6 +8,7 @@ import pytest
 from glide_jax.diffusion import parameterization, samplers, schedules
 from glide_jax.errors import InputError
 from glide_jax.training import objectives
+from glide_jax.training.sections import Diffusion
 from glide_jax.types import Prediction, TextCond
 
 SCHEDULE = schedules.from_alpha_bar(schedules.alpha_bar("squaredcos_cap_v2"))
@@ -34,8 +35,9 @@ def batch(key=0):
 PARAMS = {"scale": jnp.float32(0.0), "text": jnp.float32(0.0), "var": jnp.float32(0.5)}
 
 
-def make(**options):
-    return objectives.text_to_image(linear, encode, SCHEDULE, NULL, **options)
+def make(network=linear, token_logits=None, **options):
+    options = Diffusion(**{"null_fraction": 0.2} | options)
+    return objectives.text_to_image(network, encode, SCHEDULE, NULL, options, token_logits)
 
 
 def test_the_variance_term_leaves_eps_alone():
@@ -61,7 +63,7 @@ def test_a_network_that_predicts_v_exactly_has_no_error():
         eps = (x_t - s.sqrt_alpha_bar * x_0) / s.sqrt_one_minus_alpha_bar
         return Prediction(parameterization.v_target(s, x_0, eps), jnp.zeros_like(x_t))
 
-    loss = objectives.text_to_image(oracle, encode, SCHEDULE, NULL, prediction="v", vb_weight=0.0)
+    loss = make(oracle, prediction="v", vb_weight=0.0)
     value, metrics = jax.jit(loss)(PARAMS, batch(), KEY)
     assert float(value) < 1e-5
     assert float(metrics["mse"]) < 1e-5
@@ -89,7 +91,7 @@ def test_the_batch_decides_what_the_network_is_told():
 
     given = batch()._replace(low_res=jnp.ones((8, 1, 1, 3)))
     given = given._replace(known=given.image, mask_known=jnp.ones((8, 4, 4, 1)))
-    objectives.text_to_image(network, encode, SCHEDULE, NULL)(PARAMS, given, jax.random.key(0))
+    make(network)(PARAMS, given, jax.random.key(0))
     for name in ("low_res", "known", "mask_known"):
         assert seen[name] is getattr(given, name)
 
@@ -131,7 +133,7 @@ def test_the_network_drops_out_by_the_key_of_the_step_only():
         kept = jax.random.bernoulli(rngs["dropout"], 0.5, x_t.shape)
         return Prediction(params["scale"] + x_t * kept, x_t)
 
-    loss = jax.jit(objectives.text_to_image(dropping, encode, SCHEDULE, NULL))
+    loss = jax.jit(make(dropping))
     value = lambda seed: float(loss(PARAMS, batch(), jax.random.key(seed))[0])
     assert value(0) == value(0)
     assert value(0) != value(1)

@@ -9,6 +9,7 @@ import pytest
 from glide_jax import trees
 from glide_jax.errors import InputError
 from glide_jax.training import optim
+from glide_jax.training.sections import Optim
 from glide_jax.training.step import TrainState, train_step
 
 KEY = jax.random.key(0)
@@ -22,8 +23,16 @@ PARAMS = {
 TARGET = jax.tree.map(lambda p: p + jax.random.normal(KEY, p.shape), PARAMS)
 
 
+def schedule(kind, peak, num_steps, **options):
+    return optim.lr_schedule(Optim(schedule=kind, lr=peak, **options), num_steps)
+
+
+def make(name, rate, frozen=None, **options):
+    return optim.optimizer(Optim(name=name, **options), rate, frozen)
+
+
 def constant(rate):
-    return optim.lr_schedule("constant", rate, 1)
+    return schedule("constant", rate, 1)
 
 
 def distance(params, batch=None, key=None):
@@ -41,9 +50,9 @@ def run(tx, steps, loss_fn=distance):
 
 @pytest.mark.parametrize("name", optim.OPTIMIZERS)
 def test_every_optimizer_trains_with_everything_switched_on(name):
-    rate = optim.lr_schedule("cosine", 0.05, 40, warmup_steps=5)
+    rate = schedule("cosine", 0.05, 40, warmup_steps=5)
     mask = optim.frozen_mask(PARAMS, ["^text/"])
-    tx = optim.optimizer(name, rate, weight_decay=1e-3, clip_norm=10.0, frozen=mask)
+    tx = make(name, rate, weight_decay=1e-3, clip_norm=10.0, frozen=mask)
     _, metrics = run(tx, 40, optim.without_frozen(distance, mask))
     before, after = distance({**TARGET, "unet": PARAMS["unet"]})[0], metrics["loss"]
     assert float(after - distance({**TARGET, "text": PARAMS["text"]})[0]) < 0.6 * float(before)
@@ -52,7 +61,7 @@ def test_every_optimizer_trains_with_everything_switched_on(name):
 @pytest.mark.parametrize("name", optim.OPTIMIZERS)
 def test_what_is_frozen_stays_and_has_no_state(name):
     mask = optim.frozen_mask(PARAMS, ["^text/", "bias$"])
-    tx = optim.optimizer(name, constant(0.1), weight_decay=0.1, frozen=mask)
+    tx = make(name, constant(0.1), weight_decay=0.1, frozen=mask)
     loss_fn = optim.without_frozen(distance, mask)
     state, metrics = run(tx, 7, loss_fn)
     pairs = zip(*map(jax.tree.leaves, (mask, PARAMS, state.params, state.ema[0])), strict=True)
@@ -75,7 +84,7 @@ def test_without_frozen_has_no_gradient_there():
 
 def test_only_kernels_decay():
     zero = lambda params, batch, key: (0.0 * distance(params)[0], {})
-    tx = optim.optimizer("adamw", constant(0.1), weight_decay=0.5)
+    tx = make("adamw", constant(0.1), weight_decay=0.5)
     state, _ = run(tx, 1, zero)
     for path, new in jax.tree_util.tree_leaves_with_path(state.params):
         old = dict(jax.tree_util.tree_leaves_with_path(PARAMS))[path]
@@ -84,20 +93,20 @@ def test_only_kernels_decay():
 
 
 def test_adamw_is_the_optimizer_of_that_name():
-    ours = optim.optimizer("adamw", constant(0.01), b2=0.99, weight_decay=0.1)
+    ours = make("adamw", constant(0.01), b2=0.99, weight_decay=0.1)
     theirs = optax.adamw(0.01, b2=0.99, weight_decay=0.1, mask=optim.is_kernel)
     jax.tree.map(np.testing.assert_array_equal, run(ours, 3)[0].params, run(theirs, 3)[0].params)
 
 
 def test_clipping_bounds_the_norm_of_a_step():
-    tx = optim.optimizer("sgd", constant(1.0), b1=0.0, clip_norm=0.25)
+    tx = make("sgd", constant(1.0), b1=0.0, clip_norm=0.25)
     state, _ = run(tx, 1)
     moved = jax.tree.map(jnp.subtract, state.params, PARAMS)
     assert float(optax.tree.norm(moved)) == pytest.approx(0.25, rel=1e-5)
 
 
 def test_muon_makes_a_convolution_orthogonal_and_leaves_the_ends_to_adam():
-    tx = optim.optimizer("muon", constant(0.01))
+    tx = make("muon", constant(0.01))
     gradient = jax.tree.map(lambda p, q: p - q, PARAMS, TARGET)
     updates, _ = tx.update(gradient, tx.init(PARAMS), PARAMS)
     conv = np.asarray(updates["unet"]["middle"]["kernel"]).reshape(36, 4)
@@ -117,15 +126,15 @@ def test_muon_makes_a_convolution_orthogonal_and_leaves_the_ends_to_adam():
     ],
 )
 def test_learning_rates_rise_stay_and_fall(kind, expected):
-    rate = optim.lr_schedule(kind, 2.0, 100, warmup_steps=20, decay_fraction=0.4)
+    rate = schedule(kind, 2.0, 100, warmup_steps=20, decay_fraction=0.4)
     found = [float(rate(count)) for count in (0, 10, 20, 60, 100, 101)]
     np.testing.assert_allclose(found, expected, atol=1e-6)
 
 
 def test_a_warm_up_without_end_is_refused():
     with pytest.raises(InputError, match=r"warmup_steps is 50.*num_steps, which is 50"):
-        optim.lr_schedule("cosine", 1.0, 50, warmup_steps=50)
-    assert float(optim.lr_schedule("constant", 1.0, 50, warmup_steps=50)(25)) == 0.5
+        schedule("cosine", 1.0, 50, warmup_steps=50)
+    assert float(schedule("constant", 1.0, 50, warmup_steps=50)(25)) == 0.5
 
 
 @pytest.mark.parametrize(
@@ -145,4 +154,4 @@ def test_patterns_that_freeze_nothing_or_everything_are_refused(patterns, messag
 
 def test_an_unknown_optimizer_names_the_known_ones():
     with pytest.raises(InputError, match="adamw, sgd"):
-        optim.optimizer("adam", constant(0.1))
+        make("adam", constant(0.1))

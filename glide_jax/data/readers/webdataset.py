@@ -58,21 +58,17 @@ class WebDataset:
     def captions_at(self, index: int) -> tuple[str, ...]:
         """Returns a record's captions, without its picture; raises `Rejected` as `[index]` does."""
         tar, name = self._tar_and_name(index)
-        text, size, is_json = map(int, self._places[index][2:])
-        return _captions(_read(tar, text, size), bool(is_json), name)
+        offset, size, is_json = map(int, self._places[index][2:])
+        try:
+            text = _read(tar, offset, size).decode("utf-8-sig")
+            lines = caption_fields(json.loads(text)) if is_json else text.splitlines()
+        except ValueError as error:
+            raise Rejected("no caption", f"{name}: {error}") from None
+        return captions_of(lines, name)
 
     def _tar_and_name(self, index: int) -> tuple[str, str]:
         tar = self.paths[self._shard[index]]
         return tar, f"{os.path.basename(tar)}/{self._keys[index].decode('utf-8', 'replace')}"
-
-
-def _captions(data: bytes, is_json: bool, name: str) -> tuple[str, ...]:
-    try:
-        text = data.decode("utf-8-sig")
-        lines = caption_fields(json.loads(text)) if is_json else text.splitlines()
-    except ValueError as error:
-        raise Rejected("no caption", f"{name}: {error}") from None
-    return captions_of(lines, name)
 
 
 def _read(path: str, offset: int, size: int) -> bytes:

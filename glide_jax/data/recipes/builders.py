@@ -13,7 +13,7 @@ import pathlib
 import shutil
 import tempfile
 from collections import Counter
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from typing import Any, Literal, NamedTuple
 
 import numpy as np
@@ -27,6 +27,7 @@ from glide_jax.data.readers import built, shapes
 from glide_jax.data.readers.procedural import Scenes
 from glide_jax.data.recipes import clipart, emoji, rendering
 from glide_jax.data.recipes.packages import locked
+from glide_jax.data.recipes.packing import Progress
 from glide_jax.errors import InputError
 from glide_jax.extras import extra
 
@@ -40,8 +41,6 @@ _COCO = (
 _FORMATS: dict[int, Literal["PNG", "WEBP"]] = {64: "PNG", 256: "WEBP"}
 _HELD_OUT_SHAPES = 2_000
 _SEEDS = {"train": 0, "held_out": 1}  # the splits of shapes
-
-Progress = Callable[[str, int, int], None]  # split, pictures done, pictures in all
 
 
 class Recipe(NamedTuple):

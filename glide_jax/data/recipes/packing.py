@@ -5,7 +5,7 @@ The `parquet` source reads them, and needs neither TFDS nor ArrayRecord.
 
 import io
 import pathlib
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 
 from PIL import Image
 
@@ -17,9 +17,11 @@ _KEPT = 6144  # bytes up to which a picture stays without loss; flat art nearly 
 _QUALITY = 95  # for the rest, whose soft shading takes three times the room without loss
 _GROUP = 512  # rows that are read together
 
+Progress = Callable[[str, int, int], None]  # split, pictures done, pictures in all
+
 
 def pack(
-    folder: pathlib.Path, out: pathlib.Path, progress: Callable[[str, int, int], None] | None = None
+    folder: pathlib.Path, out: pathlib.Path, progress: Progress | None = None
 ) -> list[pathlib.Path]:
     """Writes SPLIT.parquet for each split of a built set, and its attribution as README.md.
 
@@ -43,39 +45,26 @@ def pack(
     return paths
 
 
-def _write(
-    source: built.Built, path: pathlib.Path, progress: Callable[[str, int, int], None] | None
-) -> None:
+def _write(source: built.Built, path: pathlib.Path, progress: Progress | None) -> None:
     arrow, parquet = extra("pyarrow"), extra("pyarrow.parquet")
+    texts = arrow.list_(arrow.string())
     schema = arrow.schema(
-        [
-            ("image", arrow.binary()),
-            ("captions", arrow.list_(arrow.string())),
-            ("name", arrow.string()),
-        ]
+        {"image": arrow.binary(), "captions": texts, "name": arrow.string()}.items()
     )
+    options = {"compression": {"captions": "zstd"}, "use_dictionary": False}
     with (
         files.replacing(path) as temporary,
-        parquet.ParquetWriter(
-            temporary, schema, compression={"captions": "zstd"}, use_dictionary=False
-        ) as writer,
+        parquet.ParquetWriter(temporary, schema, **options) as writer,
     ):
-        for rows in _groups(source, progress):
-            writer.write_table(arrow.Table.from_pylist(rows, schema))
-
-
-def _groups(
-    source: built.Built, progress: Callable[[str, int, int], None] | None
-) -> Iterator[list[dict]]:
-    rows: list[dict] = []
-    for index in range(len(source)):
-        record = source.record(index)
-        rows.append({**record, "image": _small(record["image"])})
-        if progress:
-            progress(source.split, index + 1, len(source))
-        if len(rows) == _GROUP or index == len(source) - 1:
-            yield rows
-            rows = []
+        rows: list[dict] = []
+        for done in range(1, len(source) + 1):
+            record = source.record(done - 1)
+            rows.append({**record, "image": _small(record["image"])})
+            if progress:
+                progress(source.split, done, len(source))
+            if len(rows) == _GROUP or done == len(source):
+                writer.write_table(arrow.Table.from_pylist(rows, schema))
+                rows = []
 
 
 def _small(image: bytes) -> bytes:

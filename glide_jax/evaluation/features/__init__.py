@@ -1,6 +1,5 @@
-"""Named feature extractors: what turns pictures into the vectors that metrics compare."""
+"""Feature extractors: networks that turn pictures into the vectors that metrics compare.
 
-from glide_jax.evaluation.features.extractor import Features, Outputs, collect, extract
-from glide_jax.evaluation.features.known import NAMES, open_features
-
-__all__ = ["NAMES", "Features", "Outputs", "collect", "extract", "open_features"]
+`known` opens an extractor by its name, and each file of weights has a module that reads it. They
+may import `networks`, `tokenizers`, `data.recipes.packages` and `checkpoints.torch`.
+"""

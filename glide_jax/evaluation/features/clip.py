@@ -1,4 +1,4 @@
-"""CLIPs as extractors, and their embeddings of captions; here a model's own noise-aware one."""
+"""CLIPs as extractors with embeddings of captions; a model directory's own noise-aware CLIP."""
 
 import dataclasses
 import functools
@@ -29,33 +29,35 @@ class Clip:
     tokenizer: Tokenizer
 
     def texts(self, captions: Sequence[str], *, batch_size: int = 64) -> Float[np.ndarray, "n e"]:
-        """Unit embeddings of captions; equal ones are encoded once."""
+        """Unit embeddings of captions; equal ones are encoded once, `batch_size` at a time."""
         different = list(dict.fromkeys(captions))
         tokens, mask = self.tokenizer(different, self.context)
         size = min(batch_size, len(different))
-        found = []
+        parts = []
         for start in range(0, len(different), size):
             rows = np.arange(start, start + size).clip(max=len(different) - 1)
             encoded = _encode(self.network, self.images.params, tokens[rows], mask[rows])
-            found.append(np.asarray(encoded)[: len(different) - start])
+            parts.append(np.asarray(encoded)[: len(different) - start])
         place = {caption: i for i, caption in enumerate(different)}
-        return np.concatenate(found)[[place[caption] for caption in captions]]
+        return np.concatenate(parts)[[place[caption] for caption in captions]]
 
 
 def noised_clip(name: str, config: zoo.ClipConfig, tokenizer: Tokenizer, params: Params) -> Clip:
-    """The CLIP of a model directory at t = 0, by its parameters' sum."""
+    """The CLIP of a model directory at t = 0.
+
+    Args:
+        name: the model's name.
+        config: sizes of the CLIP.
+        tokenizer: its tokenizer.
+        params: its parameters, whose sum takes the place of a file's.
+    """
     digest = hashlib.sha256()
     for path, leaf in sorted(flatten(params).items()):
         digest.update(path.encode())
         digest.update(np.ascontiguousarray(leaf, np.float32).tobytes())
     network, side = zoo.clip_model(config), config.image_size
-    features = Features(
-        f"noised-clip-of-{name}",
-        digest.hexdigest(),
-        side,
-        params,
-        functools.partial(_apply, network, side),
-    )
+    apply = functools.partial(_apply, network, side)
+    features = Features(f"noised-clip-of-{name}", digest.hexdigest(), side, params, apply)
     return Clip(features, network, config.text_context, tokenizer)
 
 

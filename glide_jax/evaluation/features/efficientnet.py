@@ -1,4 +1,4 @@
-"""A stand-in that needs no network: an ImageNet backbone that comes in a package."""
+"""EfficientNet-Lite0, a stand-in for Inception: an ImageNet backbone that comes in a package."""
 
 import functools
 import pathlib
@@ -11,7 +11,7 @@ from jaxtyping import Array, UInt8
 
 from glide_jax.checkpoints.torch import reader
 from glide_jax.data.recipes import packages
-from glide_jax.evaluation.features import convert
+from glide_jax.evaluation.features.convert import State, check_params, fold_norm
 from glide_jax.evaluation.features.extractor import Features
 from glide_jax.networks.efficientnet import BLOCKS, SIDE, EfficientNetLite0
 from glide_jax.types import Params
@@ -27,7 +27,7 @@ PACKAGE = packages.Package(  # Apache-2.0
 )
 
 
-def load(data_dir: pathlib.Path) -> Features:
+def load_efficientnet(data_dir: pathlib.Path) -> Features:
     """The extractor, its package fetched into `data_dir`/packages unless it is there.
 
     Raises:
@@ -35,15 +35,27 @@ def load(data_dir: pathlib.Path) -> Features:
     """
     path = packages.fetch(PACKAGE, data_dir) / _FILE
     network = EfficientNetLite0()
-    params = convert.checked(to_params(reader.read_state_dict(path)), network, SIDE, path)
+    params = efficientnet_params(reader.read_state_dict(path), network, SIDE, path)
     return Features(NAME, PACKAGE.sha256, SIDE, params, functools.partial(_apply, network))
 
 
-def to_params(state: dict[str, np.ndarray]) -> Params:
-    """Parameters of a state dict in the layout of efficientnet-lite-pytorch."""
+def efficientnet_params(
+    state: State, network: EfficientNetLite0, side: int, path: pathlib.Path
+) -> Params:
+    """Parameters from a state dict in the layout of efficientnet-lite-pytorch.
+
+    Args:
+        state: arrays by name.
+        network: the network they are for.
+        side: pixels a side of the pictures it takes.
+        path: the file of the weights, for the message.
+
+    Raises:
+        InputError: the weights are another network's.
+    """
     params: dict[str, Any] = {
-        "_conv_stem": convert.fold(state, "_conv_stem", "_bn0"),
-        "_conv_head": convert.fold(state, "_conv_head", "_bn1"),
+        "_conv_stem": fold_norm(state, "_conv_stem", "_bn0"),
+        "_conv_head": fold_norm(state, "_conv_head", "_bn1"),
         "_fc": {
             "kernel": np.float32(np.asarray(state["_fc.weight"]).T),
             "bias": np.asarray(state["_fc.bias"], np.float32),
@@ -53,8 +65,9 @@ def to_params(state: dict[str, np.ndarray]) -> Params:
         for conv, norm in (("_expand_conv", 0), ("_depthwise_conv", 1), ("_project_conv", 2)):
             name = f"_blocks.{number}.{conv}"
             if f"{name}.weight" in state:  # the first block does not expand
-                params[name] = convert.fold(state, name, f"_blocks.{number}._bn{norm}")
-    return params
+                params[name] = fold_norm(state, name, f"_blocks.{number}._bn{norm}")
+    init = lambda: network.init(jax.random.key(0), jnp.zeros((1, side, side, 3)))
+    return check_params(params, init, type(network).__name__, path)
 
 
 def _apply(network: EfficientNetLite0, params: Params, images: UInt8[Array, "b h w 3"]):

@@ -1,8 +1,9 @@
-"""What every extractor is: a name, the sum of its weights, and a function of 8-bit pictures."""
+"""An extractor: a name, the sum of its weights, and a function of 8-bit pictures."""
 
 import dataclasses
 import functools
 import itertools
+import operator
 from collections.abc import Callable, Iterable, Iterator
 from typing import Any, NamedTuple
 
@@ -18,10 +19,10 @@ FID = "inception-2015-12-05"  # the one extractor whose Fréchet distance is cal
 
 
 class Outputs(NamedTuple):
-    """What an extractor says of a batch; what it lacks is None."""
+    """An extractor's features of a batch; those that it lacks are None."""
 
     pool: Float[np.ndarray, "b d"]  # for Fréchet and kernel distance, precision and recall
-    spatial: Float[np.ndarray, "b s"] | None = None  # for sFID: where in the picture things are
+    spatial: Float[np.ndarray, "b s"] | None = None  # for sFID: the places of things in a picture
     logits: Float[np.ndarray, "b c"] | None = None  # for the Inception Score
 
 
@@ -31,7 +32,7 @@ class Features:
 
     Attributes:
         name: goes into every result; only `FID` makes a Fréchet distance an FID.
-        sha256: of the file its weights came from.
+        sha256: the sum of the file its weights came from.
         image_size: pixels a side that it looks at; pictures are resized to it inside.
         params: its weights.
         apply: (params, uint8 pictures) -> (pool, spatial or None, logits or None), traceable.
@@ -78,11 +79,8 @@ def extract(
     waiting = iter(images)
     while batch := list(itertools.islice(waiting, size)):
         padded = np.stack(batch + batch[-1:] * (size - len(batch)))
-        yield _first(len(batch), placed(jax.device_put(padded, rows)))
-
-
-def _first(n: int, outputs: Outputs) -> Outputs:
-    return jax.tree.map(lambda a: a[:n], outputs)
+        outputs = placed(jax.device_put(padded, rows))
+        yield jax.tree.map(operator.itemgetter(slice(len(batch))), outputs)
 
 
 def collect(batches: Iterable[Outputs]) -> Outputs:

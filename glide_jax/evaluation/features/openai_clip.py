@@ -5,10 +5,7 @@ the same names is read too. Vision transformers only: sizes come from the tensor
 """
 
 import functools
-import hashlib
 import os
-import pathlib
-from collections.abc import Mapping
 from typing import Any
 
 import jax
@@ -19,20 +16,18 @@ from jaxtyping import Array, Float, UInt8
 from glide_jax.checkpoints.torch import reader
 from glide_jax.errors import InputError
 from glide_jax.evaluation.features.clip import Clip
+from glide_jax.evaluation.features.convert import State, check_params, file_sha256
 from glide_jax.evaluation.features.extractor import Features
 from glide_jax.networks.clip import ClipImageEncoder, ClipModel, ClipTextEncoder, quick_gelu
 from glide_jax.tokenizers import ClipBPE
-from glide_jax.trees import flatten
 from glide_jax.types import Params
 
 NAME = "clip-vit-b16"
-SHA256 = "5806e77cd80f8b59890b7e101eabd078d9fb84e6937f9e85e4ecb61988df416f"  # of ViT-B-16.pt
+SHA256 = "5806e77cd80f8b59890b7e101eabd078d9fb84e6937f9e85e4ecb61988df416f"  # ViT-B-16.pt
 _HEAD = 64  # width of every attention head of the family
 
-State = Mapping[str, np.ndarray]
 
-
-def load(path: str | os.PathLike) -> Clip:
+def load_openai_clip(path: str | os.PathLike) -> Clip:
     """Both encoders of a CLIP in OpenAI's layout, in float32 as the original is on a CPU.
 
     A file other than ViT-B-16.pt is used, but under a name of its own.
@@ -40,11 +35,10 @@ def load(path: str | os.PathLike) -> Clip:
     Raises:
         InputError: the file cannot be read or is another network's.
     """
-    path = pathlib.Path(path)
     state = reader.read_state_dict(path, scripts=True)
     try:
-        network, side = network_of(state)
-        params = to_params(state)
+        network, side = clip_network(state)
+        params = clip_params(state)
         context = len(state["positional_embedding"])
     except (KeyError, ValueError, IndexError) as error:
         raise InputError(
@@ -52,14 +46,13 @@ def load(path: str | os.PathLike) -> Clip:
             f"({type(error).__name__}: {error})."
         ) from None
     _check(params, network, side, context, path)
-    with open(path, "rb") as file:
-        sha256 = hashlib.file_digest(file, "sha256").hexdigest()
+    sha256 = file_sha256(path)
     name = NAME if sha256 == SHA256 else f"clip-{sha256[:8]}"
     apply = functools.partial(_apply, network.image, side)
     return Clip(Features(name, sha256, side, params, apply), network, context, ClipBPE())
 
 
-def network_of(state: State) -> tuple[ClipModel, int]:
+def clip_network(state: State) -> tuple[ClipModel, int]:
     """The network that a state dict belongs to, and the side of the pictures it takes.
 
     It is the noise-aware one with one timestep, whose row is the class token.
@@ -94,7 +87,7 @@ def _layers(state: State, stack: str) -> int:
     return len({n.removeprefix(inside).split(".")[0] for n in state if n.startswith(inside)})
 
 
-def to_params(state: State) -> Params:
+def clip_params(state: State) -> Params:
     """Parameters of a state dict.
 
     The bias of keys is left out: it adds the same to a query's logits for every key, which the
@@ -122,60 +115,50 @@ def to_params(state: State) -> Params:
 
 
 def _blocks(state: State, stack: str) -> dict[str, Any]:
-    blocks = {}
-    for i in range(_layers(state, stack)):
-        get = lambda name, i=i: np.asarray(state[f"{stack}.resblocks.{i}.{name}"], np.float32)
-        dense = lambda name, get=get: {
-            "kernel": get(f"{name}.weight").T,
-            "bias": get(f"{name}.bias"),
-        }
-        norm = lambda name, get=get: {"scale": get(f"{name}.weight"), "bias": get(f"{name}.bias")}
-        q, k, v = np.split(get("attn.in_proj_weight"), 3)
-        q_bias, _, v_bias = np.split(get("attn.in_proj_bias"), 3)
-        blocks[f"block_{i}"] = {
-            "ln_1": norm("ln_1"),
-            "q": {"kernel": q.T, "bias": q_bias},
-            "k": {"kernel": k.T},
-            "v": {"kernel": v.T, "bias": v_bias},
-            "proj": dense("attn.out_proj"),
-            "ln_2": norm("ln_2"),
-            "fc_in": dense("mlp.c_fc"),
-            "fc_out": dense("mlp.c_proj"),
-        }
-    return blocks
+    return {
+        f"block_{i}": _block(state, f"{stack}.resblocks.{i}") for i in range(_layers(state, stack))
+    }
 
 
-def _check(params: Params, network: ClipModel, side: int, context: int, path: pathlib.Path) -> None:
+def _block(state: State, prefix: str) -> dict[str, Any]:
+    get = lambda name: np.asarray(state[f"{prefix}.{name}"], np.float32)
+    dense = lambda name: {"kernel": get(f"{name}.weight").T, "bias": get(f"{name}.bias")}
+    norm = lambda name: {"scale": get(f"{name}.weight"), "bias": get(f"{name}.bias")}
+    q, k, v = np.split(get("attn.in_proj_weight"), 3)
+    q_bias, _, v_bias = np.split(get("attn.in_proj_bias"), 3)
+    return {
+        "ln_1": norm("ln_1"),
+        "q": {"kernel": q.T, "bias": q_bias},
+        "k": {"kernel": k.T},
+        "v": {"kernel": v.T, "bias": v_bias},
+        "proj": dense("attn.out_proj"),
+        "ln_2": norm("ln_2"),
+        "fc_in": dense("mlp.c_fc"),
+        "fc_out": dense("mlp.c_proj"),
+    }
+
+
+def _check(
+    params: Params, network: ClipModel, side: int, context: int, path: str | os.PathLike
+) -> None:
     if context < 2 or network.text.vocab_size < ClipBPE.vocab_size:
         raise InputError(f"{str(path)!r} is for another tokenizer than CLIP's.")
     if min(network.image.heads, network.text.heads) < 1:
         raise InputError(f"{str(path)!r} has layers of fewer than {_HEAD} numbers, a CLIP more.")
-    inputs = (
-        jnp.zeros((1, side, side, 3)),
-        jnp.zeros(1, jnp.int32),
-        jnp.zeros((1, context), jnp.int32),
-        jnp.ones((1, context), bool),
-    )
+    tokens = jnp.zeros((1, context), jnp.int32)
+    inputs = jnp.zeros((1, side, side, 3)), jnp.zeros(1, jnp.int32), tokens, tokens == 0
     init = lambda: network.init(jax.random.key(0), *inputs, method="initialise")
-    wanted = flatten(jax.eval_shape(init)["params"])
-    shapes = lambda tree: {name: tuple(leaf.shape) for name, leaf in tree.items()}
-    want, got = shapes(wanted), shapes(flatten(params))
-    for name in sorted(want.keys() | got.keys()):
-        if want.get(name) != got.get(name):
-            raise InputError(
-                f"{str(path)!r} is not a CLIP: {name} is {got.get(name)} instead of "
-                f"{want.get(name)}."
-            )
+    check_params(params, init, "CLIP", path)
 
 
 def _apply(encoder: ClipImageEncoder, side: int, params: Params, images: UInt8[Array, "b h w 3"]):
-    x = resized(jnp.asarray(images, jnp.float32), side) / 127.5 - 1.0
+    x = clip_resize(jnp.asarray(images, jnp.float32), side) / 127.5 - 1.0
     t = jnp.zeros(len(images), jnp.int32)
     with jax.default_matmul_precision("highest"):
         return encoder.apply({"params": params["image"]}, x, t), None, None
 
 
-def resized(x: Float[Array, "b h w 3"], side: int) -> Float[Array, "b s s 3"]:
+def clip_resize(x: Float[Array, "b h w 3"], side: int) -> Float[Array, "b s s 3"]:
     """The middle square at `side` pixels, as CLIP's own preparation has it by Pillow.
 
     Bicubic with antialiasing until the shorter side fits, first along rows, then along columns (the

@@ -8,16 +8,13 @@ from jaxtyping import Bool, Float, Int, Shaped
 from glide_jax import checks
 from glide_jax.errors import InputError
 
-LOGIT_SCALE = 100.0  # of the released CLIPs
+LOGIT_SCALE = 100.0  # the released CLIPs' own
+
+Embeddings = Shaped[np.ndarray, "n e"]
 
 
-def clip_score(
-    images: Shaped[np.ndarray, "n e"],
-    texts: Shaped[np.ndarray, "n e"],
-    *,
-    scale: float = LOGIT_SCALE,
-) -> float:
-    """The mean scaled cosine of each picture and its caption (GLIDE, figure 6).
+def clip_score(images: Embeddings, texts: Embeddings) -> float:
+    """The mean cosine of each picture and its caption times LOGIT_SCALE (GLIDE, figure 6).
 
     Scaled by CLIP's logit scale, as in the paper; neither 2.5 max(cos, 0) (Hessel et al., 2021)
     nor a percentage.
@@ -26,20 +23,25 @@ def clip_score(
         InputError: the numbers of pictures and captions differ, or there are none.
     """
     x, y = _units(images, texts)
-    return float(scale * (x * y).sum(axis=1).mean())
+    return float(LOGIT_SCALE * (x * y).sum(axis=1).mean())
 
 
 def own_caption_first(
-    images: Shaped[np.ndarray, "n e"],
-    texts: Shaped[np.ndarray, "n e"],
+    images: Embeddings,
+    texts: Embeddings,
     captions: Sequence[str],
     *,
     candidates: int = 100,
-    seed: int = 0,
 ) -> Bool[np.ndarray, " n"]:
     """Whether a picture's own caption beats 99 others drawn at random (Xu et al., 2018).
 
     The mean is R-precision. Others are captions that read differently; a tie is lost.
+
+    Args:
+        images: embeddings of the pictures, of any length.
+        texts: embeddings of their captions, in the same order.
+        captions: the captions themselves.
+        candidates: captions compared for each picture, its own among them; 2 or more.
 
     Raises:
         InputError: there are fewer different captions than candidates, or the numbers differ.
@@ -51,7 +53,7 @@ def own_caption_first(
         raise InputError(
             f"candidates is {candidates}, but there are {len(rows)} different captions."
         )
-    rng, won = np.random.default_rng(seed), np.empty(len(x), bool)
+    rng, won = np.random.default_rng(0), np.empty(len(x), bool)
     for i, mine in enumerate(own):
         others = rng.choice(len(rows) - 1, candidates - 1, replace=False)
         others += others >= mine  # every caption but one's own
@@ -60,8 +62,8 @@ def own_caption_first(
 
 
 def retrieval(
-    images: Shaped[np.ndarray, "n e"],
-    texts: Shaped[np.ndarray, "n e"],
+    images: Embeddings,
+    texts: Embeddings,
     captions: Sequence[str],
     *,
     at: Sequence[int] = (1, 5, 10),
@@ -70,6 +72,12 @@ def retrieval(
 
     Captions that read the same are one; a picture of any of its pictures' captions is right.
 
+    Args:
+        images: embeddings of the pictures, of any length.
+        texts: embeddings of their captions, in the same order.
+        captions: the captions themselves.
+        at: the values of k.
+
     Raises:
         InputError: the numbers of pictures and captions differ, or there are none.
     """
@@ -77,7 +85,7 @@ def retrieval(
     rows, own = _distinct(captions, len(x))
     similarity = x @ y[rows].T  # (pictures, different captions)
     mine = similarity[np.arange(len(x)), own]
-    # How many wrong ones are at least as near as the right one.
+    # A rank counts the wrong ones that are at least as near as the right one.
     text_rank = (similarity >= mine[:, None]).sum(axis=1) - 1
     image_rank = np.empty(len(rows), np.int64)
     for c in range(len(rows)):
@@ -105,11 +113,6 @@ def _distinct(
     """The rows of the captions' first appearances, and each row's number among them."""
     if len(captions) != n:
         raise InputError(f"there are {len(captions)} captions for {n} pictures; one for each.")
-    first: dict[str, int] = {}
-    rows, own = [], np.empty(n, np.int64)
-    for i, caption in enumerate(captions):
-        if caption not in first:
-            first[caption] = len(rows)
-            rows.append(i)
-        own[i] = first[caption]
-    return np.array(rows, np.int64), own
+    number = {caption: k for k, caption in enumerate(dict.fromkeys(captions))}
+    own = np.array([number[caption] for caption in captions], np.int64)
+    return np.unique(own, return_index=True)[1], own

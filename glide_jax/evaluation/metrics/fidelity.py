@@ -1,4 +1,4 @@
-"""Kernel distance (KID) and Inception Score, on features and logits of any extractor."""
+"""Kernel distance (KID) and Inception Score, from features and logits of any extractor."""
 
 import numpy as np
 from jaxtyping import Float, Shaped
@@ -15,9 +15,7 @@ def kernel_distance(
     a: Shaped[np.ndarray, "n d"],
     b: Shaped[np.ndarray, "m d"],
     *,
-    subsets: int = KERNEL_SUBSETS,
     subset_size: int = KERNEL_SUBSET_SIZE,
-    seed: int = 0,
 ) -> tuple[float, float]:
     """Unbiased MMD^2 with the kernel (x.y / d + 1)^3 (Binkowski et al., 2018): "KID".
 
@@ -25,29 +23,25 @@ def kernel_distance(
 
     Args:
         a: one set's features.
-        b: the other's.
-        subsets: how many pairs of random subsets are averaged.
-        subset_size: vectors in each, without repeats; fewer where a set has fewer.
-        seed: of the subsets.
+        b: the other set's features.
+        subset_size: vectors in each random subset, without repeats, 2 or more; fewer where a set
+            has fewer.
 
     Returns:
-        The mean over subsets and its standard error, that of drawing subsets alone.
+        The mean over KERNEL_SUBSETS pairs of subsets and its standard error, which covers only
+        the choice of subsets.
 
     Raises:
         InputError: a set has fewer than two vectors.
     """
-    checks.whole("subsets", subsets, 1, 100_000)
     size = min(checks.whole("subset_size", subset_size, 2, 1_000_000), len(a), len(b))
     if size < 2:
         raise InputError(f"sets of {len(a)} and {len(b)} pictures are too few; 2 are needed.")
-    rng = np.random.default_rng(seed)
+    rng = np.random.default_rng(0)
     x, y = np.asarray(a, np.float64), np.asarray(b, np.float64)
-    values = [
-        _unbiased_mmd(
-            x[rng.choice(len(x), size, replace=False)], y[rng.choice(len(y), size, replace=False)]
-        )
-        for _ in range(1 if size == len(a) == len(b) else subsets)
-    ]
+    pick = lambda rows: rows[rng.choice(len(rows), size, replace=False)]
+    subsets = 1 if size == len(a) == len(b) else KERNEL_SUBSETS
+    values = [_unbiased_mmd(pick(x), pick(y)) for _ in range(subsets)]
     return float(np.mean(values)), float(np.std(values) / np.sqrt(len(values)))
 
 

@@ -1,33 +1,22 @@
 """Fréchet distance between Gaussians fitted to two sets of features (Heusel et al., 2017)."""
 
-import functools
-import os
-import pathlib
-from collections.abc import Iterable
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
 from jaxtyping import Float, Shaped
 
 from glide_jax.errors import InputError
-from glide_jax.files import replacing
 
 
 class Moments(NamedTuple):
-    """What a set of features leaves behind: it can be added to, whatever the set's size."""
+    """Mean and unbiased covariance of a set of features; the covariance of one vector is zero."""
 
-    n: int
     mean: Float[np.ndarray, " d"]
-    scatter: Float[np.ndarray, "d d"]  # sum of the outer products of deviations from the mean
-
-    @property
-    def covariance(self) -> Float[np.ndarray, "d d"]:
-        """Unbiased, as `numpy.cov`; zero for a single vector."""
-        return self.scatter / max(1, self.n - 1)
+    covariance: Float[np.ndarray, "d d"]
 
 
-def moments(features: Shaped[np.ndarray, "n d"]) -> Moments:
-    """Mean and scatter of features, in float64.
+def moments_of(features: Shaped[np.ndarray, "n d"]) -> Moments:
+    """Mean and covariance of features, in float64.
 
     Raises:
         InputError: there are none, or some are not finite.
@@ -38,29 +27,8 @@ def moments(features: Shaped[np.ndarray, "n d"]) -> Moments:
     if not np.isfinite(x).all():
         raise InputError("features hold numbers that are not finite; they must all be.")
     mean = x.mean(axis=0)
-    centred = x - mean
-    return Moments(len(x), mean, centred.T @ centred)
-
-
-def merge(parts: Iterable[Moments]) -> Moments:
-    """The moments of several sets together, of shards or of batches (Chan et al., 1979).
-
-    Deviations are taken from each part's own mean first, so that large means cancel nowhere.
-
-    Raises:
-        InputError: there is no part.
-    """
-    found = list(parts)
-    if not found:
-        raise InputError("there are no moments to merge; there must be one or more.")
-    return functools.reduce(_merge, found)
-
-
-def _merge(a: Moments, b: Moments) -> Moments:
-    n = a.n + b.n
-    apart = b.mean - a.mean
-    scatter = a.scatter + b.scatter + np.outer(apart, apart) * (a.n * b.n / n)
-    return Moments(n, a.mean + apart * (b.n / n), scatter)
+    centred = x - mean  # first, so that large means cancel nowhere
+    return Moments(mean, centred.T @ centred / max(1, len(x) - 1))
 
 
 def frechet_distance(a: Moments, b: Moments) -> float:
@@ -84,37 +52,3 @@ def frechet_distance(a: Moments, b: Moments) -> float:
 def _root(covariance: Float[np.ndarray, "d d"]) -> Float[np.ndarray, "d d"]:
     values, vectors = np.linalg.eigh(covariance)
     return (vectors * np.sqrt(values.clip(min=0))) @ vectors.T
-
-
-def write_moments(path: str | os.PathLike, found: Moments, **notes: str) -> None:
-    """An .npz with `mu` and `sigma`, as other tools read them, `n`, and notes."""
-    with replacing(path) as temporary, open(temporary, "wb") as file:
-        values: dict[str, Any] = {
-            "mu": found.mean,
-            "sigma": found.covariance,
-            "n": found.n,
-            **notes,
-        }
-        np.savez(file, **values)
-
-
-def read_moments(path: str | os.PathLike) -> tuple[Moments, dict[str, str]]:
-    """Moments and notes of an .npz; one of another tool (`mu`, `sigma`) has no n, and gets 2^31.
-
-    Raises:
-        InputError: it cannot be read or holds something else.
-    """
-    path = pathlib.Path(path)
-    try:
-        with np.load(path, allow_pickle=False) as file:
-            mean, covariance = (np.asarray(file[k], np.float64) for k in ("mu", "sigma"))
-            n = int(file["n"]) if "n" in file else 2**31
-            notes = {k: str(file[k]) for k in file.files if file[k].dtype.kind == "U"}
-    except (OSError, ValueError, KeyError, EOFError) as error:
-        raise InputError(
-            f"{str(path)!r} holds no reference statistics ({type(error).__name__}); "
-            "it must be an .npz with mu and sigma."
-        ) from None
-    if mean.ndim != 1 or covariance.shape != (len(mean), len(mean)):
-        raise InputError(f"{str(path)!r} has mu {mean.shape} and sigma {covariance.shape}: no fit.")
-    return Moments(n, mean, covariance * max(1, n - 1)), notes

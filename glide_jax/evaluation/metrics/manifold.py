@@ -13,7 +13,7 @@ _BLOCK = 1 << 25  # distances held at once: 256 MB
 
 
 class PrecisionRecall(NamedTuple):
-    """Which part of the generated pictures is like a real one, and the other way round."""
+    """The share of generated pictures that are like real ones, and the reverse."""
 
     precision: float
     recall: float
@@ -26,6 +26,11 @@ def precision_recall(
 
     A ball reaches to its centre's k-th nearest neighbour in its own set. Both numbers depend on
     how many vectors there are: compare only sets of equal sizes.
+
+    Args:
+        real: features of real pictures.
+        generated: features of generated pictures.
+        k: rank of the neighbour that sets a ball's radius, 1 to 1000.
 
     Raises:
         InputError: a set has k vectors or fewer.
@@ -43,10 +48,15 @@ def precision_recall(
     )
 
 
-def nearest(
+def nearest_neighbours(
     queries: Shaped[np.ndarray, "n d"], among: Shaped[np.ndarray, "m d"], *, k: int = 1
 ) -> tuple[Int[np.ndarray, "n k"], Float[np.ndarray, "n k"]]:
     """The k nearest vectors of each query and their Euclidean distances, nearest first.
+
+    Args:
+        queries: vectors whose neighbours are wanted.
+        among: vectors that may be neighbours.
+        k: neighbours of each query, 1 to m.
 
     Raises:
         InputError: there are fewer than k to choose from.
@@ -84,15 +94,15 @@ def _squared_distances(x: np.ndarray, y: np.ndarray) -> Iterator[tuple[slice, np
 
 def _radii(x: np.ndarray, k: int) -> Float[np.ndarray, " n"]:
     """Squared distance to the k-th nearest other vector; equal vectors are others."""
-    found = np.empty(len(x))
+    radii = np.empty(len(x))
     for rows, d in _squared_distances(x, x):
         d[np.arange(len(d)), np.arange(rows.start, rows.stop)] = np.inf
-        found[rows] = np.partition(d, k - 1, axis=1)[:, k - 1]
-    return found
+        radii[rows] = np.partition(d, k - 1, axis=1)[:, k - 1]
+    return radii
 
 
 def _covered(x: np.ndarray, centres: np.ndarray, radii: np.ndarray) -> np.ndarray:
-    """Which of x lie in a ball; on its surface is inside, with room for rounding."""
+    """A mask of x inside any ball; the surface counts as inside, with room for rounding."""
     room = 1e-9 * max(1e-300, float((centres**2).sum(axis=1).mean()))
     inside = [(d <= radii + room).any(axis=1) for _, d in _squared_distances(x, centres)]
     return np.concatenate(inside)

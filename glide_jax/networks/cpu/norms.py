@@ -1,4 +1,4 @@
-"""GroupNorm whose sums a CPU takes row by row, forward and in the gradient; elsewhere Flax's."""
+"""GroupNorm, whose sums a CPU takes row by row, forward and in the gradient; elsewhere Flax's."""
 
 import functools
 from typing import Any
@@ -15,35 +15,23 @@ from glide_jax.types import Image
 EPSILON = 1e-5
 
 
-class GroupNorm(nn.Module):
-    """Normalises each group of channels of each picture; float32 in and out.
-
-    While parameters are made nothing is normalised.
-    """
-
-    groups: int = 32
-
-    @nn.compact
-    def __call__(self, x: Image) -> Image:
-        scale = self.param("scale", nn.initializers.ones, x.shape[-1:])
-        bias = self.param("bias", nn.initializers.zeros, x.shape[-1:])
-        if self.is_initializing():
-            return x  # nobody looks at it, and its arithmetic is half of what there is to trace
-        return normalise(x, scale, bias, self.groups)
-
-
-# Traced once for each shape: a network has a hundred, and tracing them was most of a network's.
+# Jitted to be traced once for each shape: a network has a hundred norms, and tracing each of them
+# took most of a network's time of tracing.
 @functools.partial(jax.jit, static_argnames="groups")
-def normalise(x: Image, scale: Channels, bias: Channels, groups: int) -> Image:
-    """The norm as a function, (b, h, w, c) float32 to the same.
+def group_norm(x: Image, scale: Channels, bias: Channels, groups: int) -> Image:
+    """Each group of channels of each picture normalised to mean 0 and variance 1, then scaled.
 
-    The variance is of distances to the mean, in two passes: with a large mean the difference of
-    two sums would lose it (an error of 8e-4 against 1e-5 at a mean of 30).
+    The variance is a mean of squared distances to the mean, in two passes: with a large mean the
+    difference of two sums would lose it (an error of 8e-4 against 1e-5 at a mean of 30).
+
+    Args:
+        x: (b, h, w, c) float32, as is the result.
+        scale: (c,).
+        bias: (c,).
+        groups: a divisor of c.
     """
-    with_groups = lambda function: functools.partial(function, groups=groups)
-    return jax.lax.platform_dependent(
-        x, scale, bias, cpu=with_groups(_by_rows), default=with_groups(_usual)
-    )
+    by_rows, usual = (functools.partial(f, groups=groups) for f in (_by_rows, _usual))
+    return jax.lax.platform_dependent(x, scale, bias, cpu=by_rows, default=usual)
 
 
 def _usual(x: Image, scale: Channels, bias: Channels, groups: int) -> Image:
@@ -59,9 +47,9 @@ def _by_rows(x: Image, scale: Channels, bias: Channels, groups: int) -> Image:
 
 def _forward(x: Image, scale: Channels, bias: Channels, groups: int) -> tuple[Image, tuple]:
     [total] = over_positions(lambda x: [x], x)
-    mean = _to_channels(_of_groups(total, x, groups), total.shape[-1])
+    mean = _to_channels(_group_means(total, x, groups), total.shape[-1])
     [squares] = over_positions(lambda x: [jnp.square(x - mean[:, None])], x)
-    inverse = jax.lax.rsqrt(_of_groups(squares, x, groups) + EPSILON)
+    inverse = jax.lax.rsqrt(_group_means(squares, x, groups) + EPSILON)
     inverse = _to_channels(inverse, total.shape[-1])
     y = (x - _pixels(mean)) * _pixels(inverse) * scale + bias
     return y, (x, scale, mean, inverse)
@@ -70,7 +58,7 @@ def _forward(x: Image, scale: Channels, bias: Channels, groups: int) -> tuple[Im
 def _backward(groups: int, kept: tuple, dy: Image) -> tuple[Image, Channels, Channels]:
     x, scale, mean, inverse = kept
     straight, along = over_positions(lambda x, dy: [dy, dy * (x - mean[:, None])], x, dy)
-    spread = lambda sums: _to_channels(_of_groups(sums * scale, x, groups), x.shape[-1])
+    spread = lambda sums: _to_channels(_group_means(sums * scale, x, groups), x.shape[-1])
     pull = spread(along) * jnp.square(inverse)
     dx = dy * scale - _pixels(spread(straight)) - (x - _pixels(mean)) * _pixels(pull)
     return dx * _pixels(inverse), (along * inverse).sum(0), straight.sum(0)
@@ -79,7 +67,7 @@ def _backward(groups: int, kept: tuple, dy: Image) -> tuple[Image, Channels, Cha
 _by_rows.defvjp(_forward, _backward)
 
 
-def _of_groups(sums: Rows, x: Image, groups: int) -> Float[Array, "b g"]:
+def _group_means(sums: Rows, x: Image, groups: int) -> Float[Array, "b g"]:
     """Means over each group's channels and positions."""
     b, height, width, c = x.shape
     return sums.reshape(b, groups, -1).sum(-1) / (height * width * c // groups)

@@ -18,7 +18,7 @@ Rows = Float[Array, "b c"]
 
 
 def over_positions(terms: Callable[..., list[Array]], *images: Image) -> list[Rows]:
-    """Sums over all positions of what `terms` makes of the images' rows, each (b, w, c)."""
+    """Sums over all positions of the results of `terms` on the images' rows, each (b, w, c)."""
 
     def add(i: Array, totals: list[Array]) -> list[Array]:
         rows = (jax.lax.dynamic_index_in_dim(x, i, axis=1, keepdims=False) for x in images)
@@ -30,7 +30,7 @@ def over_positions(terms: Callable[..., list[Array]], *images: Image) -> list[Ro
     return [total.sum(1) for total in totals]
 
 
-@jax.jit  # as `norms.normalise`
+@jax.jit  # traced once a shape, as norms
 def add_bias(x: Image, bias: Channels) -> Image:
     """`x + bias`, (b, h, w, c) and (c,) of one dtype, whose gradient in `bias` is such a sum."""
     y: Any = _added(x, bias)

@@ -12,7 +12,7 @@ import pytest
 from glide_jax.networks import blocks
 from glide_jax.networks.cpu import norms
 
-WAYS = {"by rows": norms._by_rows, "usual": norms._usual, "by device": norms.normalise}
+WAYS = {"by rows": norms._by_rows, "usual": norms._usual, "by device": norms.group_norm}
 SIZES = [((2, 9, 7, 32), 8), ((3, 4, 4, 64), 32), ((1, 1, 1, 16), 4), ((2, 1, 5, 8), 8)]
 
 
@@ -66,7 +66,7 @@ def test_gradients_are_right_to_the_last_digit(way):
 @pytest.mark.parametrize(("platform", "looped"), [("cpu", True), ("cuda", False), ("tpu", False)])
 def test_only_a_cpu_sums_in_a_loop(platform, looped):
     *args, _ = inputs((1, 8, 8, 32))
-    norm = jax.jit(partial(norms.normalise, groups=8))
+    norm = jax.jit(partial(norms.group_norm, groups=8))
     text = norm.trace(*args).lower(lowering_platforms=(platform,)).as_text()
     assert ("while" in text) == looped
 
@@ -76,7 +76,7 @@ def test_statistics_are_float32_whatever_goes_in(dtype):
     class Norm(nn.Module):
         @nn.compact
         def __call__(self, x):
-            return blocks.group_norm(x, "norm", 8)
+            return blocks.GroupNorm(8, name="norm")(x)
 
     x = inputs((2, 6, 6, 32), mean=30.0)[0].astype(dtype)
     params = Norm().init(jax.random.key(0), x)["params"]["norm"]

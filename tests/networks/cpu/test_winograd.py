@@ -7,10 +7,12 @@ import pytest
 
 from glide_jax.errors import InputError
 from glide_jax.model_dir import reading
+from glide_jax.model_dir.weights import pack_weights, wrap_apply
 from glide_jax.networks import initial, zoo
 from glide_jax.networks.blocks import Conv3x3
-from glide_jax.networks.cpu import winograd
+from glide_jax.networks.cpu import choice, winograd
 from glide_jax.networks.cpu.choice import plan, prepared
+from glide_jax.networks.cpu.convolution import TransformedKernel, bare_kernels, transform_kernel
 from glide_jax.types import Cond
 from tests import tiny
 
@@ -41,8 +43,8 @@ def test_a_prepared_convolution_is_the_convolution_at_any_size(m, times, size):
     draw = lambda *shape: np.float32(rng.standard_normal(shape))
     x, layer = draw(2, *size, 64), Conv3x3(48)
     params = {"kernel": draw(3, 3, 64, 48) / 24, "bias": np.zeros(48, np.float32)}
-    prepared = winograd.prepare(params, {(): m})
-    assert prepared["kernel"].shape == (m + 2, m + 2, 64, 48)
+    prepared = params | {"kernel": transform_kernel(params["kernel"], m)}
+    assert prepared["kernel"].tiles.shape == (m + 2, m + 2, 64, 48)
     expected = direct64(x, params["kernel"])
     run = jax.jit(lambda p: layer.apply({"params": p}, x))
     error = lambda p: np.square(np.float64(run(p)) - expected).mean() ** 0.5
@@ -53,8 +55,8 @@ def test_a_prepared_convolution_is_the_convolution_at_any_size(m, times, size):
 @pytest.fixture
 def narrow(monkeypatch):
     """Tiny networks have few channels and small maps, so the plan's thresholds go down too."""
-    monkeypatch.setattr(winograd, "MIN_CHANNELS", 32)
-    monkeypatch.setattr(winograd, "MIN_SIDE_4", 16)
+    monkeypatch.setattr(choice, "MIN_CHANNELS", 32)
+    monkeypatch.setattr(choice, "MIN_SIDE_4", 16)
 
 
 def test_a_network_with_prepared_kernels_is_the_same_network(narrow):
@@ -74,8 +76,8 @@ def test_a_network_with_prepared_kernels_is_the_same_network(narrow):
         return jnp.concatenate(apply(jnp.float32(x), t, Cond(text))[:2], axis=-1)
 
     expected = run(params)
-    for choice in ("winograd2", "winograd4"):
-        found = prepared(config, params, choice)
+    for algorithm in ("winograd2", "winograd4"):
+        found = prepared(config, params, algorithm)
         changed = {
             a.shape != b.shape for a, b in zip(*map(jax.tree.leaves, (params, found)), strict=True)
         }
@@ -87,11 +89,11 @@ def test_a_network_with_prepared_kernels_is_the_same_network(narrow):
 def test_large_maps_take_large_tiles_and_strides_and_few_channels_none(narrow):
     config = tiny.BASE  # 16 px of 32 channels, 8 px of 64, resampled by convolutions with a stride
     tiles = plan(config, initial.shapes(config), largest=4)
-    assert tiles[("unet", "input_1_res", "in_conv")] == 4
-    assert tiles[("unet", "middle_0_res", "out_conv")] == 2
-    assert ("unet", "input_0") not in tiles, "three channels in"
-    assert ("unet", "out_conv") not in tiles, "six channels out"
-    assert ("unet", "input_2_conv") not in tiles, "a stride of 2"
+    assert tiles["unet/input_1_res/in_conv/kernel"] == 4
+    assert tiles["unet/middle_0_res/out_conv/kernel"] == 2
+    assert "unet/input_0/kernel" not in tiles, "three channels in"
+    assert "unet/out_conv/kernel" not in tiles, "six channels out"
+    assert "unet/input_2_conv/kernel" not in tiles, "a stride of 2"
 
 
 def test_an_unknown_algorithm_is_refused_by_name():
@@ -103,3 +105,24 @@ def test_the_model_in_the_box_is_too_narrow_to_gain():
     model = reading.read_model(reading.BOXED / "shapes")
     config, params = model.stages["base"]
     assert plan(config.model, params, largest=4) == {}
+
+
+@pytest.mark.parametrize(("weights", "error"), [("bfloat16", 0.004), ("int8", 0.004)])
+def test_small_weights_keep_the_type_of_a_transformed_kernel(weights, error):
+    plain = np.float32(np.random.default_rng(0).standard_normal((3, 3, 32, 32)))
+    kernel = transform_kernel(plain, 4)
+    kept = pack_weights({"conv": {"kernel": kernel}}, weights)
+    assert kept["conv"]["kernel"].m == 4
+    assert sum(leaf.nbytes for leaf in jax.tree.leaves(kept)) <= 0.6 * kernel.tiles.nbytes
+    read = jax.jit(wrap_apply(weights)(lambda variables: variables["conv"]["kernel"]))(kept)
+    assert isinstance(read, TransformedKernel)
+    scale = float(jnp.abs(kernel.tiles).max())
+    np.testing.assert_allclose(read.tiles, kernel.tiles, atol=error * scale)
+
+
+def test_bare_kernels_are_the_arrays_of_typed_ones(narrow):
+    params = prepared(tiny.BASE, tiny.weights(tiny.BASE), "winograd4")
+    kernel = params["unet"]["input_1_res"]["in_conv"]["kernel"]
+    bare = bare_kernels(params)
+    assert bare["unet"]["input_1_res"]["in_conv"]["kernel"] is kernel.tiles
+    assert jax.tree.structure(bare) == jax.tree.structure(tiny.weights(tiny.BASE))

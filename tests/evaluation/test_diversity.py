@@ -4,8 +4,7 @@ import numpy as np
 import pytest
 
 from glide_jax.data.readers import shapes
-from glide_jax.evaluation import evaluate, protocols
-from launch.studies import diversity
+from glide_jax.evaluation import diversity, evaluate, protocols
 from tests.evaluation.oracle import Oracle
 
 CAPTIONS = (
@@ -24,7 +23,7 @@ def scene(caption: str, seed: int) -> np.ndarray:
 def measured(seeds) -> dict:
     pairs = [(scene(caption, seed), caption) for caption in CAPTIONS for seed in seeds]
     pictures, captions = zip(*pairs, strict=True)
-    return diversity.measure(pictures, captions)
+    return diversity.measure_spread(pictures, captions)
 
 
 def test_scenes_are_drawn_of_a_caption():
@@ -47,27 +46,28 @@ def test_true_scenes_are_as_varied_as_true_scenes_and_one_picture_is_not_at_all(
 def test_half_the_spread_is_half():
     rng = np.random.default_rng(0)
     wide = rng.normal(size=(50, 2, 6))
-    np.testing.assert_allclose(diversity.variance(wide / 2), diversity.variance(wide) / 4)
+    np.testing.assert_allclose(diversity.variances(wide / 2), diversity.variances(wide) / 4)
 
 
 def test_wrong_pictures_are_no_diversity():
     caption, other = CAPTIONS[0], "a small red circle on a white background"
     right = [scene(caption, 1), scene(caption, 1)]
-    found = diversity.measure([*right, scene(other, 2)], [caption] * 3)
+    found = diversity.measure_spread([*right, scene(other, 2)], [caption] * 3)
     assert found["pictures"] == 2
     assert found["spread"]["position"]["ratio"] == 0.0
-    assert diversity.measure([scene(other, k) for k in (1, 2)], [caption] * 2)["spread"] == {}
+    assert (
+        diversity.measure_spread([scene(other, k) for k in (1, 2)], [caption] * 2)["spread"] == {}
+    )
 
 
 def test_a_run_of_repeats_says_its_diversity(tmp_path):
     protocol = protocols.open_protocol("shapes_repeats", n=1)
     assert len(protocol.prompts) == protocols.REPEATS * len(set(protocol.prompts)) == 32
-    reference = evaluate.Reference(protocol, evaluate.Judges())
-    result = evaluate.evaluate(Oracle(), protocol, tmp_path, {}, reference, batch_size=8)
+    result = evaluate.Evaluator(protocol).run(Oracle(), tmp_path, {}, batch_size=8)
     assert result["diversity"]["captions"] == 8
-    assert evaluate.numbers(result)["position_spread"] > 0.5
+    assert evaluate.scalars_of(result)["position_spread"] > 0.5
     shown = [shapes.parse(prompt) for prompt in protocol.prompts]
     assert all(shown)
     pictures = list(protocol.reference(64))
     assert len(pictures) == 32
-    assert diversity.measure(pictures, protocol.prompts)["captions"] == 8
+    assert diversity.measure_spread(pictures, protocol.prompts)["captions"] == 8

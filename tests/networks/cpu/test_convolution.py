@@ -10,7 +10,7 @@ import pytest
 
 from glide_jax.networks import initial, zoo
 from glide_jax.networks.blocks import PatchConv
-from glide_jax.networks.cpu import direct
+from glide_jax.networks.cpu.convolution import convolve
 from glide_jax.types import Cond
 from tests import tiny
 
@@ -32,7 +32,7 @@ def test_gradients_are_those_of_the_definition(stride, size, dtype):
 
     @jax.jit
     def both(x, kernel, dy):
-        runs = (jax.vjp(lambda *a, f=f: f(*a, stride), x, kernel) for f in (direct.convolve, plain))
+        runs = (jax.vjp(lambda *a, f=f: f(*a, stride), x, kernel) for f in (convolve, plain))
         return [(y, *back(dy)) for y, back in runs]
 
     found_all, want_all = both(x, kernel, dy)
@@ -53,11 +53,9 @@ def test_large_gradients_take_fewer_multiplications_and_are_the_same(size):
     dy = jnp.float32(draw((2, *size, 200)))
     gradients = lambda f: jax.jit(lambda x, kernel, dy: jax.vjp(f, x, kernel)[1](dy))
     usual = lambda x, kernel: plain(x, kernel, 1)
-    text = gradients(direct.convolve).lower(x, kernel, dy).as_text()
+    text = gradients(convolve).lower(x, kernel, dy).as_text()
     assert "convolution" not in text
-    pairs = zip(
-        gradients(direct.convolve)(x, kernel, dy), gradients(usual)(x, kernel, dy), strict=True
-    )
+    pairs = zip(gradients(convolve)(x, kernel, dy), gradients(usual)(x, kernel, dy), strict=True)
     for found, want in pairs:
         np.testing.assert_allclose(found, want, atol=1e-5 * float(abs(want).max()), rtol=0)
 
@@ -65,10 +63,10 @@ def test_large_gradients_take_fewer_multiplications_and_are_the_same(size):
 def test_only_where_it_is_differentiated_a_large_convolution_takes_fewer_multiplications():
     draw = np.random.default_rng(0).standard_normal
     x, kernel = jnp.float32(draw((4, 16, 16, 64))), jnp.float32(draw((3, 3, 64, 96)))
-    forward = lambda x, kernel: jax.vjp(direct.convolve, x, kernel)[0]
+    forward = lambda x, kernel: jax.vjp(convolve, x, kernel)[0]
     text = lambda f, x: jax.jit(f).lower(x, kernel).as_text()
     assert "stablehlo.convolution" not in text(forward, x)
-    assert "stablehlo.convolution" in text(direct.convolve, x), "for drawing, kernels are prepared"
+    assert "stablehlo.convolution" in text(convolve, x), "for drawing, kernels are prepared"
     assert "stablehlo.convolution" in text(forward, x[:3]), "few positions"
     y = plain(x, kernel, 1)
     np.testing.assert_allclose(forward(x, kernel), y, atol=1e-5 * float(abs(y).max()), rtol=0)
@@ -79,11 +77,11 @@ def test_windows_that_do_not_overlap_are_a_convolution(patch):
     x = jax.random.normal(jax.random.key(0), (2, 8, 12, 3))
     layer = PatchConv(5, patch)
     params = layer.init(jax.random.key(1), x)
-    convolution = nn.Conv(5, (patch, patch), patch, "VALID")
+    usual = nn.Conv(5, (patch, patch), patch, "VALID")
     assert jax.tree.map(jnp.shape, params) == jax.tree.map(
-        jnp.shape, convolution.init(jax.random.key(1), x)
+        jnp.shape, usual.init(jax.random.key(1), x)
     )
-    np.testing.assert_allclose(layer.apply(params, x), convolution.apply(params, x), atol=1e-5)
+    np.testing.assert_allclose(layer.apply(params, x), usual.apply(params, x), atol=1e-5)
 
 
 def glide_loss(params, x):

@@ -1,0 +1,114 @@
+"""The sections of a run's config: every field with its default, its range and its meaning."""
+
+import dataclasses
+import functools
+from typing import Any
+
+from glide_jax import checks
+
+
+def _whole(default: int, low: int, high: int = 10**9) -> Any:
+    check = functools.partial(checks.whole, low=low, high=high)
+    return dataclasses.field(default=default, metadata={"check": check})
+
+
+def _real(default: float, low: float, high: float) -> Any:
+    check = functools.partial(checks.real, low=low, high=high)
+    return dataclasses.field(default=default, metadata={"check": check})
+
+
+def _word(default: str, *known: str) -> Any:
+    check = functools.partial(checks.one_of, known=known)
+    return dataclasses.field(default=default, metadata={"check": check})
+
+
+@dataclasses.dataclass(frozen=True)
+class Diffusion:
+    """The diffusion and the loss; a CLIP has only the noise schedule."""
+
+    noise_schedule: str = "squaredcos_cap_v2"  # or linear
+    prediction: str = "eps"  # or v (Salimans & Ho, 2022), for networks trained from nothing
+    # Fraction of captions that are emptied; 0.2 makes classifier-free guidance possible.
+    null_fraction: float = _real(0.0, 0.0, 1.0)
+    vb_weight: float = _real(1e-3, 0.0, 1e6)  # weight of the bound that trains the variance
+    max_snr: float = float("inf")  # gamma of Min-SNR (Hang et al., 2023); 5 is usual
+    # Fraction of timesteps drawn from the noisy end of the chain alone, and where that end begins.
+    noisy_share: float = _real(0.0, 0.0, 1.0)
+    noisy_from: float = _real(0.95, 0.0, 1.0)
+    text_loss_weight: float = 0.0  # weight of the text encoder's own loss
+
+
+@dataclasses.dataclass(frozen=True)
+class Data:
+    """The pictures and captions; how they become batches is `data.loader.DataOptions`."""
+
+    source: str = ""  # a name of `glide-jax data`: shapes, emoji, coco, folder ...
+    path: str = ""  # folder or files of folder, webdataset, parquet; else the folder of built sets
+    split: str = "train"
+    kinds: tuple[str, ...] = ()  # scenes of shapes_endless: single, count, pair, relation; (): all
+
+
+@dataclasses.dataclass(frozen=True)
+class TokenizerChoice:
+    """The tokenizer of captions."""
+
+    kind: str = "glide"  # glide, clip or sentencepiece
+    vocab_size: int = 50_257  # ids of a sentencepiece model, which is trained on the captions
+
+
+@dataclasses.dataclass(frozen=True)
+class Optim:
+    """The optimizer and its learning rate."""
+
+    name: str = "adamw"  # or sgd, adafactor, lion, muon
+    lr: float = _real(1e-4, 0.0, 1e3)
+    schedule: str = "constant"  # or cosine, linear
+    warmup_steps: int = _whole(0, 0)
+    decay_fraction: float = _real(1.0, 0.0, 1.0)  # fraction of the run over which linear falls
+    b1: float = _real(0.9, 0.0, 1e9)
+    b2: float = _real(0.999, 0.0, 1e9)
+    eps: float = _real(1e-8, 0.0, 1e9)
+    weight_decay: float = _real(0.0, 0.0, 1e9)  # acts on kernels alone
+    clip_norm: float = _real(0.0, 0.0, 1e9)  # 0 for none
+    accumulate: int = 1  # parts that a batch is cut into
+
+
+@dataclasses.dataclass(frozen=True)
+class Train:
+    """The length of a run, its batches, its numbers and its start."""
+
+    num_steps: int = _whole(1_000_000, 1, 10**12)
+    batch_size: int = _whole(2048, 1, 2**20)  # on all devices together
+    ema: tuple[float, ...] = (0.9999,)  # decays; the first average is sampled from and exported
+    # The network computes in this; parameters are float32.
+    dtype: str = _word("bfloat16", "float32", "bfloat16", "float16")
+    remat: str = _word("none", "none", "blocks")  # blocks: less memory, a third more work
+    loss_scale: str = _word("none", "none", "dynamic")  # dynamic is for float16
+    freeze: tuple[str, ...] = ()  # regular expressions of parameter paths, e.g. ^text/
+    init_from: str = ""  # a model directory or name
+    redraw: tuple[str, ...] = ()  # regular expressions: drawn anew instead of taken from it
+    max_nonfinite_in_a_row: int = _whole(10, 1)
+
+
+@dataclasses.dataclass(frozen=True)
+class Log:
+    """The log, the sheets of samples and the checkpoints."""
+
+    every_steps: int = _whole(100, 1)
+    sample_every_steps: int = _whole(5000, 0)  # 0 for never
+    checkpoint_every_steps: int = _whole(2000, 1)
+    keep: int = _whole(2, 1)  # newest checkpoints, besides the best
+    prompts: tuple[str, ...] = ()  # captions of the sheet; none: the first ones of the data
+    guidance_scale: float = 3.0
+    sample_steps: str = "50"
+    peak_tflops: float = 0.0  # one device's, for MFU; 0: looked up by the device's name
+
+
+@dataclasses.dataclass(frozen=True)
+class MeshShape:
+    """The mesh of devices; see glide_jax/mesh/partition.py."""
+
+    data: int = -1  # parts of the batch; -1: as many as the others leave
+    fsdp: int = 1  # parts of the batch, and of parameters, averages and moments
+    tensor: int = 1  # parts of the work inside a layer
+    slices: int = 1  # slices of a TPU pod, which `data` goes over first
