@@ -5,7 +5,7 @@ import math
 import os
 import pathlib
 from collections.abc import Callable, Mapping, Sequence
-from typing import Any
+from typing import Any, BinaryIO
 
 import numpy as np
 from PIL import Image, ImageDraw, PngImagePlugin, UnidentifiedImageError
@@ -48,11 +48,24 @@ def read(path: str | os.PathLike) -> Image.Image:
 
 
 def write_png(path: pathlib.Path, image: Image.Image, parameters: Mapping[str, Any]) -> None:
-    """A PNG that carries its parameters; whole or not at all."""
+    """A PNG file that carries its parameters; whole or not at all."""
+    with replacing(path) as temporary:
+        save_png(temporary, image, parameters)
+
+
+def save_png(
+    target: pathlib.Path | BinaryIO, image: Image.Image, parameters: Mapping[str, Any]
+) -> None:
+    """The bytes of a PNG that carries its parameters, into a file or a stream.
+
+    Args:
+        target: the file or stream.
+        image: the picture.
+        parameters: JSON-able.
+    """
     info = PngImagePlugin.PngInfo()
     info.add_itxt(METADATA, json.dumps(parameters, ensure_ascii=False, sort_keys=True))
-    with replacing(path) as temporary:
-        image.save(temporary, format="PNG", pnginfo=info)
+    image.save(target, format="PNG", pnginfo=info)
 
 
 def read_parameters(path: str | os.PathLike) -> dict[str, Any] | None:

@@ -7,22 +7,23 @@ import numpy as np
 from jaxtyping import Array, Float, Int, Key, PyTree, Shaped
 
 Image: TypeAlias = Float[Array, "b h w c"]  # channels last, values in [-1, 1]
-Timestep: TypeAlias = Shaped[Array, " b"]  # as the network was trained: 0 (clean) ... 999 (noise)
+Timestep: TypeAlias = Shaped[Array, " b"]  # the network's timesteps: 0 (clean) ... 999 (noise)
 Scalar: TypeAlias = Float[Array, ""] | float  # may be traced
 Keys: TypeAlias = Key[Array, " b"]  # typed PRNG keys, one per image
 Params: TypeAlias = PyTree[Float[Array, "..."]]
 
 
 class Prediction(NamedTuple):
-    """What a network says about x_t."""
+    """A network's or a denoiser's output at x_t."""
 
     eps: Image  # the noise in x_t
     var_frac: Image  # reverse log-variance: 0 is the posterior's, 1 is beta's
-    renoise: Image | None = None  # what a step puts back, where that is not eps (CFG++)
+    renoise: Image | None = None  # the noise that a step puts back, where that is not eps (CFG++)
+    memory: Any = ()  # guidance's memory after this evaluation, see `Guide`
 
 
 class TextCond(NamedTuple):
-    """All that a UNet needs of a prompt; computed once per prompt, not once per step.
+    """A prompt as a UNet needs it; computed once per prompt, not once per step.
 
     `keys_values` maps the name of each attention layer to its text keys and values (axis 2).
     """
@@ -32,7 +33,7 @@ class TextCond(NamedTuple):
 
 
 class Cond(NamedTuple):
-    """What a network is conditioned on: one pytree whose leaves all lead with b.
+    """The condition of a network: one pytree whose leaves all lead with b.
 
     The null condition of classifier-free guidance differs from `cond` in its text only.
     """
@@ -45,10 +46,12 @@ class Cond(NamedTuple):
 
 Network: TypeAlias = Callable[[Image, Timestep, Cond], Prediction]  # model.apply with params bound
 Denoiser: TypeAlias = Callable[[Image, Timestep], Prediction]  # a network with its condition bound
+Memory: TypeAlias = Any  # a pytree that guidance hands from step to step; () is nothing
+Guide: TypeAlias = Callable[[Memory], Denoiser]  # the guided denoiser, given what it remembers
 Score: TypeAlias = Callable[[Image, Timestep], Image]  # grad of log p(y | x_t) in x_t
 X0Fn: TypeAlias = Callable[[Image], Image]  # applied to every prediction of x_0
 Step: TypeAlias = Callable[[Image, Int[Array, ""], Image], Image]  # (x_t, i, noise) -> x_{t-1}
-History: TypeAlias = Any  # what a solver remembers of its earlier steps, a pytree; () is nothing
+History: TypeAlias = Any  # a solver's memory of its earlier steps, a pytree; () is nothing
 Solver: TypeAlias = Callable[  # a step that remembers: (x_t, i, noise, history)
     [Image, Int[Array, ""], Image, History], tuple[Image, History]
 ]
@@ -60,7 +63,7 @@ class Stage(NamedTuple):
 
     network: Callable[[Params], Network]
     encode: Callable[..., TextCond | None]  # (params, tokens, mask)
-    alpha_bar: np.ndarray  # of the trained diffusion, float64
+    alpha_bar: np.ndarray  # the trained diffusion's, float64
     image_size: int
     divisor: int  # heights and widths must be multiples of it
     context: int

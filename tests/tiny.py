@@ -8,7 +8,6 @@ import numpy as np
 
 from glide_jax.model_dir import reading, schema, writing
 from glide_jax.networks import initial, zoo
-from glide_jax.sampling import settings
 from glide_jax.tokenizers import ClipBPE, SentencePiece
 from glide_jax.trees import flatten, unflatten
 
@@ -77,8 +76,8 @@ def weights(config: zoo.ModelConfig | zoo.ClipConfig) -> dict:
 def model(name: str, *, inpaint: bool = False, upsample: bool = True, clip: bool = False):
     """A `reading.Model`: base, upsampler and CLIP as asked for."""
     sampling = {
-        "base": settings.Sampling(steps="4", guidance_scale=3.0),
-        "upsample": settings.Sampling(steps="3", sampler="ddim", guidance_scale=1.0),
+        "base": dict(steps="4", guidance_scale=3.0),
+        "upsample": dict(steps="3", sampler="ddim", guidance_scale=1.0),
     }
     configs = {"base": BASE, "upsample": UPSAMPLE} if upsample else {"base": BASE}
     stages = {}

@@ -143,14 +143,14 @@ def _of_network(name: str, load: Load, options: Options, tick: Callable[[], Any]
         yield row(f"gradient, {size}", *networks.gradient(part, first), of_theirs)
     if "image" in options.what:
         for preset in options.presets:
-            how = settings.Sampling(**settings.PRESETS[preset][name])  # type: ignore[arg-type]
+            how = settings.StageSettings(**settings.PRESETS[preset][name])
             if part.config.model.upsampler:
                 how = dataclasses.replace(how, guidance_scale=1.0, temperature=0.997)
             call, steps = networks.draw(part, first, how)
             yield row(f"{preset}, {steps} steps, {size}", call, 0.0)
     if "interval" in options.what and not part.config.model.upsampler:
         for preset in options.presets:
-            whole = settings.Sampling(**settings.PRESETS[preset]["base"])  # type: ignore[arg-type]
+            whole = settings.StageSettings(**settings.PRESETS[preset]["base"])
             call, steps = networks.draw(part, first, networks.half_guided(part, whole))
             sides = {OURS: call, THROUGHOUT: networks.draw(part, first, whole)[0]}
             what = f"{preset}, {steps} steps, half of them guided, {size}"

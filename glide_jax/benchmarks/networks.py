@@ -130,15 +130,15 @@ def gradient(part: Part, x: Inputs) -> tuple[Callable[[], Any], float]:
     )
 
 
-def half_guided(part: Part, sampling: settings.Sampling) -> settings.Sampling:
+def half_guided(part: Part, sampling: settings.StageSettings) -> settings.StageSettings:
     """The same chain, guided in the middle half of its steps alone."""
-    schedule = cascade.schedule_of(part.stage, sampling.steps, sampling.grid)
+    schedule = cascade.schedule_of(part.stage, sampling)
     t, n = np.asarray(schedule.t), int(schedule.num_steps)
     low, high = t[n // 4], t[n // 4 + n // 2 - 1]
     return dataclasses.replace(sampling, guidance_interval=(float(low), float(high)))
 
 
-def draw(part: Part, x: Inputs, sampling: settings.Sampling) -> tuple[Callable[[], Any], int]:
+def draw(part: Part, x: Inputs, sampling: settings.StageSettings) -> tuple[Callable[[], Any], int]:
     """Whole chains of a batch from encoded text, and how many steps they have.
 
     Args:
@@ -147,7 +147,7 @@ def draw(part: Part, x: Inputs, sampling: settings.Sampling) -> tuple[Callable[[
         sampling: the sampler's settings.
     """
     stage = part.stage
-    schedule = cascade.schedule_of(stage, sampling.steps, sampling.grid)
+    schedule = cascade.schedule_of(stage, sampling)
     keys = cascade.image_keys(SEED, np.arange(len(x.x_t)), 0)
     text = cascade.encode_text(stage.encode, part.params, x.tokens, x.mask)
     null = None
@@ -155,9 +155,6 @@ def draw(part: Part, x: Inputs, sampling: settings.Sampling) -> tuple[Callable[[
         empty = np.zeros_like(x.tokens[:1]), np.zeros_like(x.mask[:1])
         null = cascade.encode_text(stage.encode, part.params, *empty)
     cond = Cond(text, low_res=None if x.low_res is None else jnp.asarray(x.low_res))
-    traced = settings.settings(sampling)
-    run = lambda: cascade.run(
-        stage, part.params, keys, cond, null, schedule, traced,
-        sampler=sampling.sampler, temperature=sampling.temperature,
-    ).block_until_ready()  # fmt: skip
+    inputs = cascade.Inputs(part.params, keys, cond, null)
+    run = lambda: cascade.run(stage, inputs, sampling).block_until_ready()
     return run, int(schedule.num_steps)

@@ -1,86 +1,85 @@
 """A file of prompts drawn by one process or many: each picture once, whatever is killed when.
 
 The prompts are cut into batches by their number alone, and process k of N draws batches k, k + N,
-and so on. Whoever draws a batch, and whenever, draws it in the same company and with the same
-noise, so the pictures are the same bit for bit; nobody needs to ask anybody.
+and so on. A batch and its noise do not depend on which process draws it, or when, so the pictures
+are the same bit for bit and no coordination is needed.
 """
 
 import os
 import pathlib
 import re
-from collections.abc import Callable, Iterator
-from typing import Any
+from collections.abc import Callable, Iterator, Sequence
+from typing import TYPE_CHECKING, Any
 
 from glide_jax.cli import common
+from glide_jax.cli.drawing import Drawing, file_name, write_sheet
 from glide_jax.errors import InputError
 
+if TYPE_CHECKING:
+    from glide_jax.mesh import hosts
+    from glide_jax.sampling.glide import Glide
 
-def draw(
-    make: Callable[[], Any],
-    prompts: list[str],
-    out: pathlib.Path,
-    n: str,
-    options: dict[str, Any],
-    place: Any,
+
+def draw_share(
+    load: Callable[[], "Glide"],
+    prompts: Sequence[str],
+    drawing: Drawing,
+    place: "hosts.Place | None",
 ) -> None:
     """This process's part of the pictures that are not there yet; the first one makes the sheet.
 
     Args:
-        make: loads the model.
-        prompts: the prompts of all processes.
-        out: the folder of all processes.
-        n: number of pictures for each prompt.
-        options: options of `Glide.pictures`.
-        place: None or a `hosts.Place`, which says which process this is. Where it has a
-            coordinator or leaves it to JAX, the processes also wait for each other, which a slice
-            of TPUs needs before it can be used.
+        load: loads the model.
+        prompts: those of all processes.
+        drawing: the command's options; its folder is shared by all processes.
+        place: which process this is; None is alone. Where it has a coordinator or leaves it to JAX,
+            the processes also wait for each other, which a slice of TPUs needs before it can be
+            used.
+
+    Raises:
+        InputError: an option does not go with a file of prompts.
     """
+    call = drawing.call
+    if call.keep is not None:
+        raise InputError(
+            f"keep is {call.keep}, but --prompts-file finishes what is there; use one."
+        )
+    if call.batch_size == "auto" and place is not None and place.count != 1:
+        raise InputError("--batch-size auto may differ from process to process; give a number.")
     if place is None or (place.coordinator is None and place.count is not None):
-        common.make_out(out)
-        share = (0, 1) if place is None else (place.index, place.count)
-        _draw(make(), prompts, out, n, options, share)
+        common.make_out(drawing.out)
+        share = (0, 1) if place is None else (place.index or 0, place.count or 1)
+        _draw(load(), prompts, drawing, share)
         return
     from glide_jax.mesh import hosts
     from glide_jax.version import __version__
 
     with hosts.join(place, say=common.say) as run:
-        glide = make()
-        common.make_out(out)
-        asked = {name: value for name, value in options.items() if value is not None}
-        run.agree("the start", {"glide_jax": __version__, "prompts": prompts, "n": n, **asked})
-        _draw(glide, prompts, out, n, options, (run.index, run.count), run.barrier)
+        glide = load()
+        common.make_out(drawing.out)
+        run.agree("the start", {"glide_jax": __version__, "prompts": [*prompts], **drawing.given})
+        _draw(glide, prompts, drawing, (run.index, run.count), run.barrier)
 
 
 def _draw(
-    glide: Any,
-    prompts: list[str],
-    out: pathlib.Path,
-    n: str,
-    options: dict[str, Any],
+    glide: "Glide",
+    prompts: Sequence[str],
+    drawing: Drawing,
     share: tuple[int, int],
     barrier: Callable[[str], None] = lambda what: None,
 ) -> None:
-    from glide_jax import checks, images
-    from glide_jax.cli import sample_
+    from glide_jax import images
+    from glide_jax.sampling.call import parse
 
-    index, processes = share
-    count = checks.whole("n", n, 1, 1_000_000)
-    if options.get("keep"):
-        raise InputError(
-            f"keep is {options['keep']}, but --prompts-file finishes what is there; use one."
-        )
-    if options["batch_size"] == "auto":
-        if processes > 1:
-            raise InputError("--batch-size auto may differ from process to process; give a number.")
-        options = options | {"batch_size": str(glide.largest_batch())}
-    options = options | {"number_on": True}
-    expected = glide.parameters(prompts, n=count, **options)
-    paths = [out / sample_.file_name(i // count, p) for i, p in enumerate(expected)]
-    mine = list(_batches(len(prompts), count, int(options["batch_size"]), share))
-    _remove_halves(out, {paths[i].name for k in mine for i in range(k[0] * count, k[-1] * count)})
+    call, out, (index, processes) = parse({"number_on": True}, drawing.call), drawing.out, share
+    n, size = call.n, glide.largest_batch() if call.batch_size == "auto" else int(call.batch_size)
+    expected = glide.parameters(prompts, call, batch_size=size)
+    paths = [out / file_name(i // n, p) for i, p in enumerate(expected)]
+    mine = list(_batches(len(prompts), n, size, share))
+    _remove_halves(out, {paths[i].name for k in mine for i in range(k[0] * n, k[-1] * n)})
     whole = lambda k: all(
         images.drawn_alike(images.read_parameters(paths[i]), expected[i])
-        for i in range(k * count, (k + 1) * count)
+        for i in range(k * n, (k + 1) * n)
     )
     todo = {k for batch in mine for k in batch if not whole(k)}
     total = sum(map(len, mine))
@@ -89,16 +88,13 @@ def _draw(
     batches = [batch for batch in mine if todo & set(batch)]
     with common.progress_bars() as progress:
         for number, batch in enumerate(batches):
-            first = int(options["first_index"]) + batch[0] * count
             done = lambda stage, i, of, k=number: progress(stage, k * of + i, len(batches) * of)
             drawn = glide.pictures(
-                [prompts[k] for k in batch],
-                n=count,
-                progress=done,
-                **options | {"first_index": first},
-            )
-            for i, picture in enumerate(drawn, batch[0] * count):
-                if i // count in todo:
+                [prompts[k] for k in batch], call, batch_size=size, progress=done,
+                first_index=call.first_index + batch[0] * n,
+            )  # fmt: skip
+            for i, picture in enumerate(drawn, batch[0] * n):
+                if i // n in todo:
                     images.write_png(paths[i], picture.image, picture.parameters)
                     common.result(paths[i])
     barrier("the last picture")
@@ -115,17 +111,15 @@ def _batches(prompts: int, n: int, batch_size: int, share: tuple[int, int]) -> I
 
 
 def _remove_halves(out: pathlib.Path, names: set[str]) -> None:
-    """Removes half-written files of this process's pictures; see `files.replacing`."""
+    """Removes what a killed process left of this one's own pictures; see `files.replacing`."""
     for entry in os.scandir(out):
         found = re.fullmatch(r"\.(.+\.png)\..+\.tmp", entry.name)
         if found and found[1] in names:
             os.unlink(entry.path)
 
 
-def _sheet(out: pathlib.Path, paths: list[pathlib.Path], expected: list[dict]) -> None:
-    from glide_jax.cli import sample_
-
+def _sheet(out: pathlib.Path, paths: list[pathlib.Path], expected: list[dict[str, Any]]) -> None:
     if all(path.exists() for path in paths):
-        sample_.write_sheet(out, [(p, e["prompt"]) for p, e in zip(paths, expected, strict=True)])
+        write_sheet(out, [(p, e["prompt"]) for p, e in zip(paths, expected, strict=True)])
     else:
         common.say("other processes still draw; the same command makes the sheet after them")

@@ -1,4 +1,4 @@
-"""What several commands share: the cache folder, the device, progress, writing pictures."""
+"""Parts that several commands share: the cache folder, the device, progress, folders."""
 
 import contextlib
 import os
@@ -7,12 +7,15 @@ import re
 import sys
 import warnings
 from collections.abc import Callable, Iterator
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
 
 from glide_jax import checks
 from glide_jax.errors import InputError
+
+if TYPE_CHECKING:
+    from glide_jax.sampling.glide import Glide
 
 # Our own ranges are checked where the values are used; here they stay text.
 model_option = click.option(
@@ -28,70 +31,6 @@ out_option = click.option(
     "--out", type=click.Path(path_type=pathlib.Path), default="out", show_default=True,
     help="Folder for pictures.",
 )  # fmt: skip
-
-
-def _guidance_options() -> list[Callable]:
-    """What guides besides --guidance-scale; see `Options` for what each does."""
-    return [
-        click.option("--negative-prompt", help="What guidance keeps away from."),
-        click.option(
-            "--mix", multiple=True, metavar="WEIGHT:PROMPT",
-            help="Another prompt mixed in; the prompt's own weight is 1. May be repeated.",
-        ),
-        click.option("--guidance-interval", help="Two timesteps, 200,800: guidance only between."),
-        click.option("--guidance-power", help="Guidance that grows towards the end: 1 is linear."),
-        click.option("--guidance-rescale", help="0 to 1: against too much contrast by guidance."),
-        click.option("--dynamic-threshold", help="A quantile such as 0.995, instead of clipping."),
-        click.option("--apg-parallel", help="0 to 1: how much saturating guidance is kept."),
-        click.option("--apg-radius", help="Longest change of a picture by guidance."),
-        click.option("--cfgpp-scale", help="0 to 1: CFG++ instead of --guidance-scale; ddim only."),
-        click.option("--autoguidance-model", help="A smaller or earlier model to push away from."),
-        click.option("--autoguidance-scale", default="2", help="How far; 1 is not at all."),
-        click.option("--clip-guidance-scale", help="Guide by the model's CLIP."),
-        click.option(
-            "--clip-guidance-on", default="x_t", help="What the CLIP sees: x_t, or predicted x_0."
-        ),
-    ]  # fmt: skip
-
-
-def sampling_options(command: Callable) -> Callable:
-    """Options of every command that draws; values are checked by `Glide.pictures`."""
-    options = [
-        click.option("--n", default="1", show_default=True, help="Pictures of each prompt."),
-        click.option("--seed", default="0", show_default=True, help="0 to 4294967295."),
-        click.option("--first-index", default="0", help="Number of the first picture of a seed."),
-        click.option("--steps", help="Of the base: 1 to 1000, or a respacing such as fast27."),
-        click.option("--guidance-scale", help="Classifier-free guidance; 1 is none."),
-        click.option(
-            "--sampler",
-            help="Of the base: ddpm, ddim, plms, heun, dpmpp_2m, dpmpp_2m_sde or unipc.",
-        ),
-        click.option("--grid", help="Of the base's timesteps: uniform, logsnr or karras."),
-        click.option(
-            "--preset", help="fast, balanced or reference: sampler, grid and steps of all."
-        ),
-        click.option("--eta", help="Randomness of ddim, 0 to 1."),
-        click.option("--upsample/--no-upsample", default=True, help="Run the upsampler, if any."),
-        click.option("--upsample-steps", help="As --steps, of the upsampler."),
-        click.option("--upsample-sampler", help="As --sampler, of the upsampler."),
-        click.option("--upsample-grid", help="As --grid, of the upsampler."),
-        click.option("--temperature", help="Of the upsampler's starting noise."),
-        *_guidance_options(),
-        click.option("--keep", help="Of --n pictures only so many, the best by the model's CLIP."),
-        click.option(
-            "--batch-size",
-            default="4",
-            show_default=True,
-            help="Pictures at once; auto is as many as fit the device's memory.",
-        ),
-        model_option,
-        dtype_option,
-        device_option,
-        out_option,
-    ]
-    for option in reversed(options):
-        command = option(command)
-    return command
 
 
 def cache_folder() -> pathlib.Path:
@@ -139,7 +78,7 @@ def choose_device(device: str | None) -> str:
 
 
 def unused_accelerator() -> str | None:
-    """What to install for an accelerator that is here but that this JAX cannot use."""
+    """The package to install for an accelerator that is here but that this JAX cannot use."""
     if pathlib.Path("/dev/nvidia0").exists():
         return "an NVIDIA GPU is here but this JAX is for the CPU: pip install 'glide-jax[cuda]'."
     if pathlib.Path("/dev/accel0").exists() or pathlib.Path("/dev/vfio/0").exists():
@@ -147,8 +86,15 @@ def unused_accelerator() -> str | None:
     return None
 
 
-def load_glide(model: str, dtype: str, device: str | None, **how: Any) -> Any:
-    """A model on the chosen device; says which, and how large it is."""
+def load_glide(model: str, dtype: str, device: str | None, **how: Any) -> "Glide":
+    """A model on the chosen device, reported in a line with its size.
+
+    Args:
+        model: a directory or a name.
+        dtype: the type it computes in.
+        device: cpu, gpu or tpu; None is the best there is.
+        **how: see `glide_jax.load`.
+    """
     description = choose_device(device)
     from glide_jax.sampling.glide import load
 

@@ -1,11 +1,10 @@
 """`glide-jax edit`: a picture drawn anew from a photo or a sketch."""
 
 import pathlib
-from typing import Any
 
 import click
 
-from glide_jax.cli import common, sample_
+from glide_jax.cli.drawing import Drawing, draw_to_files, drawing_command
 
 
 @click.command("edit")
@@ -16,42 +15,31 @@ from glide_jax.cli import common, sample_
     "--mask", type=click.Path(path_type=pathlib.Path),
     help="A picture as large; only its white part changes.",
 )  # fmt: skip
-@common.sampling_options
+@drawing_command()
 def command(
-    picture: pathlib.Path,
-    prompt: str,
-    strength: str,
-    mask: pathlib.Path | None,
-    model: str,
-    dtype: str,
-    device: str | None,
-    out: pathlib.Path,
-    n: str,
-    **options: Any,
+    picture: pathlib.Path, prompt: str, strength: str, mask: pathlib.Path | None, drawing: Drawing
 ) -> None:
     """Draw PROMPT starting from PICTURE, a photo or a coloured sketch (SDEdit)."""
-    redraw(picture, prompt, strength, mask, (model, dtype, device), out, n, options)
+    redraw(picture, prompt, strength, mask, drawing)
 
 
 def redraw(
-    picture: pathlib.Path,
-    prompt: str,
-    strength: str,
-    mask: pathlib.Path | None,
-    model: tuple[str, str, str | None],
-    out: pathlib.Path,
-    n: str,
-    options: dict[str, Any],
+    picture: pathlib.Path, prompt: str, strength: str, mask: pathlib.Path | None, drawing: Drawing
 ) -> None:
-    """What `edit` and `vary` do."""
-    from glide_jax import images
+    """Draws a prompt from a picture, for `edit` and `vary`.
 
-    image, white = images.read(picture), None if mask is None else images.read(mask)
-    common.check_out(out)
-    glide = common.load_glide(*model)
+    Args:
+        picture: the picture's file.
+        prompt: what to draw.
+        strength: above 0 to 1.
+        mask: the mask's file, if there is one.
+        drawing: the command's options.
+    """
+    from glide_jax import images
     from glide_jax.sampling import edits
 
-    edit = edits.redrawing(
-        glide, image, white, strength=strength, upsample=options["upsample"]
-    )  # fmt: skip
-    sample_.draw(glide, [prompt], out, n, options | {"edit": edit})
+    image, white = images.read(picture), None if mask is None else images.read(mask)
+    glide = drawing.load([prompt])
+    upsample = drawing.call.upsample
+    edit = edits.redrawing(glide.loaded, image, white, strength=strength, upsample=upsample)
+    draw_to_files(glide, [prompt], drawing, edit=edit)

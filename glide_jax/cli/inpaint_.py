@@ -1,11 +1,10 @@
 """`glide-jax inpaint`: part of a picture painted anew, or more canvas around it."""
 
 import pathlib
-from typing import Any
 
 import click
 
-from glide_jax.cli import common, sample_
+from glide_jax.cli.drawing import Drawing, draw_to_files, drawing_command
 from glide_jax.errors import InputError
 
 
@@ -20,37 +19,27 @@ from glide_jax.errors import InputError
 @click.option("--strength", default="1", help="Below 1 it starts from what is there.")
 @click.option("--repeats", default="1", help="Walks each stretch of steps so often (RePaint).")
 @click.option("--jump", default="10", help="Steps of such a stretch.")
-@common.sampling_options
+@drawing_command()
 def command(
     picture: pathlib.Path,
     prompt: str,
     mask: pathlib.Path | None,
     extend: str,
-    strength: str,
-    repeats: str,
-    jump: str,
-    model: str,
-    dtype: str,
-    device: str | None,
-    out: pathlib.Path,
-    n: str,
-    **options: Any,
+    drawing: Drawing,
+    **numbers: str,
 ) -> None:
     """Repaint the white part of --mask in PICTURE so that it fits PROMPT.
 
     PICTURE may have any size. Every pixel where the mask is black stays as it is.
     """
     from glide_jax import images
+    from glide_jax.sampling import edits
 
     if mask is None and not extend.strip("0,"):
         raise InputError("there is neither --mask nor --extend: nothing to paint.")
     image, white = images.read(picture), None if mask is None else images.read(mask)
-    common.check_out(out)
-    glide = common.load_glide(model, dtype, device)
-    from glide_jax.sampling import edits
-
-    edit = edits.inpainting(
-        glide, image, white, extend=extend, strength=strength, repeats=repeats, jump=jump,
-        upsample=options["upsample"],
-    )  # fmt: skip
-    sample_.draw(glide, [prompt], out, n, options | {"edit": edit})
+    glide = drawing.load([prompt])
+    numbers = {**numbers, "extend": extend}
+    upsample = drawing.call.upsample
+    edit = edits.inpainting(glide.loaded, image, white, **numbers, upsample=upsample)
+    draw_to_files(glide, [prompt], drawing, edit=edit)

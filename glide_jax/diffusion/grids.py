@@ -8,7 +8,7 @@ from glide_jax import checks
 # at -9.9, where an error of eps comes back 20,000 times as large in x_0; at -5.1 it is 164 times,
 # and the picture's share of x_t is still only 0.6 %.
 LAMBDA_MIN = -5.1
-RHO = 7.0  # of Karras et al. (2022), section 5
+RHO = 7.0  # Karras et al. (2022), section 5
 
 
 def half_log_snr(alpha_bar: np.ndarray) -> np.ndarray:
@@ -45,7 +45,7 @@ def timesteps(name: str, num_steps: int, alpha_bar: np.ndarray) -> np.ndarray:
     Args:
         name: one of GRIDS.
         num_steps: 1 to len(alpha_bar); 1 takes the noisiest timestep alone.
-        alpha_bar: of the trained diffusion, float64, one entry per timestep.
+        alpha_bar: the trained diffusion's, float64, one entry per timestep.
 
     Raises:
         InputError: the name or the number is not possible.

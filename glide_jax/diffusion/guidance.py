@@ -1,36 +1,40 @@
 """Guidance as functions from networks to denoisers.
 
-Two parts fit together. *Branches* say what a network predicts under several conditions; a
-*combination* makes one eps of what it predicts with the prompt and without. Everything else wraps
-one of those two, or a finished denoiser, so the pieces stack in any order. `assemble` stacks those
-that are asked for.
+Two parts fit together. *Branches* are a network's predictions under several conditions; a
+*combination* makes one eps of the predictions with the prompt and without. Everything else wraps
+one of those two, or a finished denoiser, so the pieces stack in any order. `assemble` stacks the
+pieces that the settings ask for.
 """
 
-from collections.abc import Callable, Sequence
-from typing import NamedTuple, TypeAlias
+import math
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any, TypeAlias
 
 import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float
 
-from glide_jax.diffusion.constraints import clip
-from glide_jax.diffusion.samplers import predict_x_0
+from glide_jax.diffusion.grids import LAMBDA_MIN
 from glide_jax.diffusion.schedules import Schedule
 from glide_jax.types import (
     Cond,
     Denoiser,
+    Guide,
     Image,
+    Memory,
     Network,
     Prediction,
     Scalar,
-    Score,
     Timestep,
-    X0Fn,
 )
 
 Branches: TypeAlias = Callable[[Image, Timestep], list[Prediction]]  # one for each condition
 Combine: TypeAlias = Callable[[Image, Timestep, Image, Image], Image]  # (x_t, t, eps, eps_null)
 ScaleOfTime: TypeAlias = Callable[[Timestep], Float[Array, "b 1 1 1"]]
+Recall: TypeAlias = Callable[[Timestep, Image], tuple[Image, Memory]]  # (t, eps - eps_null)
+# Traced settings by the names of `sampling.settings.StageSettings`. One that is off is absent, so
+# the compiled program does not have it.
+Knobs: TypeAlias = Mapping[str, Any]
 
 
 def conditional(network: Network, cond: Cond) -> Denoiser:
@@ -59,8 +63,8 @@ def mixed(branches: Branches, weights: Float[Array, " k"]) -> Branches:
     """The first k branches become one, their weighted sum (Liu et al., 2022, eq. 11).
 
     Args:
-        branches: at least k of them; the others are handed on.
-        weights: of sum 1; some may be negative, which steers away.
+        branches: at least k; the others are handed on.
+        weights: (k,), with sum 1; some may be negative, which steers away.
     """
     k = len(weights)
     towards = jnp.maximum(weights, 0.0)  # a variance to steer away from is none to draw with
@@ -95,7 +99,7 @@ def ramp(scale: Scalar, power: Scalar, num_timesteps: int) -> ScaleOfTime:
     Args:
         scale: the mean.
         power: 0 or more.
-        num_timesteps: of the trained diffusion.
+        num_timesteps: length of the trained diffusion.
     """
 
     def at(t: Timestep) -> Float[Array, "b 1 1 1"]:
@@ -111,11 +115,11 @@ def projected(
     """Adaptive projected guidance: less of what only saturates (Sadat et al., 2024, section 4).
 
     The difference that guidance makes to x_0 is bounded in length, and its part along x_0 itself,
-    which raises contrast, is weakened. The paper's momentum, a memory across steps, is not here.
+    which raises contrast, is weakened. The paper's momentum is `momentum`.
 
     Args:
-        schedule: whose timesteps are visited.
-        scale: as of `extrapolate`.
+        schedule: the chain's.
+        scale: see `extrapolate`.
         parallel: the share of the part along x_0 that is kept; 0 is the paper's, 1 keeps all.
         radius: longest difference of x_0, Euclidean over an image; inf is no bound.
     """
@@ -135,12 +139,37 @@ def projected(
     return combine
 
 
+def momentum(schedule: Schedule, beta: Scalar, previous: Image) -> Recall:
+    """APG's momentum (Sadat et al., 2024, algorithm 1): a running sum of differences.
+
+    sum = difference + beta * previous sum, which takes the place of the difference before it is
+    bounded and projected. A negative beta, the paper's is about -0.5, takes off what earlier steps
+    pushed already.
+
+    Sums are of differences of x_0, as in the paper: sigma/alpha times those of eps. Where
+    sigma/alpha is above exp(-LAMBDA_MIN) = 164 nothing is remembered, since a small error of eps
+    is larger there than any picture; the next steps would be pushed by it alone.
+
+    Args:
+        schedule: the chain's.
+        beta: -1 to 1; 0 is no momentum.
+        previous: (b, h, w, c), the sum of the step before; zeros at the start.
+    """
+
+    def recall(t: Timestep, difference: Image) -> tuple[Image, Memory]:
+        ratio = schedule.at_timestep(t).sqrt_recipm1_alpha_bar
+        total = difference + beta * previous / ratio
+        return total, jnp.where(ratio <= math.exp(-LAMBDA_MIN), ratio * total, 0.0)
+
+    return recall
+
+
 def rescaled(combine: Combine, schedule: Schedule, share: Scalar) -> Combine:
     """Gives the guided x_0 back the spread that the prompt alone predicts (Lin et al., 2023, 3.4).
 
     Args:
         combine: makes the guided eps.
-        schedule: whose timesteps are visited.
+        schedule: the chain's.
         share: between not at all, 0, and wholly, 1; the paper's is 0.7.
     """
 
@@ -156,7 +185,13 @@ def rescaled(combine: Combine, schedule: Schedule, share: Scalar) -> Combine:
     return rescale
 
 
-def guided(branches: Branches, combine: Combine, *, renoise_null: bool = False) -> Denoiser:
+def guided(
+    branches: Branches,
+    combine: Combine,
+    *,
+    renoise_null: bool = False,
+    recall: Recall | None = None,
+) -> Denoiser:
     """Makes one prediction of two branches, the prompt's and the null condition's.
 
     The variance stays the prompt's, as in the reference.
@@ -166,12 +201,17 @@ def guided(branches: Branches, combine: Combine, *, renoise_null: bool = False) 
         combine: makes the guided eps.
         renoise_null: CFG++ (Chung et al., 2024, algorithm 2): DDIM then puts back the *null* eps,
             so that x_t stays near the data, and scales lie between 0 and 1.
+        recall: changes the difference of the two by what is remembered, such as `momentum`.
     """
 
     def denoise(x_t: Image, t: Timestep) -> Prediction:
         out, null = branches(x_t, t)
-        eps = combine(x_t, t, out.eps, null.eps)
-        return Prediction(eps, out.var_frac, null.eps if renoise_null else None)
+        eps_null, memory = null.eps, ()
+        if recall is not None:
+            difference, memory = recall(t, out.eps - null.eps)
+            eps_null = out.eps - difference
+        eps = combine(x_t, t, out.eps, eps_null)
+        return Prediction(eps, out.var_frac, null.eps if renoise_null else None, memory)
 
     return denoise
 
@@ -183,17 +223,17 @@ def classifier_free(network: Network, cond: Cond, null: Cond, scale: Scalar) -> 
         network: takes x_t, t and a condition.
         cond: the prompt's condition, leading axis b.
         null: the same with an empty prompt, or with one to stay away from, leading axis b.
-        scale: as of `extrapolate`.
+        scale: see `extrapolate`.
     """
     return guided(together(network, (cond, null)), extrapolate(scale))
 
 
 def autoguided(denoise: Denoiser, weak: Denoiser, scale: Scalar) -> Denoiser:
-    """Pushes away from what a worse version of the model says (Karras et al., 2024, eq. 3).
+    """Pushes away from the prediction of a worse model (Karras et al., 2024, eq. 3).
 
     Args:
         denoise: the model's prediction, guided or not.
-        weak: that of a smaller or earlier one for the same condition.
+        weak: a smaller or earlier model's for the same condition.
         scale: 1 leaves `weak` without effect.
     """
 
@@ -224,72 +264,29 @@ def limited(denoise: Denoiser, plain: Denoiser, low: Scalar, high: Scalar) -> De
     return denoise_or_not
 
 
-def classifier(log_prob: Callable[[Image, Timestep], Float[Array, " b"]], scale: Scalar) -> Score:
-    """Score of a noise-aware classifier such as CLIP (Dhariwal & Nichol, 2021; GLIDE, eq. 12)."""
-    return jax.grad(lambda x_t, t: scale * log_prob(x_t, t).sum())
-
-
-def through_x_0(
-    log_prob: Callable[[Image], Float[Array, " b"]],
-    scale: Scalar,
-    denoise: Denoiser,
-    schedule: Schedule,
-    x0_fn: X0Fn = clip,
-) -> Score:
-    """Score of a classifier of clean images, by way of the predicted x_0 (GLIDE, section 4.2).
-
-    The gradient passes through the network, which costs about two more evaluations. Where `x0_fn`
-    clips a pixel no gradient passes: at the noisy end it would be 2e4 times too large.
-    """
-
-    def of_noisy(x_t: Image, t: Timestep) -> Float[Array, " b"]:
-        eps = denoise(x_t, t).eps
-        return log_prob(x0_fn(predict_x_0(schedule.at_timestep(t), x_t, eps)))
-
-    return classifier(of_noisy, scale)
-
-
-def both(*scores: Score) -> Score | None:
-    """The sum of scores; of none, None."""
-    if not scores:
-        return None
-    return lambda x_t, t: sum((score(x_t, t) for score in scores[1:]), scores[0](x_t, t))
-
-
-class Extras(NamedTuple):
-    """What classifier-free guidance does besides; None is off, and then not in the program."""
-
-    interval: tuple[Scalar, Scalar] | None = None  # of timesteps: `limited`
-    power: Scalar | None = None  # `ramp`
-    rescale: Scalar | None = None  # `rescaled`
-    apg: tuple[Scalar, Scalar] | None = None  # parallel and radius: `projected`
-    plus_scale: Scalar | None = None  # CFG++ at this scale, whatever the other
-
-
 def assemble(
     network: Network,
     conds: Sequence[Cond],
     weights: Float[Array, " k"] | None,
     null: Cond | None,
-    scale: Scalar,
-    extras: Extras,
+    knobs: Knobs,
     schedule: Schedule,
     weak: tuple[Denoiser, Scalar] | None = None,
-) -> tuple[Denoiser, Denoiser]:
-    """Stacks what is asked for.
+) -> tuple[Guide, Denoiser]:
+    """Stacks the guidance that the settings ask for.
 
     Args:
         network: takes x_t, t and a condition.
         conds: the prompt's condition, and those mixed into it.
-        weights: of `conds`, if there are several.
-        null: without the prompt; None for no classifier-free guidance.
-        scale: as of `extrapolate`.
-        extras: what else.
-        schedule: whose timesteps are visited; its tables as long as the trained diffusion.
+        weights: (k,), one for each of `conds`; None if there is only one.
+        null: the condition without the prompt; None for no classifier-free guidance.
+        knobs: the settings that are on, by name, with traced values.
+        schedule: the chain's; its tables are as long as the trained diffusion.
         weak: a worse model and the scale of `autoguided`.
 
     Returns:
-        The denoiser, and the one without guidance, of a single evaluation.
+        The guided denoiser of a memory, which begins as `fresh`, and the denoiser without
+        guidance, which evaluates the network once.
     """
     mix: Callable[[Branches], Branches] = lambda branches: branches
     plain = conditional(network, conds[0])
@@ -297,23 +294,41 @@ def assemble(
         mix = lambda branches: mixed(branches, weights)
         alone = mix(together(network, conds))
         plain = lambda x_t, t: alone(x_t, t)[0]
-    denoise, outside = plain, plain
+    combine, branches, renoise_null = None, None, "cfgpp_scale" in knobs
     if null is not None:
-        of_time: Scalar | ScaleOfTime = scale if extras.plus_scale is None else extras.plus_scale
-        if extras.power is not None:
-            of_time = ramp(scale, extras.power, schedule.t.shape[0])
-        combine = extrapolate(of_time)
-        if extras.apg is not None:
-            combine = projected(schedule, of_time, *extras.apg)
-        if extras.rescale is not None:
-            combine = rescaled(combine, schedule, extras.rescale)
-        renoise_null = extras.plus_scale is not None
+        scale = knobs["cfgpp_scale" if renoise_null else "guidance_scale"]
+        if "guidance_power" in knobs:
+            scale = ramp(scale, knobs["guidance_power"], schedule.t.shape[0])
+        combine = extrapolate(scale)
+        if "apg_parallel" in knobs or "apg_radius" in knobs:
+            parallel, radius = knobs.get("apg_parallel", 1.0), knobs.get("apg_radius", jnp.inf)
+            combine = projected(schedule, scale, parallel, radius)
+        if "guidance_rescale" in knobs:
+            combine = rescaled(combine, schedule, knobs["guidance_rescale"])
         branches = mix(together(network, [*conds, null]))
-        denoise = guided(branches, combine, renoise_null=renoise_null)
-        if renoise_null:  # both sides of an interval give the same kinds of numbers
-            outside = lambda x_t, t: (lambda out: out._replace(renoise=out.eps))(plain(x_t, t))
-    if weak is not None:
-        denoise = autoguided(denoise, *weak)
-    if extras.interval is not None and denoise is not outside:
-        denoise = limited(denoise, outside, *extras.interval)
-    return denoise, plain
+
+    def guide(memory: Memory) -> Denoiser:
+        def outside(x_t: Image, t: Timestep) -> Prediction:
+            # Both sides of an interval give the same kinds of numbers.
+            out = plain(x_t, t)
+            renoise = out.eps if renoise_null and null is not None else None
+            return out._replace(renoise=renoise, memory=memory)
+
+        denoise = outside
+        if combine is not None and branches is not None:
+            recall = None
+            if "apg_momentum" in knobs:
+                recall = momentum(schedule, knobs["apg_momentum"], memory)
+            denoise = guided(branches, combine, renoise_null=renoise_null, recall=recall)
+        if weak is not None:
+            denoise = autoguided(denoise, *weak)
+        if "guidance_interval" in knobs and denoise is not outside:
+            denoise = limited(denoise, outside, *knobs["guidance_interval"])
+        return denoise
+
+    return guide, plain
+
+
+def fresh(knobs: Knobs, x_T: Image) -> Memory:
+    """The memory at the start of a chain: zeros for `momentum`, or nothing."""
+    return jnp.zeros_like(x_T) if "apg_momentum" in knobs else ()

@@ -25,7 +25,14 @@ class Hybrid(NamedTuple):
 def normal_kl(
     mean_1: Array, log_var_1: Array, mean_2: Array | float, log_var_2: Array | float
 ) -> Array:
-    """KL(N_1 || N_2) elementwise, in nats."""
+    """KL(N_1 || N_2) elementwise, in nats.
+
+    Args:
+        mean_1: mean of the first normal.
+        log_var_1: its log-variance.
+        mean_2: mean of the second.
+        log_var_2: its log-variance.
+    """
     ratio = log_var_1 - log_var_2
     squares = (mean_1 - mean_2) ** 2 * jnp.exp(-jnp.asarray(log_var_2))
     # Nearly equal variances are the rule, and exp(ratio) - 1 has no digits left there.
@@ -39,7 +46,13 @@ def approx_standard_normal_cdf(x: Array) -> Array:
 
 
 def discretized_log_likelihood(x: Image, mean: Image, log_std: Image) -> Image:
-    """Log-probability of 8-bit pixels x in [-1, 1] under a Gaussian (Ho et al., 2020, eq. 13)."""
+    """Log-probability of 8-bit pixels x in [-1, 1] under a Gaussian (Ho et al., 2020, eq. 13).
+
+    Args:
+        x: (b, h, w, c) in [-1, 1], on the 8-bit grid.
+        mean: the Gaussian's, (b, h, w, c).
+        log_std: log of the standard deviation.
+    """
     centred, inv_std = x - mean, jnp.exp(-log_std)
     cdf = lambda edge: approx_standard_normal_cdf(inv_std * edge)
     log = lambda p: jnp.log(jnp.maximum(p, 1e-12))
@@ -52,7 +65,15 @@ def discretized_log_likelihood(x: Image, mean: Image, log_std: Image) -> Image:
 
 
 def vb_term(s: Schedule, i: Array, x_0: Image, x_t: Image, p: samplers.Gaussian) -> PerImage:
-    """One term of the variational bound, bits per dimension (Ho et al., 2020, eq. 5)."""
+    """One term of the variational bound, bits per dimension (Ho et al., 2020, eq. 5).
+
+    Args:
+        s: the schedule at the steps.
+        i: (b,) steps; step 0 is a likelihood, the others are KLs.
+        x_0: the clean image.
+        x_t: the noised image.
+        p: the model's reverse step.
+    """
     true_mean = samplers.q_posterior_mean(s, x_0, x_t)
     kl = normal_kl(true_mean, s.log_var_min, p.mean, p.log_var)
     nll = -discretized_log_likelihood(x_0, p.mean, 0.5 * p.log_var)

@@ -1,4 +1,4 @@
-"""What a network's output means: eps, or v, which is eps and x_0 mixed."""
+"""Meanings of a network's output: eps, or v, which is eps and x_0 mixed."""
 
 import jax.numpy as jnp
 import numpy as np
@@ -10,12 +10,24 @@ PREDICTIONS = ("eps", "v")
 
 
 def v_target(s: Schedule, x_0: Image, eps: Image) -> Image:
-    """v = sqrt(alpha_bar) eps - sqrt(1 - alpha_bar) x_0 (Salimans & Ho, 2022, appendix D)."""
+    """v = sqrt(alpha_bar) eps - sqrt(1 - alpha_bar) x_0 (Salimans & Ho, 2022, appendix D).
+
+    Args:
+        s: the schedule at the step.
+        x_0: the clean image.
+        eps: the noise in x_t.
+    """
     return s.sqrt_alpha_bar * eps - s.sqrt_one_minus_alpha_bar * x_0
 
 
 def eps_of_v(s: Schedule, x_t: Image, v: Image) -> Image:
-    """The eps that v and x_t imply."""
+    """The eps that v and x_t imply.
+
+    Args:
+        s: the schedule at the step.
+        x_t: (b, h, w, c).
+        v: the network's output.
+    """
     return s.sqrt_one_minus_alpha_bar * x_t + s.sqrt_alpha_bar * v
 
 
@@ -27,7 +39,7 @@ def predicting_v(network: Network, alpha_bar: np.ndarray) -> Network:
 
     Args:
         network: its `Prediction.eps` holds v.
-        alpha_bar: of the trained diffusion, float64, one entry per timestep.
+        alpha_bar: the trained diffusion's, float64, one entry per timestep.
     """
     signal = jnp.float32(np.sqrt(alpha_bar))[:, None, None, None]
     noise = jnp.float32(np.sqrt(1.0 - alpha_bar))[:, None, None, None]

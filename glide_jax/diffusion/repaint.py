@@ -33,8 +33,8 @@ def skipped(schedule: Schedule, num_timesteps: int, strength: float) -> int:
     strength is the same noise in every respacing.
 
     Args:
-        schedule: whose steps are taken.
-        num_timesteps: of the trained diffusion.
+        schedule: the chain's.
+        num_timesteps: length of the trained diffusion.
         strength: 0 takes none, 1 takes all.
     """
     t = np.asarray(schedule.t)[: int(schedule.num_steps)]
@@ -42,7 +42,14 @@ def skipped(schedule: Schedule, num_timesteps: int, strength: float) -> int:
 
 
 def noised(schedule: Schedule, x_0: Image, noise: Image, first: Int[Array, ""] | int) -> Image:
-    """x_t from which a chain goes on that leaves out its `first` steps; all of them is x_0."""
+    """x_t where a chain without its `first` steps begins; without any step it is x_0.
+
+    Args:
+        schedule: the chain's.
+        x_0: (b, h, w, c), the picture.
+        noise: standard normal, as large.
+        first: steps that are left out.
+    """
     i = schedule.num_steps - 1 - first
     x_t = samplers.q_sample(schedule.at(jnp.maximum(i, 0)), x_0, noise)
     return jnp.where(i >= 0, x_t, x_0)
@@ -55,6 +62,11 @@ def step_of_walk(
 
     Steps num_steps - 1 ... 0 fall into stretches of `jump`; each is walked `repeats` times before
     the next, the last one being as long as what is left.
+
+    Args:
+        k: 0 to num_steps * repeats - 1.
+        num_steps: steps of the plain chain.
+        how: may be traced.
     """
     jump = jnp.clip(how.jump, 1, jnp.maximum(num_steps, 1))
     stretch = jnp.minimum(k // (jump * how.repeats), (num_steps - 1) // jump)
@@ -77,9 +89,9 @@ def resampled(
     belongs to another noise level. With one repeat nothing changes, to the bit.
 
     Args:
-        solver: of the schedule.
-        schedule: whose steps are taken.
-        keys: of the images.
+        solver: a solver of that schedule.
+        schedule: the chain's.
+        keys: (b,), one per image.
         first: steps that the chain leaves out.
         how: may be traced.
 
@@ -112,5 +124,11 @@ def resampled(
 def length(
     schedule: Schedule, first: Int[Array, ""] | int, how: Resampling
 ) -> Int[Array, ""] | int:
-    """Where a chain ends that starts at step `first` and is resampled."""
+    """Where a chain ends that starts at step `first` and is resampled.
+
+    Args:
+        schedule: the chain's.
+        first: steps that are left out.
+        how: may be traced.
+    """
     return first + (schedule.num_steps - first) * how.repeats

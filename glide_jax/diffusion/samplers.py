@@ -31,34 +31,65 @@ class Gaussian(NamedTuple):
 
 
 def predict_x_0(s: Schedule, x_t: Image, eps: Image) -> Image:
-    """The clean image that eps implies (Ho et al., 2020, eq. 15); `s` is a schedule at a step."""
+    """The clean image that eps implies (Ho et al., 2020, eq. 15); `s` is a schedule at a step.
+
+    Args:
+        s: the schedule at this step.
+        x_t: (b, h, w, c).
+        eps: the noise in x_t.
+    """
     return s.sqrt_recip_alpha_bar * x_t - s.sqrt_recipm1_alpha_bar * eps
 
 
 def predict_eps(s: Schedule, x_t: Image, x_0: Image) -> Image:
-    """The noise that a clean image implies: the inverse of `predict_x_0`."""
+    """The noise that a clean image implies: the inverse of `predict_x_0`.
+
+    Args:
+        s: the schedule at this step.
+        x_t: (b, h, w, c).
+        x_0: the clean image.
+    """
     return (s.sqrt_recip_alpha_bar * x_t - x_0) / s.sqrt_recipm1_alpha_bar
 
 
 def q_sample(s: Schedule, x_0: Image, noise: Image) -> Image:
-    """x_t given x_0 and the noise to add (Ho et al., 2020, eq. 4)."""
+    """x_t given x_0 and the noise to add (Ho et al., 2020, eq. 4).
+
+    Args:
+        s: the schedule at this step.
+        x_0: the clean image, in [-1, 1].
+        noise: standard normal, as large.
+    """
     return s.sqrt_alpha_bar * x_0 + s.sqrt_one_minus_alpha_bar * noise
 
 
 def q_posterior_mean(s: Schedule, x_0: Image, x_t: Image) -> Image:
-    """Mean of q(x_{t-1} | x_t, x_0) (Ho et al., 2020, eq. 7); its variance is `s.var`."""
+    """Mean of q(x_{t-1} | x_t, x_0) (Ho et al., 2020, eq. 7); its variance is `s.var`.
+
+    Args:
+        s: the schedule at this step.
+        x_0: the clean image.
+        x_t: (b, h, w, c).
+    """
     return s.mean_x_0 * x_0 + s.mean_x_t * x_t
 
 
 def p_mean_variance(s: Schedule, x_t: Image, out: Prediction, x0_fn: X0Fn = clip) -> Gaussian:
-    """The reverse step's Gaussian, with the learned variance (Nichol & Dhariwal, 2021, eq. 15)."""
+    """The reverse step's Gaussian, with the learned variance (Nichol & Dhariwal, 2021, eq. 15).
+
+    Args:
+        s: the schedule at this step.
+        x_t: (b, h, w, c).
+        out: the network's prediction.
+        x0_fn: the constraint on x_0.
+    """
     x_0 = x0_fn(predict_x_0(s, x_t, out.eps))
     log_var = out.var_frac * s.log_var_max + (1.0 - out.var_frac) * s.log_var_min
     return Gaussian(q_posterior_mean(s, x_0, x_t), log_var, x_0)
 
 
 class Estimate(NamedTuple):
-    """What a deterministic step knows at x_t, after constraints and scores."""
+    """The predictions at x_t after constraints and scores."""
 
     x_0: Image
     eps: Image
@@ -77,6 +108,14 @@ def estimate(
 
     A score shifts eps (Dhariwal & Nichol, 2021, algorithm 2); x_0 is then not clipped again, as
     in the reference.
+
+    Args:
+        denoise: predicts eps at (x_t, t).
+        schedule: the chain's.
+        x_t: (b, h, w, c).
+        i: the step.
+        x0_fn: the constraint on x_0.
+        score: gradient of log p(y | x_t), if one guides.
     """
     s, t = schedule.at(i), jnp.broadcast_to(schedule.t[i], x_t.shape[:1])
     out = denoise(x_t, t)
@@ -93,7 +132,14 @@ def estimate(
 def ddpm(
     denoise: Denoiser, schedule: Schedule, *, x0_fn: X0Fn = clip, score: Score | None = None
 ) -> Step:
-    """Ancestral sampling; a score shifts the mean (Dhariwal & Nichol, 2021, algorithm 1)."""
+    """Ancestral sampling; a score shifts the mean (Dhariwal & Nichol, 2021, algorithm 1).
+
+    Args:
+        denoise: predicts eps at (x_t, t).
+        schedule: the chain's.
+        x0_fn: the constraint on every x_0.
+        score: gradient of log p(y | x_t), if one guides.
+    """
 
     def step(x_t: Image, i: Int[Array, ""], noise: Image) -> Image:
         s, t = schedule.at(i), jnp.broadcast_to(schedule.t[i], x_t.shape[:1])
@@ -116,7 +162,14 @@ def ddim(
 ) -> Step:
     """Implicit sampling (Song et al., 2021): deterministic at eta = 0, DDPM-like at eta = 1.
 
-    `eta` may be traced. Of a score, see `estimate`.
+    `eta` may be traced. `estimate` explains the score.
+
+    Args:
+        denoise: predicts eps at (x_t, t).
+        schedule: the chain's.
+        eta: 0 to 1.
+        x0_fn: the constraint on every x_0.
+        score: gradient of log p(y | x_t), if one guides.
     """
 
     def step(x_t: Image, i: Int[Array, ""], noise: Image) -> Image:
@@ -130,7 +183,13 @@ def ddim(
 
 
 def ddim_reverse(denoise: Denoiser, schedule: Schedule, *, x0_fn: X0Fn = clip) -> Step:
-    """DDIM's ODE run towards noise, from x_t to x_{t+1}: the encoder of Song et al. (2021)."""
+    """DDIM's ODE run towards noise, from x_t to x_{t+1}: the encoder of Song et al. (2021).
+
+    Args:
+        denoise: predicts eps at (x_t, t).
+        schedule: the chain's.
+        x0_fn: the constraint on every x_0.
+    """
 
     def step(x_t: Image, i: Int[Array, ""], noise: Image) -> Image:
         del noise
@@ -145,14 +204,16 @@ def ddim_reverse(denoise: Denoiser, schedule: Schedule, *, x0_fn: X0Fn = clip) -
     return step
 
 
-STEPS = {"ddpm": ddpm, "ddim": ddim}
-
-
 def noise(keys: Keys, k: Int[Array, ""] | int, shape: tuple[int, ...]) -> Image:
     """Standard normal number k of each image; an image never depends on its batch.
 
     k = 0 is where a chain starts and k = 1, 2, ... belong to its steps in the order they are
     taken, so chains of any length from one key start at the same x_T.
+
+    Args:
+        keys: (b,), one per image.
+        k: the number.
+        shape: each image's.
     """
     draw = lambda key: jax.random.normal(jax.random.fold_in(key, k), shape)
     return jax.vmap(draw)(keys)
@@ -166,7 +227,16 @@ def sample(
     start: Int[Array, ""] | int = 0,
     stop: Int[Array, ""] | int | None = None,
 ) -> Image:
-    """`solve` for a step that remembers nothing."""
+    """`solve` for a step that remembers nothing.
+
+    Args:
+        step: takes (x_t, i, noise).
+        keys: (b,), one per image.
+        x_t: where the chain is.
+        num_steps: steps of the chain.
+        start: the first step to take.
+        stop: the step to stop before.
+    """
     stop = num_steps if stop is None else stop
     solver: Solver = lambda x_t, i, noise, history: (step(x_t, i, noise), history)
     return solve(solver, keys, x_t, (), num_steps, start, stop)[0]
@@ -185,6 +255,15 @@ def solve(
 
     The three numbers may be traced. A chain run in pieces, its history handed on, gives the same
     image as in one go.
+
+    Args:
+        solver: takes (x_t, i, noise, history).
+        keys: (b,), one per image.
+        x_t: where the chain is.
+        history: the solver's memory there.
+        num_steps: steps of the chain.
+        start: the first step to take.
+        stop: the step to stop before.
     """
 
     def body(k: Int[Array, ""], state: tuple[Image, History]) -> tuple[Image, History]:
@@ -206,6 +285,11 @@ def slerp(
 
     A straight line between two draws of noise passes through images of too little noise; the arc
     keeps its amount. Lengths, where they differ, change evenly along it.
+
+    Args:
+        a: (b, ...).
+        b: (b, ...).
+        weight: (b,), 0 to 1.
     """
     shape = (-1, *(1,) * (a.ndim - 1))
     flat = lambda x: x.reshape(len(x), -1)

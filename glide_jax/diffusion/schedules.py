@@ -32,7 +32,7 @@ class Schedule(NamedTuple):
     sqrt_recipm1_alpha_bar: Float[Array, "*n"]
     mean_x_0: Float[Array, "*n"]  # posterior mean = mean_x_0 * x_0 + mean_x_t * x_t
     mean_x_t: Float[Array, "*n"]
-    var: Float[Array, "*n"]  # of the posterior q(x_{t-1} | x_t, x_0)
+    var: Float[Array, "*n"]  # variance of the posterior q(x_{t-1} | x_t, x_0)
     log_var_min: Float[Array, "*n"]  # log of var, with that of step 1 at step 0, where var is 0
     log_var_max: Float[Array, "*n"]  # log of beta
     sigma: Float[Array, "*n"]  # DDIM's noise at eta = 1

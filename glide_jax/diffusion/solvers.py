@@ -21,7 +21,20 @@ from glide_jax.diffusion.constraints import clip
 from glide_jax.diffusion.grids import LAMBDA_MIN
 from glide_jax.diffusion.samplers import estimate, predict_eps, predict_x_0
 from glide_jax.diffusion.schedules import Schedule
-from glide_jax.types import Denoiser, History, Image, Scalar, Score, Solver, Step, X0Fn
+from glide_jax.types import (
+    Denoiser,
+    Guide,
+    History,
+    Image,
+    Memory,
+    Prediction,
+    Scalar,
+    Score,
+    Solver,
+    Step,
+    Timestep,
+    X0Fn,
+)
 
 
 class Remembered(NamedTuple):
@@ -66,6 +79,12 @@ def heun(
     x_0 that stays; the paper averages eps, whose small differences are large ones of x_0 at the
     noisy end: 20 evaluations then ended 128 % from the converged picture of the model in the box
     on the uniform grid, not 14 %.
+
+    Args:
+        denoise: predicts eps at (x_t, t).
+        schedule: the chain's.
+        x0_fn: the constraint on every x_0.
+        score: gradient of log p(y | x_t), if one guides.
     """
 
     def step(x_t: Image, i: Int[Array, ""], noise: Image) -> Image:
@@ -101,6 +120,12 @@ def plms(
     One evaluation a step; the first three steps use the orders they have values for. The weights
     are those of even steps on every grid: they then average eps over the steps' numbers instead of
     over t. True weights of uneven steps grow into the hundreds where a grid thins out.
+
+    Args:
+        denoise: predicts eps at (x_t, t).
+        schedule: the chain's.
+        x0_fn: the constraint on every x_0.
+        score: gradient of log p(y | x_t), if one guides.
     """
 
     def step(
@@ -144,6 +169,13 @@ def dpmpp_2m(
 
     One evaluation a step: x_0 is extrapolated in lambda from this and the last prediction.
     `eta` may be traced.
+
+    Args:
+        denoise: predicts eps at (x_t, t).
+        schedule: the chain's.
+        eta: 0 to 1.
+        x0_fn: the constraint on every x_0.
+        score: gradient of log p(y | x_t), if one guides.
     """
 
     def step(
@@ -175,9 +207,15 @@ def unipc(
 ) -> Solver:
     """UniPC of order 2 on x_0, with B(h) = e^h - 1 (Zhao et al., 2023, algorithms 5 and 6).
 
-    One evaluation a step. What the network says at x_t first corrects the step that led there
+    One evaluation a step. The prediction at x_t first corrects the step that led there
     (UniC), then takes the next one (UniP, which at order 2 is that of DPM-Solver++(2M)). As in the
     paper the corrected x_t is not evaluated again.
+
+    Args:
+        denoise: predicts eps at (x_t, t).
+        schedule: the chain's.
+        x0_fn: the constraint on every x_0.
+        score: gradient of log p(y | x_t), if one guides.
     """
 
     def correct(x_0: Image, i: Int[Array, ""], history: Remembered) -> Image:
@@ -222,12 +260,43 @@ def _forgetting(make: Callable[..., Step]) -> Callable[..., Solver]:
     return made
 
 
+def remembering(make: Callable[[Denoiser], Solver], guide: Guide) -> Solver:
+    """A solver whose denoiser hands a memory from step to step.
+
+    The first evaluation of a step, at x_t, decides what is remembered. A second look within the
+    step (`heun`) sees what the first one saw.
+
+    Args:
+        make: makes a solver of a denoiser.
+        guide: gives the denoiser of a memory; its predictions hold the next memory.
+
+    Returns:
+        A solver whose history is (`make`'s own, the memory).
+    """
+
+    def step(
+        x_t: Image, i: Int[Array, ""], noise: Image, history: History
+    ) -> tuple[Image, History]:
+        own, memory = history
+        written: list[Memory] = []
+
+        def denoise(x: Image, t: Timestep) -> Prediction:
+            out = guide(memory)(x, t)
+            written.append(out.memory)
+            return out._replace(memory=())
+
+        x_prev, own = make(denoise)(x_t, i, noise, own)
+        return x_prev, (own, written[0])
+
+    return step
+
+
 class Sampler(NamedTuple):
-    """A sampler by name: how to make it, and what a caller has to know of it."""
+    """A sampler: how to make it, and its properties."""
 
     make: Callable[..., Solver]  # (denoise, schedule, x0_fn=, score=) and, if it knows it, eta=
     remembers: int = 0  # images carried from step to step
-    evaluations: int = 1  # of the denoiser, a step
+    evaluations: int = 1  # calls of the denoiser in a step
     random: bool = False  # whether steps add noise
     eta: bool = False  # whether `eta` may be chosen
 

@@ -9,12 +9,24 @@ from glide_jax.types import Cond, Image, Network, Prediction, Scalar, Timestep
 
 
 def windows_across(side: int, window: int, overlap: int) -> int:
-    """How many windows, each overlapping the last, it takes to cover `side`."""
+    """How many windows, each overlapping the last, it takes to cover `side`.
+
+    Args:
+        side: pixels to cover.
+        window: pixels of a window.
+        overlap: pixels that neighbours share.
+    """
     return 1 + max(0, -(-(side - window) // (window - overlap)))
 
 
 def covered(side: int, window: int, overlap: int) -> int:
-    """The least side that whole windows cover exactly and that holds `side`."""
+    """The least side that whole windows cover exactly and that holds `side`.
+
+    Args:
+        side: pixels to cover.
+        window: pixels of a window.
+        overlap: pixels that neighbours share.
+    """
     return window + (windows_across(side, window, overlap) - 1) * (window - overlap)
 
 
@@ -22,6 +34,11 @@ def window_weights(count: int, window: int, overlap: int) -> np.ndarray:
     """Weights of `count` windows in a row, (count, window); at every place they sum to 1.
 
     Each falls off linearly through its overlaps, so that no window's edge is seen.
+
+    Args:
+        count: windows in the row.
+        window: pixels of a window.
+        overlap: pixels that neighbours share.
     """
     p = np.arange(window) + 0.5
     ramp = np.minimum(np.minimum(p, window - p), max(overlap, 1))
@@ -40,10 +57,10 @@ def tiled(network: Network, window: int, overlap: int, factor: int, batch: int) 
     there pixels, here eps and variance). A canvas of one window is the network itself.
 
     Args:
-        network: of images `window` a side, low-res images `window // factor`.
+        network: takes images `window` a side, low-res images `window // factor`.
         window: pixels a side.
         overlap: pixels that neighbours share; a multiple of `factor`.
-        factor: of upsampling.
+        factor: enlargement.
         batch: windows in one evaluation.
 
     Returns:

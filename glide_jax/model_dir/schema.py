@@ -20,7 +20,7 @@ class StageConfig:
     model: zoo.ModelConfig = zoo.BASE
     noise_schedule: str = "squaredcos_cap_v2"
     prediction: str = "eps"  # the meaning of the network's output: "eps" or "v"
-    # Defaults of `sampling.settings.Sampling`, which also checks them.
+    # Defaults of `sampling.settings.StageSettings`, which also checks them.
     sampling: Mapping[str, Any] = dataclasses.field(default_factory=dict, compare=False)
 
     def __post_init__(self):

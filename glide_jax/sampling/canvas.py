@@ -14,7 +14,7 @@ from glide_jax.files import replacing
 
 CONTEXT = 1.5  # a window's side by the longer side of what is painted in it
 _BLACK, _WHITE = 16, 239  # a JPEG's black and white are not quite 0 and 255
-_SWEEPS = 24  # of relaxation at each scale
+_SWEEPS = 24  # relaxation sweeps at each scale
 
 
 class Window(NamedTuple):
@@ -26,7 +26,7 @@ class Window(NamedTuple):
 
 
 class Region(NamedTuple):
-    """What a model is shown of a picture, and where its answer belongs."""
+    """The part of a picture that a model is shown, and where its answer belongs."""
 
     pixels: NDArray[np.uint8]  # (h, w, 3), the whole picture
     alpha: NDArray[np.float32]  # (h, w), 0 where it is kept, 1 where it is painted, soft between
@@ -49,6 +49,11 @@ def softness(mask: Image.Image) -> NDArray[np.float32]:
 
 def region(image: Image.Image, mask: Image.Image, size: int) -> Region:
     """The window of a picture in which a model of `size` pixels a side paints a mask's white.
+
+    Args:
+        image: a picture of any size.
+        mask: a picture as large; white is painted.
+        size: pixels a side of the model.
 
     Raises:
         InputError: picture and mask differ in size, or the mask has no white.
@@ -94,7 +99,10 @@ def window_around(paint: NDArray[np.bool_], size: int) -> Window:
 def cut(pixels: NDArray[Any], window: Window, border: int = 0) -> NDArray[Any]:
     """The window's pixels; beyond the picture its edge goes on.
 
-    `border` is how many pixels of a picture's array surround it on each side.
+    Args:
+        pixels: (h, w, ...).
+        window: the square to cut.
+        border: pixels that surround the picture on each side of the array.
     """
     take = lambda start, whole: np.clip(
         np.arange(start, start + window.side) + border, 0, whole - 1
@@ -184,6 +192,12 @@ def extended(
 def fitted(image: Image.Image, side: int, unit: int, most_aspect: int = 4) -> Image.Image:
     """A picture whose shorter side is `side` and whose longer one the nearest multiple of `unit`.
 
+    Args:
+        image: a picture of any size.
+        side: pixels of the shorter side.
+        unit: pixels that divide the longer side.
+        most_aspect: largest longer side by shorter side.
+
     Raises:
         InputError: it is longer than `most_aspect` times its width.
     """
@@ -205,7 +219,13 @@ def strip(frames: list[Image.Image]) -> Image.Image:
 
 
 def write_gif(path: pathlib.Path, frames: list[Image.Image], milliseconds: int = 120) -> None:
-    """Pictures one after the other and back, for ever; whole or not at all."""
+    """Pictures one after the other and back, for ever; whole or not at all.
+
+    Args:
+        path: the file.
+        frames: pictures of one size.
+        milliseconds: time of each.
+    """
     there_and_back = [*frames, *frames[-2:0:-1]]
     with replacing(path) as temporary:
         there_and_back[0].save(
@@ -215,7 +235,7 @@ def write_gif(path: pathlib.Path, frames: list[Image.Image], milliseconds: int =
 
 
 def identity(image: Image.Image) -> dict[str, Any]:
-    """What a picture's parameters say of a picture that went in: its pixels' hash, and its file.
+    """A record of a picture that went in: its pixels' hash, and its file.
 
     The hash is of upright 8-bit RGB pixels, so the same picture in another format is the same.
     """

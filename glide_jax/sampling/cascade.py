@@ -9,14 +9,24 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 from jax.tree_util import Partial
-from jaxtyping import Array
+from jaxtyping import Array, Float
 
 from glide_jax import compiling
-from glide_jax.diffusion import constraints, grids, guidance, repaint, samplers, schedules, solvers
+from glide_jax.diffusion import (
+    constraints,
+    grids,
+    guidance,
+    repaint,
+    samplers,
+    schedules,
+    scores,
+    solvers,
+)
 from glide_jax.diffusion.schedules import Schedule
+from glide_jax.sampling.settings import DEFAULTS, StageSettings, Steps
 from glide_jax.types import (
     Cond,
-    Denoiser,
+    Guide,
     History,
     Image,
     Keys,
@@ -29,24 +39,9 @@ from glide_jax.types import (
     X0Fn,
 )
 
-# Told the steps done, the steps in all and x_t on its way; called often enough for a progress bar.
+# Called with the steps done, the steps in all and x_t, often enough for a progress bar.
 Progress = Callable[[int, int, Image], None]
 _SECONDS_BETWEEN_REPORTS = 0.5
-
-
-class Settings(NamedTuple):
-    """What may change from call to call without compiling anything.
-
-    A None is not in the program: to switch it on compiles, to change its value does not.
-    """
-
-    guidance_scale: Scalar = 3.0
-    eta: Scalar = 0.0  # DDIM only
-    threshold: Scalar | None = None  # `constraints.dynamic_threshold` instead of clipping
-    extras: guidance.Extras = guidance.Extras()
-
-
-DEFAULTS = Settings()
 
 
 class Pull(NamedTuple):
@@ -72,68 +67,101 @@ class Weak(NamedTuple):
 
 
 class Guides(NamedTuple):
-    """What guides besides the prompt; what is empty or None is not in the program."""
+    """Guides besides the prompt; one that is empty or None is not in the program."""
 
     on_x_t: tuple[Pull, ...] = ()  # noise-aware
-    on_x_0: tuple[Pull, ...] = ()  # asked about the predicted x_0
+    on_x_0: tuple[Pull, ...] = ()  # given the predicted x_0
     mix: Mix | None = None
     weak: Weak | None = None
 
 
-NO_GUIDES = Guides()
+class Inputs(NamedTuple):
+    """A batch: everything that a stage draws from, apart from settings and starting noise."""
+
+    params: Params
+    keys: Keys  # one per image
+    cond: Cond  # leading axis b; with `known` and `mask_known`, known pixels replace every x_0
+    null_text: TextCond | None = None  # leading axis 1; None for no classifier-free guidance
+    guides: Guides = Guides()
 
 
-class Edit(NamedTuple):
-    """What a chain does otherwise when a picture is edited."""
+class Chain(NamedTuple):
+    """The steps of a chain."""
 
-    init: Image | None = None  # it starts from this picture
-    strength: float = 1.0  # share of the diffusion that it is noised by; 1 leaves nothing of it
+    schedule: Schedule
+    first: Array | int = 0  # steps that are left out at the noisy end
     resampling: repaint.Resampling = repaint.Resampling()  # with known pixels only
 
-    def bounds(self, stage: Stage, schedule: Schedule) -> tuple[int, int]:
-        """The numbers of the chain's first step and of the one after its last."""
+
+class Start(NamedTuple):
+    """Where a chain starts, and how often it goes back up, when a picture is edited."""
+
+    init: Image | None = None  # the picture to start from
+    strength: float = 1.0  # share of the diffusion that `init` is noised by; 1 leaves nothing of it
+    resampling: repaint.Resampling = repaint.Resampling()
+
+    def chain(self, stage: Stage, schedule: Schedule) -> Chain:
+        """The chain of a schedule that starts here; its numbers are on the host."""
         first = 0
         if self.init is not None:
             first = repaint.skipped(schedule, len(stage.alpha_bar), self.strength)
-        return first, int(repaint.length(schedule, first, self.resampling))
+        return Chain(schedule, first, self.resampling)
 
 
-NO_EDIT = Edit()
+PLAIN_START = Start()
 
 
-def schedule_of(stage: Stage, steps: str | int, grid: str = "") -> Schedule:
-    """The stage's schedule, padded so that every length is one program.
-
-    `steps` is a respacing or, with a grid (one of `grids.GRIDS`), a number.
-    """
-    if grid:
-        t = grids.timesteps(grid, int(steps), stage.alpha_bar)
+def schedule_of(stage: Stage, settings: StageSettings) -> Schedule:
+    """The stage's schedule, padded so that every length is one program."""
+    steps, size = settings.steps, len(stage.alpha_bar)
+    if settings.grid and isinstance(steps, Steps):
+        t = grids.timesteps(settings.grid, steps.count, stage.alpha_bar)
     else:
-        t = schedules.respace(steps, len(stage.alpha_bar))
-    return schedules.from_alpha_bar(stage.alpha_bar, t, pad_to=len(stage.alpha_bar))
+        t = schedules.respace(str(steps), size)
+    return schedules.from_alpha_bar(stage.alpha_bar, t, pad_to=size)
 
 
 def image_keys(seed: int, indices: Array | np.ndarray, stage_number: int) -> Keys:
-    """Keys of the images of a seed: image i depends on (seed, i) alone, whatever its batch."""
+    """Keys of the images of a seed: image i depends on (seed, i) alone, whatever its batch.
+
+    Args:
+        seed: 0 to 2**32 - 1.
+        indices: (b,) numbers of the images.
+        stage_number: 0 for the base, 1 for the upsampler.
+    """
     draw = lambda i: jax.random.fold_in(jax.random.fold_in(jax.random.key(seed), i), stage_number)
     return jax.vmap(draw)(jnp.asarray(indices))
 
 
+class Programs(NamedTuple):
+    """The jitted functions of the cascade."""
+
+    encode: Callable[..., Any]
+    score: Callable[..., Any]
+    start: Callable[..., Any]
+    advance: Callable[..., Any]
+    noised: Callable[..., Any]
+
+
 @functools.cache
-def _programs() -> tuple[Callable, Callable, Callable, Callable]:
+def programs() -> Programs:
     """The jitted functions; made on first use, since options depend on the backend."""
     jit = functools.partial(jax.jit, compiler_options=compiling.options())
-    encode = jit(lambda params, tokens, mask, *, encode: encode(params, tokens, mask),
-                 static_argnames="encode")  # fmt: skip
-    start = jit(_start, static_argnames="shape")
-    return encode, start, steps(compiling.options()), jit(repaint.noised)
+    call = lambda params, *arrays, function: function(params, *arrays)
+    return Programs(
+        encode=jit(call, static_argnames="function"),
+        score=jit(call, static_argnames="function"),
+        start=jit(_start, static_argnames="shape"),
+        advance=advance_program(compiling.options()),
+        noised=jit(repaint.noised),
+    )
 
 
-def steps(options: dict[str, str] | None) -> Callable[..., Any]:
+def advance_program(options: dict[str, str] | None) -> Callable[..., Any]:
     """The jitted steps of a chain, see `_advance`; only shapes, network and sampler compile.
 
     Args:
-        options: of the compiler.
+        options: the compiler's.
     """
     return jax.jit(
         _advance,
@@ -146,8 +174,29 @@ def steps(options: dict[str, str] | None) -> Callable[..., Any]:
 def encode_text(
     encode: Callable[..., Any], params: Params, tokens: Array | np.ndarray, mask: Array | np.ndarray
 ) -> Any:
-    """A text encoder on a batch of prompts; one compiled program per batch size."""
-    return _programs()[0](params, tokens, mask, encode=encode)
+    """A text encoder on a batch of prompts; one compiled program per batch size.
+
+    Args:
+        encode: a stage's or a CLIP's function of (params, tokens, mask).
+        params: its parameters.
+        tokens: int32 (b, n).
+        mask: bool (b, n), True where a token is real.
+    """
+    return programs().encode(params, tokens, mask, function=encode)
+
+
+def clip_scores(
+    log_prob: Callable[..., Any], params: Params, x_0: Image, text: Float[Array, "b e"]
+) -> Float[Array, " b"]:
+    """A CLIP's scaled cosines of clean pictures and prompts.
+
+    Args:
+        log_prob: a function of (params, x_0, text), see `ClipStage.log_prob_clean`.
+        params: the CLIP's parameters.
+        x_0: (b, h, w, 3) in [-1, 1].
+        text: embeddings of the prompts.
+    """
+    return programs().score(params, x_0, text, function=log_prob)
 
 
 def _start(keys: Keys, temperature: Scalar, shape: tuple[int, int, int]) -> Image:
@@ -155,54 +204,46 @@ def _start(keys: Keys, temperature: Scalar, shape: tuple[int, int, int]) -> Imag
 
 
 def _advance(
-    params: Params,
     x_t: Image,
     history: History,
-    keys: Keys,
-    cond: Cond,
-    null_text: TextCond | None,
-    schedule: Schedule,
-    settings: Settings,
-    guides: Guides,
-    first: Array | int,
-    resampling: repaint.Resampling,
-    start: Array | int,
-    stop: Array | int,
+    inputs: Inputs,
+    chain: Chain,
+    knobs: guidance.Knobs,
+    bounds: tuple[Array, Array],
     *,
     network: Callable[[Params], Network],
     sampler: str,
 ) -> tuple[Image, History]:
-    """Steps start ... stop - 1 of a chain. All but the two keyword arguments is traced."""
-    x0_fn, threshold = constraints.clip, settings.threshold
-    if threshold is not None:
-        x0_fn = constraints.dynamic_threshold(threshold)
-    denoise, score = _guided(
-        network(params), cond, null_text, schedule, settings, guides, x0_fn, x_t.shape[0]
-    )
+    """Steps bounds[0] ... bounds[1] - 1 of a chain. Only the keyword arguments are not traced."""
+    x0_fn, cond = constraints.clip, inputs.cond
+    thresholded = "dynamic_threshold" in knobs
+    if thresholded:
+        x0_fn = constraints.dynamic_threshold(knobs["dynamic_threshold"])
+    guide, score = _guided(network(inputs.params), inputs, chain.schedule, knobs, x0_fn)
     if cond.known is not None and cond.mask_known is not None:
         known = constraints.known_pixels(cond.known, cond.mask_known)
-        before = () if threshold is None else (x0_fn,)
+        before = (x0_fn,) if thresholded else ()
         x0_fn = constraints.compose(*before, known, constraints.clip)
-    extra: dict[str, Any] = {"eta": settings.eta} if solvers.SAMPLERS[sampler].eta else {}
-    solver = solvers.SAMPLERS[sampler].make(denoise, schedule, x0_fn=x0_fn, score=score, **extra)
-    end = schedule.num_steps
+    extra: dict[str, Any] = {"eta": knobs["eta"]} if solvers.SAMPLERS[sampler].eta else {}
+    make = functools.partial(
+        solvers.SAMPLERS[sampler].make, schedule=chain.schedule, x0_fn=x0_fn, score=score, **extra
+    )
+    solver = solvers.remembering(make, guide)
+    end = chain.schedule.num_steps
     if cond.known is not None:
-        solver = repaint.resampled(solver, schedule, keys, first, resampling)
-        end = repaint.length(schedule, first, resampling)
-    return samplers.solve(solver, keys, x_t, history, end, start, stop)
+        solver = repaint.resampled(
+            solver, chain.schedule, inputs.keys, chain.first, chain.resampling
+        )
+        end = repaint.length(chain.schedule, chain.first, chain.resampling)
+    return samplers.solve(solver, inputs.keys, x_t, history, end, *bounds)
 
 
 def _guided(
-    network: Network,
-    cond: Cond,
-    null_text: TextCond | None,
-    schedule: Schedule,
-    settings: Settings,
-    guides: Guides,
-    x0_fn: X0Fn,
-    batch: int,
-) -> tuple[Denoiser, Score | None]:
-    """The denoiser and the score of everything that guides."""
+    network: Network, inputs: Inputs, schedule: Schedule, knobs: guidance.Knobs, x0_fn: X0Fn
+) -> tuple[Guide, Score | None]:
+    """The guided denoiser of a memory, and the score of everything that guides."""
+    cond, null_text, guides = inputs.cond, inputs.null_text, inputs.guides
+    batch = inputs.keys.shape[0]
     widen = lambda a: jnp.broadcast_to(a, (batch, *a.shape[1:]))
     of_text = lambda text: cond._replace(text=jax.tree.map(widen, text))
     conds, weights, weak = [cond], None, None
@@ -212,36 +253,32 @@ def _guided(
     if guides.weak is not None:
         worse = guidance.conditional(guides.weak.network(), of_text(guides.weak.text))
         weak = worse, guides.weak.scale
-    denoise, plain = guidance.assemble(
-        network,
-        conds,
-        weights,
-        None if null_text is None else of_text(null_text),
-        settings.guidance_scale,
-        settings.extras,
-        schedule,
-        weak,
-    )
-    scores = [guidance.classifier(pull.log_prob, pull.scale) for pull in guides.on_x_t]
+    null = None if null_text is None else of_text(null_text)
+    guide, plain = guidance.assemble(network, conds, weights, null, knobs, schedule, weak)
+    pulls = [scores.classifier(pull.log_prob, pull.scale) for pull in guides.on_x_t]
     for pull in guides.on_x_0:  # by the cheaper denoiser: guidance's own gradient is not needed
-        scores.append(guidance.through_x_0(pull.log_prob, pull.scale, plain, schedule, x0_fn))
-    return denoise, guidance.both(*scores)
+        pulls.append(scores.through_x_0(pull.log_prob, pull.scale, plain, schedule, x0_fn))
+    return guide, scores.both(*pulls)
+
+
+def fresh_history(sampler: str, knobs: guidance.Knobs, x_T: Image) -> History:
+    """The memory of solver and guidance at the start of a chain.
+
+    Args:
+        sampler: one of `solvers.SAMPLERS`.
+        knobs: traced settings.
+        x_T: (b, h, w, 3), where the chain starts.
+    """
+    return solvers.fresh(sampler, x_T), guidance.fresh(knobs, x_T)
 
 
 def run(
     stage: Stage,
-    params: Params,
-    keys: Keys,
-    cond: Cond,
-    null_text: TextCond | None,
-    schedule: Schedule,
-    settings: Settings = DEFAULTS,
+    inputs: Inputs,
+    settings: StageSettings = DEFAULTS,
     *,
-    sampler: str = "ddpm",
-    temperature: float = 1.0,
     size: tuple[int, int] | None = None,
-    guides: Guides = NO_GUIDES,
-    edit: Edit = NO_EDIT,
+    start: Start = PLAIN_START,
     x_T: Image | None = None,
     progress: Progress | None = None,
 ) -> Image:
@@ -252,51 +289,46 @@ def run(
 
     Args:
         stage: the model.
-        params: its parameters.
-        keys: one per image.
-        cond: leading axis b; with `known` and `mask_known`, known pixels replace every x_0.
-        null_text: the empty or negative prompt, leading axis 1, for classifier-free guidance;
-            None for none.
-        schedule: from `schedule_of`.
-        settings: scales, traced.
-        sampler: one of `solvers.SAMPLERS`.
-        temperature: of the starting noise.
+        inputs: the batch.
+        settings: sampler, steps, scales.
         size: height and width, if not the stage's own.
-        guides: what else guides, such as a CLIP.
-        edit: where the chain starts and how often it goes back.
-        x_T: the starting noise, if not the keys' own.
-        progress: told of steps done.
+        start: where the chain starts and how often it goes back.
+        x_T: (b, h, w, 3), the starting noise, if not the keys' own.
+        progress: called with the steps done, the steps in all and x_t.
 
     Returns:
         x_0 in [-1, 1], (b, h, w, 3) float32.
     """
-    _, begin, advance, noised = _programs()
-    height, width = size or (stage.image_size, stage.image_size)
-    x_t = begin(keys, jnp.float32(temperature), shape=(height, width, 3)) if x_T is None else x_T
-    first, total = edit.bounds(stage, schedule)
-    if edit.init is not None and edit.strength < 1.0:
-        x_t = noised(schedule, edit.init, x_t, jnp.int32(first))
-    resampling = jax.tree.map(jnp.int32, edit.resampling)
-    history = solvers.fresh(sampler, x_t)
-    settings, guides = jax.tree.map(jnp.asarray, (jax.tree.map(jnp.float32, settings), guides))
+    compiled, keys, sampler = programs(), inputs.keys, settings.sampler
+    x_t, temperature = x_T, jnp.float32(settings.temperature)
+    if x_t is None:
+        height, width = size or (stage.image_size, stage.image_size)
+        x_t = compiled.start(keys, temperature, shape=(height, width, 3))
+    chain = start.chain(stage, schedule_of(stage, settings))
+    first, total = int(chain.first), int(repaint.length(*chain))
+    if start.init is not None and start.strength < 1.0:
+        x_t = compiled.noised(chain.schedule, start.init, x_t, jnp.int32(first))
+    chain = chain._replace(
+        first=jnp.int32(first), resampling=jax.tree.map(jnp.int32, chain.resampling)
+    )
+    knobs = jax.tree.map(jnp.float32, settings.traced())
+    history = fresh_history(sampler, knobs, x_t)
+    inputs = inputs._replace(guides=jax.tree.map(jnp.asarray, inputs.guides))
     done, chunk = first, 1
     while done < total:
         began = time.monotonic()
         stop = min(done + chunk, total)
-        x_t, history = advance(
-            params, x_t, history, keys, cond, null_text, schedule, settings, guides,
-            jnp.int32(first), resampling, jnp.int32(done), jnp.int32(stop),
+        x_t, history = compiled.advance(
+            x_t, history, inputs, chain, knobs, (jnp.int32(done), jnp.int32(stop)),
             network=stage.network, sampler=sampler,
         )  # fmt: skip
-        if progress is not None:
+        if progress is None:
+            chunk = total
+        else:
             x_t.block_until_ready()
             progress(stop - first, total - first, x_t)
-        if (
-            done > first and progress is not None
-        ):  # the first call compiled, so says nothing of speed
-            per_step = (time.monotonic() - began) / (stop - done)
-            chunk = max(1, int(_SECONDS_BETWEEN_REPORTS / max(per_step, 1e-6)))
-        elif progress is None:
-            chunk = total
+            if done > first:  # the first call compiled, so its time tells nothing about speed
+                per_step = (time.monotonic() - began) / (stop - done)
+                chunk = max(1, int(_SECONDS_BETWEEN_REPORTS / max(per_step, 1e-6)))
         done = stop
     return x_t

@@ -2,35 +2,21 @@
 
 import dataclasses
 import functools
-import math
+import io
 import pathlib
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any
 
 import jax
-import jax.numpy as jnp
 import numpy as np
 from PIL import Image as PILImage
 
 from glide_jax import checks, compiling, images
-from glide_jax.diffusion import samplers
-from glide_jax.errors import InputError
-from glide_jax.model_dir import reading, schema
-from glide_jax.sampling import (
-    cascade,
-    edited,
-    edits,
-    guides,
-    loading,
-    memory,
-    prompts,
-    repeating,
-    settings,
-)
-from glide_jax.sampling.options import Options
-from glide_jax.tokenizers.protocol import check_text
-from glide_jax.types import Cond, Image
-from glide_jax.version import __version__
+from glide_jax.model_dir import reading
+from glide_jax.sampling import canvas, edits, loading, memory, repeating
+from glide_jax.sampling.batches import Batches
+from glide_jax.sampling.call import Call, Progress, parse
+from glide_jax.sampling.request import Request, plan
 
 DEFAULT_MODEL = "shapes"
 DEFAULT_FOLDER = pathlib.Path.home() / ".cache" / "glide_jax"
@@ -49,33 +35,17 @@ class Picture:
         """uint8 (h, w, 3)."""
         return np.asarray(self.image)
 
+    def __repr__(self) -> str:
+        """Size, prompt and seed, for a notebook's or a shell's answer."""
+        width, height = self.image.size
+        prompt, seed = (self.parameters.get(name) for name in ("prompt", "seed"))
+        return f"<Picture {width} x {height} of {prompt!r}, seed {seed}>"
 
-@dataclasses.dataclass(frozen=True)
-class _Plan:
-    """A call with everything checked and defaults filled in."""
-
-    prompts: list[str]
-    options: Options
-    how: dict[str, settings.Sampling]  # of each stage that runs, in order
-    weak: loading.Loaded | None  # the worse model of autoguidance
-
-    @property
-    def weights(self) -> np.ndarray | None:
-        """Of frames between two prompts, if that is what is drawn."""
-        return None if self.options.edit is None else self.options.edit.weights
-
-    @property
-    def null(self) -> int:
-        """The number of the empty or negative prompt; those mixed in follow."""
-        return len(self.prompts if self.weights is None else self.weights)
-
-    def rows(self) -> list[tuple[int, int]]:
-        """(prompt or frame, index) of every picture; the index counts within its prompt."""
-        first, n = self.options.first_index, self.options.n
-        if self.weights is not None:
-            return [(frame, first) for frame in range(len(self.weights))]
-        on = n if self.options.number_on else 0
-        return [(p, first + p * on + i) for p in range(len(self.prompts)) for i in range(n)]
+    def _repr_png_(self) -> bytes:
+        """A notebook shows this: the PNG file with the parameters in it."""
+        buffer = io.BytesIO()
+        images.save_png(buffer, self.image, self.parameters)
+        return buffer.getvalue()
 
 
 def load(
@@ -115,7 +85,7 @@ def load(
     loaded = loading.load(
         directory, dtype, convolutions, program=path, offload=offload, weights=weights
     )
-    return Glide(loaded, dtype, folder / "models", str(dir_or_name))
+    return Glide(loaded, folder / "models", str(dir_or_name))
 
 
 class Glide:
@@ -124,21 +94,26 @@ class Glide:
     def __init__(
         self,
         loaded: loading.Loaded,
-        dtype: str,
         models: pathlib.Path = DEFAULT_FOLDER / "models",
         path: str | None = None,
     ):
-        """Takes a loaded model, the folder of other models by name, and where this one lies."""
-        self.loaded, self.dtype, self._path = loaded, dtype, path
-        other = lambda name: loading.load(reading.find_model(name, models), dtype)
-        self._fitting = functools.cache(self.largest_batch)  # of "auto", the same in every call
-        # Where they are on the device already, to put them there is nothing.
+        """Takes a model, the folder of other models by name, and the path this was read from."""
+        self.loaded, self._path = loaded, path
+        other = lambda name: loading.load(reading.find_model(name, models), loaded.dtype)
+        self._fitting = functools.cache(self.largest_batch)  # for "auto", the same in every call
+        # Nothing moves if they are on the device already.
         self._placed = functools.lru_cache(maxsize=1)(lambda n: jax.device_put(loaded.params[n]))
         self._other: Callable[[str], loading.Loaded] = functools.lru_cache(maxsize=2)(other)
 
+    def __repr__(self) -> str:
+        """Name, parameters and sizes."""
+        sizes = ", ".join(f"{name} {size}" for name, size in self.sizes.items())
+        millions = self.parameter_count / 1e6
+        return f"<Glide {self.loaded.name!r}: {millions:.1f} M parameters, {sizes} pixels a side>"
+
     @property
     def parameter_count(self) -> int:
-        """Of all stages and the CLIP together."""
+        """The parameters of all stages and the CLIP together."""
         return reading.parameter_count(self.loaded.params)
 
     @property
@@ -155,66 +130,39 @@ class Glide:
         """
         return list(self.pictures(prompts, **options))
 
-    def pictures(self, prompts: str | Sequence[str], **options: Any) -> Iterator[Picture]:
+    def pictures(
+        self, prompts: str | Sequence[str], call: Call | None = None, **options: Any
+    ) -> Iterator[Picture]:
         """Draws pictures of each prompt, batch by batch (GLIDE, section 2).
 
-        Prompts are one or several, "" to draw without one; for the others see `Options`.
+        Args:
+            prompts: one or several; "" draws without one.
+            call: parsed options, over which the others go.
+            **options: fields of `call.Call` and `settings.StageSettings`; `steps`, `sampler` and
+                `grid` of the upsampler begin with `upsample_`.
 
         Raises:
             InputError: a value is wrong; raised when the first picture is asked for.
         """
-        yield from self._draw(self._plan(prompts, options))
+        request = self._plan(prompts, call, options)
+        for drawn in Batches(self.loaded, self._placed, request).drawn():
+            stages = [PILImage.fromarray(pixels) for pixels in drawn.stages]
+            parameters = request.parameters(self.loaded, self._path, drawn.row)
+            if drawn.choice is not None:
+                parameters["choice"] = drawn.choice
+            yield Picture(request.call.edit.finish(stages[-1]), stages[0], parameters)
 
-    def parameters(self, prompts: str | Sequence[str], **options: Any) -> list[dict[str, Any]]:
-        """What `Picture.parameters` would be, without drawing."""
-        plan = self._plan(prompts, options)
-        return [self._parameters(plan, *row) for row in plan.rows()]
+    def parameters(
+        self, prompts: str | Sequence[str], call: Call | None = None, **options: Any
+    ) -> list[dict[str, Any]]:
+        """The `Picture.parameters` that `pictures` would give, without drawing."""
+        request = self._plan(prompts, call, options)
+        return [request.parameters(self.loaded, self._path, row) for row in request.rows]
 
-    inpaint, edit, vary, upscale = edits.inpaint, edits.edit, edits.vary, edits.upscale
-    interpolate, repeat = edits.interpolate, repeating.repeat
-
-    def _plan(self, prompts: str | Sequence[str], options: dict[str, Any]) -> _Plan:
-        texts = [prompts] if isinstance(prompts, str) else list(prompts)
-        if not texts:
-            raise InputError("there are no prompts; give at least one.")
-        for text in texts:
-            check_text(text)
-        o = guides.checked(schema.known_fields(Options, options, "the call"), self.loaded)
-        wishes, stages, defaults = (
-            settings.wished(o),
-            self.loaded.stages,
-            self.loaded.sampling,
-        )
-        check = settings.checked
-        edit, how = edited.checked(o.edit), {}
-        if edit.low_res is None:
-            how["base"] = check(stages["base"], defaults["base"], wishes["base"])
-        if o.upsample and "upsample" in stages:
-            up = wishes["upsample"]
-            if edit.known is not None and o.upsample_sampler is None:
-                # An ODE would not take up the grain of known pixels; the released notebook changes
-                # its sampler, too.
-                up["sampler"] = "ddpm"
-            how["upsample"] = check(stages["upsample"], defaults["upsample"], up, "upsample_")
-        elif any(v is not None for v in (o.upsample_steps, o.upsample_sampler, o.temperature)):
-            raise InputError(
-                "upsample_steps, upsample_sampler or temperature is set, but no upsampler runs."
-            )
-        weak = None
-        if o.autoguidance_model is not None:
-            weak = guides.check_weak(self._other(str(o.autoguidance_model)), self.loaded)
-        n = checks.whole("n", o.n, 1, 1_000_000)
-        o = dataclasses.replace(
-            o,
-            n=n,
-            keep=edited.checked_keep(o, n, self.loaded),
-            seed=checks.whole("seed", o.seed, 0, 2**32 - 1),
-            first_index=checks.whole("first_index", o.first_index, 0, 2**31 - 1),
-            batch_size=self._fitting()
-            if o.batch_size == "auto"
-            else checks.whole("batch_size", o.batch_size, 1, 4096),
-        )
-        return _Plan(texts, o, how, weak)
+    def _plan(
+        self, prompts: str | Sequence[str], call: Call | None, options: Mapping[str, Any]
+    ) -> Request:
+        return plan(self.loaded, prompts, parse(options, call), self._other, self._fitting)
 
     def largest_batch(self, most: int = 64) -> int:
         """How many pictures at once fit the device's free memory: a power of two, at most `most`.
@@ -224,127 +172,165 @@ class Glide:
         free, _ = memory.free()
         return memory.largest_batch(self.loaded, checks.whole("most", most, 1, 4096), free)
 
-    def _parameters(self, plan: _Plan, prompt: int, index: int) -> dict[str, Any]:
-        """All that is needed to draw a picture again."""
-        stages = {name: dataclasses.asdict(how) for name, how in plan.how.items()}
-        for values in stages.values():  # as JSON has it
-            values["guidance_interval"] = list(values["guidance_interval"])
-        return {
-            "glide_jax": __version__,
-            "model": self.loaded.name,
-            "model_path": self._path,
-            "dtype": self.dtype,
-            **({} if self.loaded.weights == "float32" else {"weights": self.loaded.weights}),
-            "prompt": plan.prompts[prompt if plan.weights is None else 0],
-            "seed": plan.options.seed,
-            "index": index,
-            "clip_guidance_scale": plan.options.clip_guidance_scale,
-            "batch_size": edited.batch_size(plan.options, len(plan.rows())),
-            "edit": None if plan.options.edit is None else plan.options.edit.record,
-            **guides.described(plan.options),
-            **stages,
-        }
-
-    def _draw(self, plan: _Plan) -> Iterator[Picture]:
-        rows, o = plan.rows(), plan.options
-        edit = edited.checked(o.edit)
-        size = 1 if edit.low_res is not None else edited.batch_size(o, len(rows))
-        encode = prompts.encoder(
-            self.loaded, self._placed, list(plan.how), plan.prompts, o, plan.weak, size
-        )
-        if edit.weights is not None:
-            encode = edited.along(encode, edit.weights)
-        batches = functools.partial(self._batches, plan, encode, size)
-        low_res = None if edit.low_res is None else edit.low_res[None]
-        done = ((row, outs, {}) for row, outs in batches(list(plan.how), rows, low_res))
-        if o.keep is not None:
-            done = edited.best(o, self.loaded, encode, rows, size, batches, list(plan.how)[1:])
-        for row, outs, more in done:
-            pictures = [PILImage.fromarray(out) for out in outs]
-            parameters = self._parameters(plan, *row) | more
-            yield Picture(edit.finish(pictures[-1]), pictures[0], parameters)
-
-    def _batches(
+    def inpaint(
         self,
-        plan: _Plan,
-        encode: Callable[[str, int], Any],
-        size: int,
-        names: list[str],
-        rows: list[tuple[int, int]],
-        low_res: np.ndarray | None,
-    ) -> Iterator[tuple[tuple[int, int], list[np.ndarray]]]:
-        """What each of the named stages draws of each row, uint8; `low_res` is of each, or one."""
-        count = math.ceil(len(rows) / size)
-        for b in range(count):
-            chosen = rows[b * size : (b + 1) * size]
-            padded = np.array(chosen + chosen[-1:] * (size - len(chosen)))
-            x: Image | None = None
-            if low_res is not None:
-                places = np.minimum(np.arange(b * size, (b + 1) * size), len(low_res) - 1)
-                x = jnp.asarray(low_res[places])
-            outs: list[np.ndarray] = []
-            for name in names:
-                x = self._stage(name, plan, encode, padded, x, (b, count))
-                outs.append(images.to_uint8(self._finite(name, np.asarray(x))))
-            yield from ((row, [out[k] for out in outs]) for k, row in enumerate(chosen))
+        image: PILImage.Image,
+        mask: PILImage.Image | None,
+        prompts: str | Sequence[str],
+        *,
+        extend: Sequence[int] | str = (0, 0, 0, 0),
+        strength: float | str = 1.0,
+        repeats: int | str = 1,
+        jump: int | str = 10,
+        **options: Any,
+    ) -> list[Picture]:
+        """Repaints the white part of a mask in a picture of any size (GLIDE, section 4.3).
 
-    def _stage(
+        A square around what is painted is drawn at the model's size and put back; every pixel
+        where the mask is black stays as it is, so a result can be the next call's picture.
+
+        A model without inpainting planes paints too: known pixels replace every prediction of x_0.
+        That joins less well; `repeats` of 5 to 10 help, and cost as many times the steps.
+
+        Args:
+            image: a picture of any size; transparency shows white.
+            mask: a picture as large; white is painted, black is kept, grey is blended. None with
+                `extend`.
+            prompts: see `pictures`.
+            extend: pixels to add at the left, top, right and bottom (outpainting), or "0,0,64,0".
+            strength: below 1, painting starts from the pixels that are there, such as a sketch.
+            repeats: how often each stretch of steps is walked (Lugmayr et al., 2022, RePaint).
+            jump: steps of a stretch.
+            **options: see `pictures`.
+
+        Raises:
+            InputError: image and mask differ in size, or there is nothing to paint.
+        """
+        edit = edits.inpainting(
+            self.loaded, image, mask, extend=extend, strength=strength, repeats=repeats, jump=jump,
+            upsample=options.get("upsample", True),
+        )  # fmt: skip
+        return self(prompts, edit=edit, **options)
+
+    def edit(
         self,
-        name: str,
-        plan: _Plan,
-        encode: Callable[[str, int], Any],
-        rows: np.ndarray,
-        low_res: Image | None,
-        batch: tuple[int, int],
-    ) -> Image:
-        """One stage of one batch, of which there are so many."""
-        stage, how = self.loaded.stages[name], plan.how[name]
-        o, edit, b = plan.options, edited.checked(plan.options.edit), len(rows)
-        schedule = cascade.schedule_of(stage, how.steps, how.grid)
-        join = lambda *parts: jax.tree.map(lambda *a: jnp.concatenate(a), *parts)
-        last = self.sizes[list(plan.how)[-1]]
-        cond = Cond(
-            text=join(*(encode(name, p) for p in rows[:, 0])),
-            low_res=None if low_res is None else samplers.quantize(low_res),
-            **edited.known(edit, stage, last, b),
-        )
-        chain, windows = edited.chain(edit, stage, last, b), edit.low_res is not None
-        stage, size = edited.canvas(
-            stage, chain.init, low_res, last // self.sizes["base"], int(o.batch_size) * windows
-        )
-        number = ("base", "upsample").index(name)
-        keys = cascade.image_keys(o.seed, rows[:, 1], number)
-        first, end = chain.bounds(stage, schedule)
-        report = edited.counting(o.progress, name, end - first, *batch)
-        guided, guiding, null = not stage.upsampler, cascade.NO_GUIDES, plan.null
-        if not stage.upsampler:
-            guiding = guides.of_base(
-                o, self.loaded, plan.weak, encode, rows[:, 0].tolist(), first_of_mix=null + 1
-            )
-            # A CLIP or a worse model alone has no unconditional half to compute, as in the papers.
-            alone = o.clip_guidance_scale is not None or plan.weak is not None
-            guided = not alone or how.guidance_scale != 1.0 or how.cfgpp_scale > 0.0
-        return cascade.run(
-            stage,
-            self._placed(name),
-            keys,
-            cond,
-            encode(name, null) if guided else None,
-            schedule,
-            settings.settings(how),
-            sampler=how.sampler,
-            temperature=how.temperature,
-            size=size,
-            guides=guiding,
-            edit=chain,
-            x_T=edited.noise(edit, keys, rows, number, (*size, 3), how.temperature),
-            progress=report,
-        )
+        image: PILImage.Image,
+        prompts: str | Sequence[str],
+        *,
+        strength: float | str = 0.6,
+        mask: PILImage.Image | None = None,
+        **options: Any,
+    ) -> list[Picture]:
+        """Draws prompts from a picture, such as a photo or a coloured sketch (Meng et al., 2022).
 
-    def _finite(self, name: str, x: np.ndarray) -> np.ndarray:
-        if not np.isfinite(x).all():
-            raise InputError(
-                f"the {name} network of {self.loaded.name!r} gives numbers that are not finite in "
-                f"{self.dtype}; try float32, less guidance or sound weights."
-            )
-        return x
+        The picture is noised and drawn from there, at every stage of the cascade (SDEdit,
+        algorithm 1). With a mask only its white part changes, as in GLIDE's figure 4; see
+        `inpaint`.
+
+        Args:
+            image: a picture of any size; without a mask its shorter side becomes the model's size.
+            prompts: see `pictures`.
+            strength: above 0 to 1; small keeps the picture, 1 leaves nothing of it.
+            mask: see `inpaint`.
+            **options: see `pictures`.
+
+        Raises:
+            InputError: a value is wrong, or the picture is more than 4 times as long as wide.
+        """
+        upsample = options.get("upsample", True)
+        edit = edits.redrawing(self.loaded, image, mask, strength=strength, upsample=upsample)
+        return self(prompts, edit=edit, **options)
+
+    def vary(
+        self,
+        image: PILImage.Image,
+        prompts: str | Sequence[str] = "",
+        *,
+        strength: float | str = 0.5,
+        **options: Any,
+    ) -> list[Picture]:
+        """Variations of a picture: `edit`, 4 of them unless `n` is given.
+
+        Args:
+            image: see `edit`.
+            prompts: see `pictures`; "" leaves open what the picture shows.
+            strength: see `edit`.
+            **options: see `pictures`.
+        """
+        return self.edit(image, prompts, strength=strength, **{"n": 4, **options})
+
+    def upscale(
+        self, image: PILImage.Image, prompts: str | Sequence[str] = "", **options: Any
+    ) -> list[Picture]:
+        """Enlarges any picture by the model's upsampler.
+
+        A picture larger than the base's is worked on in windows that overlap by a quarter and are
+        averaged at every step, so that they are one picture; `batch_size` windows run at once.
+
+        Args:
+            image: a picture of any size.
+            prompts: what it shows; "" leaves that open.
+            **options: see `pictures`; those of the base have no effect.
+
+        Raises:
+            InputError: the model has no upsampler, or the result would be too large.
+        """
+        return self(prompts, edit=edits.upscaling(self.loaded, image), **options)
+
+    def interpolate(
+        self,
+        first: str,
+        last: str,
+        *,
+        frames: int | str = 8,
+        to_seed: int | str | None = None,
+        **options: Any,
+    ) -> list[Picture]:
+        """Pictures on the way from one prompt to another, and from one seed to another.
+
+        Prompts go along the arc between their encodings, starting noise along the arc between the
+        two seeds' noise (Ho et al., 2020, section 4.3, does so in x_t). Noise of later steps is
+        the first seed's, so with a sampler that needs none (the default here is ddim with eta 0)
+        both ends are the pictures that the prompts draw alone.
+
+        Args:
+            first: the prompt of the first picture.
+            last: the prompt of the last picture.
+            frames: number of pictures, at least 2.
+            to_seed: the last picture's seed, if not the first's.
+            **options: see `pictures`; `n` is 1.
+
+        Raises:
+            InputError: a value is wrong.
+        """
+        call = edits.interpolating(
+            self.loaded, parse(options), (first, last), frames=frames, to_seed=to_seed
+        )
+        return list(self.pictures([first, last], call))
+
+    def repeat(
+        self,
+        parameters: Mapping[str, Any],
+        *,
+        image: PILImage.Image | None = None,
+        mask: PILImage.Image | None = None,
+        progress: Progress | None = None,
+    ) -> Picture:
+        """Draws a picture again from its parameters, bit for bit on the same kind of device.
+
+        Args:
+            parameters: `Picture.parameters` of a picture of this model, or read from its PNG.
+            image: the picture that went in, if one did; by default it is read from where it lay.
+            mask: its mask, likewise.
+            progress: called with a stage's name, its steps done and its steps in all.
+
+        Raises:
+            InputError: something that went in is missing or differs, or the parameters are not
+                whole.
+        """
+        prompts, call = repeating.repetition(self.loaded, parameters, image, mask)
+        drawing = self.pictures(prompts, call, progress=progress)
+        frames = [next(drawing)] if call.edit.weights is None else list(drawing)
+        repeating.check_same(self.loaded, frames[0].parameters, parameters)
+        strip = canvas.strip([frame.image for frame in frames])
+        return Picture(strip, frames[0].small, dict(parameters))

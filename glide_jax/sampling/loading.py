@@ -5,13 +5,12 @@ import pathlib
 
 import jax
 
-from glide_jax.model_dir import schema
 from glide_jax.model_dir.reading import read_model
 from glide_jax.model_dir.schema import StageConfig
 from glide_jax.model_dir.weights import check_weights, pack_weights, wrap_apply
 from glide_jax.networks.cpu.choice import prepared
 from glide_jax.sampling import programs
-from glide_jax.sampling.settings import Sampling
+from glide_jax.sampling.settings import StageSettings, from_config
 from glide_jax.sampling.stages import ClipStage, clip_stage, stage
 from glide_jax.tokenizers import Tokenizer
 from glide_jax.types import Params, Stage
@@ -24,13 +23,14 @@ class Loaded:
     name: str
     tokenizer: Tokenizer
     stages: dict[str, Stage]
-    sampling: dict[str, Sampling]
+    sampling: dict[str, StageSettings]
     configs: dict[str, StageConfig]
     params: dict[str, Params]
     clip: ClipStage | None = None
     clip_tokenizer: Tokenizer | None = None
     exported: bool = False  # stages are programs, which have no gradient
-    weights: str = "float32"  # as `pack_weights` keeps those of the stages
+    weights: str = "float32"  # how the stages' parameters are kept
+    dtype: str = "float32"  # the type that networks compute in
 
 
 def load(
@@ -46,14 +46,14 @@ def load(
 
     Args:
         directory: the model's.
-        dtype: that networks compute in.
-        convolutions: how, see `convolutions.prepared`.
-        program: a file that `programs.write_program` wrote, whose networks are used.
+        dtype: the type that networks compute in.
+        convolutions: their algorithm, see `prepared`.
+        program: a file that `write_program` wrote, whose networks are used.
         offload: the stages' parameters stay on the host.
-        weights: how the stages' parameters are kept, see `weights.pack_weights`.
+        weights: how the stages' parameters are kept, see `pack_weights`.
 
     Raises:
-        InputError: see `read_model`, `prepared`, `read_program` and `pack_weights`.
+        InputError: the model, the program or a choice is not possible.
     """
     check_weights(weights, program)
     if convolutions == "auto" and weights != "float32":
@@ -77,7 +77,7 @@ def load(
         tokenizer=model.tokenizer,
         stages=stages,
         sampling={
-            name: schema.parse_section(Sampling, config.sampling, f"{where}: {name}.sampling")
+            name: from_config(config.sampling, f"{where}: {name}.sampling")
             for name, config in configs.items()
         },
         configs=configs,
@@ -89,4 +89,5 @@ def load(
         clip_tokenizer=clip_tokenizer,
         exported=program is not None,
         weights=weights,
+        dtype=dtype,
     )

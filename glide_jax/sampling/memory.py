@@ -1,4 +1,4 @@
-"""What a stage needs of a device's memory to draw, and what there is."""
+"""The memory that a stage needs for drawing, and the memory that a device has free."""
 
 import dataclasses
 import functools
@@ -17,7 +17,7 @@ from glide_jax.sampling import stages
 from glide_jax.sampling.loading import Loaded
 from glide_jax.types import Cond, Params, Stage
 
-# Of free memory that a batch may fill: the compiler's figure knows nothing of gaps between arrays.
+# Share of free memory that a batch may fill: the compiler's figure leaves out gaps between arrays.
 _SHARE = 0.8
 
 
@@ -25,9 +25,9 @@ _SHARE = 0.8
 class Needs:
     """Bytes of one stage."""
 
-    parameters: int  # as they lie on the device, transformed kernels included
-    first: int  # of one guided picture besides
-    more: int  # of each further picture of a batch
+    parameters: int  # on the device, transformed kernels included
+    first: int  # for one guided picture besides
+    more: int  # for each further picture of a batch
 
     def fits(self, budget: int) -> int:
         """How many pictures a batch may have; 0 where not even one fits."""
@@ -36,12 +36,12 @@ class Needs:
 
 
 def of_stage(config: schema.StageConfig, dtype: str, convolutions: str = "auto") -> Needs:
-    """What the compiler says of guided evaluations of one and two pictures.
+    """The compiler's figures for guided evaluations of one and two pictures.
 
     Args:
-        config: of the stage.
-        dtype: that it computes in.
-        convolutions: see `convolutions.prepared`.
+        config: the stage's.
+        dtype: the type that it computes in.
+        convolutions: see `prepared`.
     """
     prepare = functools.partial(prepared, config.model, choice=convolutions, dtype=dtype)
     params = jax.eval_shape(prepare, initial.shapes(config.model))
@@ -49,7 +49,13 @@ def of_stage(config: schema.StageConfig, dtype: str, convolutions: str = "auto")
 
 
 def of_network(config: schema.StageConfig, stage: Stage, params: Params) -> Needs:
-    """As `of_stage`, of functions and parameters, or their shapes, that are there already."""
+    """The same as `of_stage`, for a stage that is there already.
+
+    Args:
+        config: the stage's.
+        stage: its functions.
+        params: its parameters, or their shapes.
+    """
     like = jax.tree.map(lambda p: jax.ShapeDtypeStruct(p.shape, p.dtype), params)
     one, two = (_temporary(config, stage, like, batch) for batch in (1, 2))
     return Needs(_bytes(like), one, max(0, two - one))
@@ -60,6 +66,11 @@ def largest_batch(loaded: Loaded, most: int, free: int) -> int:
 
     Parameters that are on the device have taken theirs already. At least 1: whether one picture
     fits shows best by drawing it.
+
+    Args:
+        loaded: the model.
+        most: the largest answer.
+        free: free bytes of the device.
     """
     fits = most
     for name, config in loaded.configs.items():
@@ -70,7 +81,7 @@ def largest_batch(loaded: Loaded, most: int, free: int) -> int:
 
 
 def free() -> tuple[int, str]:
-    """Bytes that may still be taken where the default device computes, and what they are."""
+    """Free bytes of the default device (of the host on CPUs), and a label for messages."""
     stats = jax.local_devices()[0].memory_stats() or {}
     if "bytes_limit" in stats:
         return int(stats["bytes_limit"] - stats.get("bytes_in_use", 0)), "free on the device"
@@ -78,7 +89,7 @@ def free() -> tuple[int, str]:
 
 
 def _temporary(config: schema.StageConfig, stage: Stage, params: Any, batch: int) -> int:
-    """Bytes of one evaluation's inputs, outputs and what is in between."""
+    """Bytes of one evaluation's inputs, outputs and temporaries."""
     m = config.model
     rows = batch if m.upsampler else 2 * batch  # a guided pair
     like: Any = lambda kind, *shape: jax.ShapeDtypeStruct((rows, *shape), kind)

@@ -1,63 +1,112 @@
 """Prompts as the networks take them: each encoded once, when it is first needed."""
 
+import dataclasses
 import functools
 from collections.abc import Callable, Sequence
-from typing import Any
+from typing import Any, NamedTuple
 
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from glide_jax.diffusion import samplers
 from glide_jax.sampling import cascade
 from glide_jax.sampling.loading import Loaded
-from glide_jax.sampling.options import Options
-from glide_jax.types import Params
+from glide_jax.sampling.request import Request
+from glide_jax.tokenizers import Tokenizer
+from glide_jax.types import Params, TextCond
 
 
-def encoder(
-    loaded: Loaded,
-    placed: Callable[[str], Params],
-    stages: Sequence[str],
-    prompts: Sequence[str],
-    options: Options,
-    weak: Loaded | None,
-    batch_size: int,
-) -> Callable[[str, int], Any]:
-    """A function from a stage (or "clip", or "weak") and a prompt's number to its condition.
+class _Reader(NamedTuple):
+    """A text encoder: of a stage, of the CLIP, or of the weak model."""
 
-    After the last prompt come the empty or negative one and those mixed in. Each is encoded alone
-    (leading axis 1), so that a picture does not depend on its neighbours' prompts, and only as
+    encode: Callable[..., Any]
+    context: int
+    tokenizer: Tokenizer
+    params: Callable[[], Params]
+
+
+@dataclasses.dataclass(frozen=True)
+class Texts:
+    """The encoded prompts of a request; each method gives one batch's, or those of every batch.
+
+    Rows are numbers of prompts, or of frames between two prompts.
+    """
+
+    encode: Callable[[str, int], Any]  # (reader, line) to its encoding, leading axis 1
+    prompts: int  # lines before that of the empty or negative prompt, which those mixed in follow
+    mixed: int
+    weights: np.ndarray | None  # frames: positions between lines 0 and 1
+
+    def prompt(self, stage: str, rows: Sequence[int]) -> TextCond:
+        """The prompts of a batch for a stage."""
+        return self._join(stage, rows)
+
+    def clip(self, rows: Sequence[int]) -> jax.Array:
+        """The prompts of a batch for the CLIP, (b, e)."""
+        return self._join("clip", rows)
+
+    def weak(self, rows: Sequence[int]) -> TextCond:
+        """The prompts of a batch for autoguidance's model."""
+        return self._join("weak", rows)
+
+    def null(self) -> TextCond:
+        """The empty or negative prompt for the base, leading axis 1."""
+        return self.encode("base", self.prompts)
+
+    def mix(self) -> tuple[TextCond, ...]:
+        """The prompts mixed into each, for the base, leading axis 1."""
+        return tuple(self.encode("base", self.prompts + 1 + k) for k in range(self.mixed))
+
+    def _join(self, reader: str, rows: Sequence[int]) -> Any:
+        encoded = [self._row(reader, row) for row in rows]
+        return jax.tree.map(lambda *parts: jnp.concatenate(parts), *encoded)
+
+    def _row(self, reader: str, row: int) -> Any:
+        if self.weights is None:
+            return self.encode(reader, row)
+        weight = jnp.float32(self.weights[row : row + 1])
+        between = lambda a, b: samplers.slerp(a, b, weight)
+        return jax.tree.map(between, self.encode(reader, 0), self.encode(reader, 1))
+
+
+def encode_texts(loaded: Loaded, placed: Callable[[str], Params], request: Request) -> Texts:
+    """The texts of a request, tokenized now and encoded when they are needed.
+
+    Each is encoded alone, so that a picture does not depend on its neighbours' prompts, and only as
     many are kept as one batch needs: the released base has 20 MB of keys and values for each.
 
     Args:
         loaded: the model.
-        placed: a stage's parameters on the device.
-        stages: those that run.
-        prompts: at least one.
-        options: of the call, checked.
-        weak: the worse model of autoguidance, if there is one.
-        batch_size: pictures at once.
+        placed: gives a stage's parameters on the device.
+        request: the call.
+
+    Raises:
+        InputError: a prompt cannot be tokenized.
     """
-    encoders: dict[str, tuple[Callable[..., Any], int]] = {
-        name: (loaded.stages[name].encode, loaded.stages[name].context) for name in stages
-    }
-    tokenizers = dict.fromkeys(encoders, loaded.tokenizer)
-    if options.clip_guidance_scale is not None or options.keep is not None:
+    call, readers = request.call, {}
+    for name in request.stages:
+        stage = loaded.stages[name]
+        of_stage = functools.partial(placed, name)
+        readers[name] = _Reader(stage.encode, stage.context, loaded.tokenizer, of_stage)
+    if call.clip_guidance_scale is not None or call.keep is not None:
         clip, tokenizer = loaded.clip, loaded.clip_tokenizer
-        assert clip is not None, "checked with the call"
+        assert clip is not None, "checked with the request"
         assert tokenizer is not None, "read together with the CLIP"
-        encoders["clip"], tokenizers["clip"] = (clip.encode, clip.context), tokenizer
-    others = {"clip": loaded.params.get("clip")}
-    if weak is not None:
-        base, others["weak"] = weak.stages["base"], weak.params["base"]
-        encoders["weak"], tokenizers["weak"] = (base.encode, base.context), weak.tokenizer
-    more = [options.negative_prompt or "", *(text for text, _ in options.mix)]
+        of_clip = lambda: loaded.params["clip"]
+        readers["clip"] = _Reader(clip.encode, clip.context, tokenizer, of_clip)
+    if (weak := request.weak) is not None:
+        base, of_weak = weak.stages["base"], lambda: weak.params["base"]
+        readers["weak"] = _Reader(base.encode, base.context, weak.tokenizer, of_weak)
+    more = [call.negative_prompt or "", *(text for text, _ in call.mix)]
     # All at once and first, so that a bad prompt is refused before anything is drawn.
     tokens = {
-        name: tokenizers[name]([*prompts, *more], context)
-        for name, (_, context) in encoders.items()
+        name: r.tokenizer([*request.prompts, *more], r.context) for name, r in readers.items()
     }
 
-    @functools.lru_cache(maxsize=len(encoders) * (batch_size + len(more)))
-    def encode(name: str, p: int) -> Any:
-        ids, mask = (array[p : p + 1] for array in tokens[name])
-        params = others[name] if name in others else placed(name)
-        return cascade.encode_text(encoders[name][0], params, ids, mask)
+    @functools.lru_cache(maxsize=len(readers) * (request.rows_at_once + len(more)))
+    def encode(name: str, line: int) -> Any:
+        ids, mask = (array[line : line + 1] for array in tokens[name])
+        return cascade.encode_text(readers[name].encode, readers[name].params(), ids, mask)
 
-    return encode
+    return Texts(encode, len(request.prompts), len(call.mix), call.edit.weights)

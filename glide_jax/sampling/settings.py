@@ -1,173 +1,256 @@
-"""How a stage is sampled: a model's defaults, presets, a caller's wishes, all checked."""
+"""Settings of a stage. Each field carries its parser, range and help text.
+
+The command line, Python calls and config files all go through the parsers of these fields, so a
+new setting is one more field here. Parsing needs no model, and importing this module no JAX.
+"""
+
+# ruff: noqa: RUF009  `option` is `dataclasses.field` with metadata
 
 import dataclasses
-import math
-from collections.abc import Mapping, Sequence
-from typing import Any
+import re
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any, NamedTuple
 
-from glide_jax import checks, types
-from glide_jax.diffusion import grids, guidance, solvers
+from glide_jax import checks
 from glide_jax.errors import InputError
-from glide_jax.sampling import cascade
-from glide_jax.sampling.options import Options
+
+NUM_TIMESTEPS = 1000  # length of every diffusion of this package
+
+
+class Option(NamedTuple):
+    """A field's metadata, which the parser and the command line read."""
+
+    parse: Callable[[str, Any], Any] = lambda name, v: v  # (name, value) -> value
+    help: str | None = None  # None: the command line has no such option (for the base)
+    upsample: str | None = None  # help of the upsampler's option; None: it has none
+    off: Any = None  # the value at which the setting is not in the compiled program
+    traced: bool = True  # whether the compiled loop takes the value
+    recorded: bool = True  # whether records name it where it is off
+    shown: bool = False  # whether the help shows the default
+
+
+def option(default: Any, *args: Any, **more: Any) -> Any:
+    """A dataclass field with the metadata `Option(*args, **more)`."""
+    return dataclasses.field(default=default, metadata={"option": Option(*args, **more)})
+
+
+def real(default: float | None, low: float, high: float, *args: Any, **more: Any) -> Any:
+    """A field for a number from `low` to `high`; see `option`.
+
+    Args:
+        default: its default.
+        low: smallest value.
+        high: largest value.
+        *args: further fields of `Option` after `parse`.
+        **more: the same by name.
+    """
+    return option(default, lambda name, v: checks.real(name, v, low, high), *args, **more)
+
+
+def whole(default: int | None, low: int, high: int, *args: Any, **more: Any) -> Any:
+    """A field for a whole number from `low` to `high`; see `option`.
+
+    Args:
+        default: its default.
+        low: smallest value.
+        high: largest value.
+        *args: further fields of `Option` after `parse`.
+        **more: the same by name.
+    """
+    return option(default, lambda name, v: checks.whole(name, v, low, high), *args, **more)
+
+
+def option_of(field: dataclasses.Field) -> Option:
+    """The metadata of a field of `StageSettings` or `Call`."""
+    return field.metadata["option"]
 
 
 @dataclasses.dataclass(frozen=True)
-class Sampling:
-    """How a stage is sampled unless a caller says otherwise; see `Options` for each."""
+class Steps:
+    """A number of steps."""
 
-    steps: str = "100"
-    sampler: str = "ddpm"
-    grid: str = ""  # "" where steps is a respacing
-    guidance_scale: float = 3.0
-    eta: float = 0.0
-    temperature: float = 1.0
-    # Each of these is off at the value it has here, and then not in the program.
-    guidance_interval: tuple[float, ...] = ()
-    guidance_power: float = 0.0
-    guidance_rescale: float = 0.0
-    dynamic_threshold: float = 0.0
-    apg_parallel: float = 1.0
-    apg_radius: float = 0.0
-    cfgpp_scale: float = 0.0
+    count: int
+
+    def __str__(self) -> str:
+        return str(self.count)
 
 
-DEFAULTS = Sampling()
+@dataclasses.dataclass(frozen=True)
+class Respacing:
+    """A respacing of the trained diffusion, which chooses the timesteps itself."""
+
+    text: str
+
+    def __str__(self) -> str:
+        return self.text
 
 
-# "reference" is what the released notebooks do. The others are chosen from distances to the
-# converged picture, docs/results/samplers.md. The base of the box is as near after 20 evaluations
-# as after 40, which leave room for harder ones; its upsampler after 10 is nearer than the released
-# respacing after 40.
-PRESETS: dict[str, dict[str, dict[str, str]]] = {
-    "fast": {
-        "base": {"sampler": "unipc", "grid": "logsnr", "steps": "20"},
-        "upsample": {"sampler": "dpmpp_2m", "grid": "logsnr", "steps": "10"},
-    },
-    "balanced": {
-        "base": {"sampler": "unipc", "grid": "logsnr", "steps": "40"},
-        "upsample": {"sampler": "dpmpp_2m", "grid": "logsnr", "steps": "20"},
-    },
-    "reference": {
-        "base": {"sampler": "ddpm", "grid": "", "steps": "100"},
-        "upsample": {"sampler": "ddim", "grid": "", "steps": "fast27"},
-    },
-}
-_RANGES = {
-    "guidance_scale": (-100.0, 100.0),
-    "eta": (0.0, 1.0),
-    "temperature": (0.0, 10.0),
-    "guidance_power": (0.0, 10.0),
-    "guidance_rescale": (0.0, 1.0),
-    "dynamic_threshold": (0.0, 1.0),
-    "apg_parallel": (0.0, 1.0),
-    "apg_radius": (0.0, 1e6),
-    "cfgpp_scale": (0.0, 1.0),
-}
-
-
-def wished(o: Options) -> dict[str, dict[str, Any]]:
-    """What a call says of each stage: its preset's values, then those that it names itself."""
-    names = [field.name for field in dataclasses.fields(Sampling) if field.name != "temperature"]
-    base = {name: getattr(o, name) for name in names}
-    upsample = dict(
-        steps=o.upsample_steps,
-        sampler=o.upsample_sampler,
-        grid=o.upsample_grid,
-        temperature=o.temperature,
-    )
-    preset: Mapping[str, Mapping[str, Any]] = {"base": {}, "upsample": {}}
-    if o.preset is not None:
-        preset = PRESETS[checks.one_of("preset", o.preset, tuple(PRESETS))]
-    named = lambda values: {name: value for name, value in values.items() if value is not None}
-    return {
-        "base": {**preset["base"], **_no_grid(named(base))},
-        "upsample": {**preset["upsample"], **_no_grid(named(upsample))},
-    }
-
-
-def _no_grid(named: dict[str, Any]) -> dict[str, Any]:
-    """A respacing chooses the timesteps itself, so it takes the place of a default's grid."""
-    respaced = "steps" in named and not str(named["steps"]).strip().lstrip("+-").isdecimal()
-    return {"grid": "", **named} if respaced else named
-
-
-def checked(
-    stage: types.Stage, default: Sampling, wishes: Mapping[str, Any], prefix: str = ""
-) -> Sampling:
-    """A stage's defaults with what is wished for, every value checked.
+def parse_steps(name: str, value: Any) -> Steps | Respacing:
+    """A number of steps, 1 to 1000, or a respacing such as "fast27", "ddim50" or "10,10,3,2,2".
 
     Args:
-        stage: the model.
-        default: of its config.json.
-        wishes: values by the names of `Sampling`; numbers may be text.
-        prefix: of the options' names in messages.
+        name: the option's name in messages.
+        value: a number, a text or a parsed value.
 
     Raises:
-        InputError: a value is wrong, or two do not go together.
+        InputError: the value is neither, or the diffusion has no such timesteps.
     """
-    how = dataclasses.replace(default, **wishes)
-    grid = how.grid
-    if grid != "":
-        checks.one_of(f"{prefix}grid", grid, tuple(grids.GRIDS))
-    steps = how.steps
-    if grid and "steps" not in wishes and not str(steps).isdecimal():
-        raise InputError(
-            f"{prefix}grid is {grid!r}, but the model's steps are the respacing "
-            f"{checks.shown(steps)}; give {prefix}steps, a number, too."
-        )
-    respacing = isinstance(steps, str) and len(steps) <= 99 and any(c in steps for c in ",dfab")
-    if grid or not respacing:
-        steps = str(checks.whole(f"{prefix}steps", steps, 1, len(stage.alpha_bar)))
-    sampler = checks.one_of(f"{prefix}sampler", how.sampler, tuple(solvers.SAMPLERS))
-    if "eta" in wishes and not solvers.SAMPLERS[sampler].eta:
-        raise InputError(f"eta is {how.eta!r}, but only the sampler ddim knows it.")
-    numbers = {
-        name: checks.real(name, getattr(how, name), *limits) for name, limits in _RANGES.items()
-    }
-    if numbers["cfgpp_scale"]:
-        if sampler != "ddim":
-            raise InputError(
-                f"cfgpp_scale is {numbers['cfgpp_scale']:g}, but only the sampler ddim knows it."
-            )
-        if numbers["guidance_power"]:
-            raise InputError(
-                f"guidance_power is {numbers['guidance_power']:g}, but cfgpp_scale is set; "
-                "leave one of them out."
-            )
-    cascade.schedule_of(stage, steps, grid)  # refuses a respacing that is not possible
-    interval = _interval(how.guidance_interval, len(stage.alpha_bar))
-    return Sampling(steps=steps, sampler=sampler, grid=grid, guidance_interval=interval, **numbers)
+    from glide_jax.diffusion import schedules
+
+    value = str(value) if isinstance(value, Steps | Respacing) else value
+    respacing = r"[a-z]+\d*|.*,.*"  # a word with a number, or sections
+    if isinstance(value, str) and len(value) < 100 and re.fullmatch(respacing, value.strip()):
+        schedules.respace(value, NUM_TIMESTEPS)
+        return Respacing(value)
+    return Steps(checks.whole(name, value, 1, NUM_TIMESTEPS))
 
 
-def _interval(value: Any, num_timesteps: int) -> tuple[float, ...]:
-    """Low and high of "200,800" or a pair; nothing is nothing."""
+def _parse_sampler(name: str, value: Any) -> str:
+    from glide_jax.diffusion import solvers
+
+    return checks.one_of(name, value, tuple(solvers.SAMPLERS))
+
+
+def _parse_grid(name: str, value: Any) -> str:
+    from glide_jax.diffusion import grids
+
+    return value if value == "" else checks.one_of(name, value, tuple(grids.GRIDS))
+
+
+def _parse_interval(name: str, value: Any) -> tuple[float, ...]:
+    """Low and high of "200,800" or a pair; an empty sequence is no interval."""
     parts = value.split(",") if isinstance(value, str) else value
     if not isinstance(parts, Sequence) or len(parts) not in (0, 2) or value == "":
         raise InputError(
-            f"guidance_interval is {checks.shown(value)}; it must be two timesteps, such as "
-            "200,800."
+            f"{name} is {checks.shown(value)}; it must be two timesteps, such as 200,800."
         )
-    last = float(num_timesteps - 1)
-    ends = tuple(checks.real("guidance_interval", part, 0.0, last) for part in parts)
+    ends = tuple(checks.real(name, part, 0.0, NUM_TIMESTEPS - 1.0) for part in parts)
     if ends and ends[0] > ends[1]:
         raise InputError(
-            f"guidance_interval is {checks.shown(value)}; its first timestep must be the smaller."
+            f"{name} is {checks.shown(value)}; its first timestep must be the smaller."
         )
     return ends
 
 
-def settings(how: Sampling) -> cascade.Settings:
-    """What of it is traced; what is off becomes None."""
-    apg = None
-    if how.apg_parallel != 1.0 or how.apg_radius:
-        apg = (how.apg_parallel, how.apg_radius or math.inf)
-    interval = how.guidance_interval
-    extras = guidance.Extras(
-        interval=(interval[0], interval[1]) if interval else None,
-        power=how.guidance_power or None,
-        rescale=how.guidance_rescale or None,
-        apg=apg,
-        plus_scale=how.cfgpp_scale or None,
+@dataclasses.dataclass(frozen=True)
+class StageSettings:
+    """How one stage is sampled. A model's config.json holds its defaults."""
+
+    steps: Steps | Respacing = option(
+        Steps(100), parse_steps, "Of the base: 1 to 1000, or a respacing such as fast27.",
+        "As --steps, of the upsampler.", traced=False,
+    )  # fmt: skip
+    sampler: str = option(
+        "ddpm", _parse_sampler,
+        "Of the base: ddpm, ddim, plms, heun, dpmpp_2m, dpmpp_2m_sde or unipc.",
+        "As --sampler, of the upsampler.", traced=False,
+    )  # fmt: skip
+    grid: str = option(  # "" where the steps are a respacing, or evenly spread
+        "", _parse_grid, "Of the base's timesteps: uniform, logsnr or karras.",
+        "As --grid, of the upsampler.", traced=False,
+    )  # fmt: skip
+    guidance_scale: float = real(3.0, -100.0, 100.0, "Classifier-free guidance; 1 is none.")
+    eta: float = real(0.0, 0.0, 1.0, "Randomness of ddim, 0 to 1.")
+    temperature: float = real(
+        1.0, 0.0, 10.0, upsample="Of the upsampler's starting noise.", traced=False
     )
-    return cascade.Settings(how.guidance_scale, how.eta, how.dynamic_threshold or None, extras)
+    guidance_interval: tuple[float, ...] = option(
+        (), _parse_interval, "Two timesteps, 200,800: guidance only between.", off=()
+    )
+    guidance_power: float = real(
+        0.0, 0.0, 10.0, "Guidance that grows towards the end: 1 is linear.", off=0.0
+    )
+    guidance_rescale: float = real(
+        0.0, 0.0, 1.0, "0 to 1: against too much contrast by guidance.", off=0.0
+    )
+    dynamic_threshold: float = real(
+        0.0, 0.0, 1.0, "A quantile such as 0.995, instead of clipping.", off=0.0
+    )
+    apg_parallel: float = real(
+        1.0, 0.0, 1.0, "0 to 1: how much saturating guidance is kept.", off=1.0
+    )
+    apg_radius: float = real(0.0, 0.0, 1e6, "Longest change of a picture by guidance.", off=0.0)
+    cfgpp_scale: float = real(
+        0.0, 0.0, 1.0, "0 to 1: CFG++ instead of --guidance-scale; ddim only.", off=0.0
+    )
+
+    apg_momentum: float = real(
+        0.0, -1.0, 1.0, "-1 to 1: share of earlier steps' guidance; -0.5 takes half of it off.",
+        off=0.0, recorded=False,
+    )  # fmt: skip
+
+    def traced(self) -> dict[str, Any]:
+        """The values that the compiled loop takes, by name. Settings that are off are absent.
+
+        Switching a setting on compiles another program; changing its value does not.
+        """
+        return {
+            field.name: getattr(self, field.name)
+            for field in dataclasses.fields(self)
+            if option_of(field).traced and getattr(self, field.name) != option_of(field).off
+        }
+
+    def record(self) -> dict[str, Any]:
+        """All values, as config files and the parameters of pictures hold them."""
+        values = {
+            field.name: getattr(self, field.name)
+            for field in dataclasses.fields(self)
+            if option_of(field).recorded or getattr(self, field.name) != option_of(field).off
+        }
+        return {**values, "steps": str(self.steps)}
+
+
+DEFAULTS = StageSettings()
+
+
+def from_config(values: Mapping[str, Any], where: str) -> StageSettings:
+    """Settings from a config file's section, in which every value has its field's own type.
+
+    Args:
+        values: the section.
+        where: its file and name, for messages.
+
+    Raises:
+        InputError: a field is unknown, or its value is of another type or out of range.
+    """
+    from glide_jax.model_dir.schema import check_names
+
+    defaults = {f.name: getattr(DEFAULTS, f.name) for f in dataclasses.fields(StageSettings)}
+    check_names(values, list(defaults), where)
+    parsed = {}
+    for field in dataclasses.fields(StageSettings):
+        if field.name not in values:
+            continue
+        value, default = values[field.name], defaults[field.name]
+        default = str(default) if isinstance(default, Steps) else default
+        value = tuple(value) if isinstance(value, list | tuple) else value
+        value = float(value) if type(default) is float and type(value) is int else value
+        if type(value) is not type(default):
+            raise InputError(
+                f"{where}: {field.name} is {checks.shown(value)}; it must be like {default!r}."
+            )
+        try:
+            parsed[field.name] = option_of(field).parse(field.name, value)
+        except InputError as error:
+            raise InputError(f"{where}: {error}") from None
+    return StageSettings(**parsed)
+
+
+# "reference" is what the released notebooks do. The others are chosen from distances to the
+# converged picture, docs/results/samplers.md. After 20 evaluations the base of the box is no
+# farther from it than after 40, which leave room for harder ones; its upsampler after 10 is nearer
+# than the released respacing after 40.
+PRESETS: dict[str, dict[str, dict[str, Any]]] = {
+    "fast": {
+        "base": {"sampler": "unipc", "grid": "logsnr", "steps": Steps(20)},
+        "upsample": {"sampler": "dpmpp_2m", "grid": "logsnr", "steps": Steps(10)},
+    },
+    "balanced": {
+        "base": {"sampler": "unipc", "grid": "logsnr", "steps": Steps(40)},
+        "upsample": {"sampler": "dpmpp_2m", "grid": "logsnr", "steps": Steps(20)},
+    },
+    "reference": {
+        "base": {"sampler": "ddpm", "grid": "", "steps": Steps(100)},
+        "upsample": {"sampler": "ddim", "grid": "", "steps": Respacing("fast27")},
+    },
+}

@@ -32,8 +32,8 @@ def stage(
 
     Args:
         config: the stage's.
-        dtype: that it computes in.
-        around: what its network's `apply` is put into, such as `plan.on_mesh`.
+        dtype: the type that it computes in.
+        around: wraps its network's `apply`, such as `plan.on_mesh`.
     """
     model = zoo.glide_model(config.model, jnp.dtype(dtype))
     apply = around(model.apply)

@@ -9,12 +9,11 @@ import jax
 import jax.numpy as jnp
 from jax.experimental import topologies
 
-from glide_jax.diffusion import solvers
 from glide_jax.errors import InputError
 from glide_jax.mesh import partition
 from glide_jax.model_dir import schema
 from glide_jax.networks import zoo
-from glide_jax.sampling import cascade, stages
+from glide_jax.sampling import cascade, settings, stages
 from glide_jax.training import flops
 from glide_jax.training.plan import Plan, on_mesh
 from glide_jax.types import Cond
@@ -116,19 +115,18 @@ def sampler(plan: Plan, name: str = "ddpm", dtype: str | None = None) -> Compile
     x_t = jax.ShapeDtypeStruct(
         (size, model.image_size, model.image_size, 3), jnp.float32, sharding=rows
     )
-    keys = jax.ShapeDtypeStruct((size,), jax.random.key(0).dtype, sharding=rows)
+    keys: Any = jax.ShapeDtypeStruct((size,), jax.random.key(0).dtype, sharding=rows)
     cond = Cond(here(text, rows), low_res=batch.low_res)
-    schedule = cascade.schedule_of(stage, plan.config.part.sampling["steps"])
-    history = here(jax.eval_shape(lambda x: solvers.fresh(name, x), x_t), rows)
-    settings = jax.tree.map(jnp.float32, cascade.DEFAULTS)
-    resampling = jax.tree.map(jnp.int32, cascade.NO_EDIT.resampling)
-    zero = here(jnp.int32(0), everywhere)
-    arguments = (
-        params, x_t, history, keys, cond, here(null, everywhere), here(schedule, everywhere),
-        here(settings, everywhere), cascade.NO_GUIDES, zero, here(resampling, everywhere),
-        zero, zero,
-    )  # fmt: skip
-    program, fixed = cascade.steps(None), {"network": stage.network, "sampler": name}
+    defaults = settings.from_config(plan.config.part.sampling, "config.sampling")
+    schedule = cascade.schedule_of(stage, settings.StageSettings(defaults.steps))
+    knobs = jax.tree.map(jnp.float32, settings.DEFAULTS.traced())
+    history = here(jax.eval_shape(lambda x: cascade.fresh_history(name, knobs, x), x_t), rows)
+    chain = jax.tree.map(jnp.asarray, cascade.Chain(schedule))
+    inputs = cascade.Inputs(params, keys, cond, here(null, everywhere))
+    others = here((chain, knobs, (jnp.int32(0), jnp.int32(0))), everywhere)
+    arguments = (x_t, history, inputs, *others)
+    program = cascade.advance_program(None)
+    fixed = {"network": stage.network, "sampler": name}
     work = flops.count(lambda *a: program(*a, **fixed), *arguments)
     return _compile(program.lower(*arguments, **fixed), work)
 

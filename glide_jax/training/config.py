@@ -169,7 +169,7 @@ def _adopt(config: ConfigDict, start: Start) -> None:
 
 
 def _sampling(values: Mapping[str, Any], where: str) -> dict[str, Any]:
-    return dataclasses.asdict(schema.parse_section(settings.Sampling, values, where))
+    return settings.from_config(values, where).record()
 
 
 def _checked(values: dict[str, Any]) -> TrainConfig:

@@ -11,7 +11,7 @@ from PIL import Image
 from glide_jax import checks, images
 from glide_jax.mesh import hosts
 from glide_jax.model_dir import schema
-from glide_jax.sampling import cascade, stages
+from glide_jax.sampling import cascade, settings, stages
 from glide_jax.training.run import Run
 from glide_jax.types import Cond, Params
 
@@ -29,8 +29,9 @@ class Sheet:
         log, part = run.config.log, run.config.part
         assert isinstance(part, schema.StageConfig), "a CLIP draws nothing"
         self._stage = stages.stage(part, run.config.train.dtype)
-        self._schedule = cascade.schedule_of(self._stage, log.sample_steps)
         self._scale = checks.real("log.guidance_scale", log.guidance_scale, -100.0, 100.0)
+        steps = settings.parse_steps("log.sample_steps", log.sample_steps)
+        self._settings = settings.StageSettings(steps, "ddim", guidance_scale=self._scale)
         self._seed = run.config.seed
         given = part.model.upsampler or part.model.inpaint
         self.prompts, self._cond = list(log.prompts), Cond()
@@ -67,7 +68,7 @@ class Sheet:
         tokens, mask = self._tokens
         cond = self._cond._replace(text=encode(params, tokens[:n], mask[:n]))
         null = None if self._scale == 1.0 else encode(params, tokens[n:], mask[n:])
-        number = int(self._stage.upsampler)
+        keys = cascade.image_keys(self._seed, np.arange(n), int(self._stage.upsampler))
 
         def check(*_: Any) -> None:
             if stopping is not None and stopping():
@@ -76,13 +77,8 @@ class Sheet:
         try:
             x_0 = cascade.run(
                 self._stage,
-                params,
-                cascade.image_keys(self._seed, np.arange(n), number),
-                cond,
-                null,
-                self._schedule,
-                cascade.Settings(self._scale),
-                sampler="ddim",
+                cascade.Inputs(params, keys, cond, null),
+                self._settings,
                 progress=None if stopping is None else check,
             )
         except _Stopped:

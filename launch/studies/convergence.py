@@ -4,6 +4,7 @@ Samplers without noise follow one flow, so from one x_T there is one right pictu
 to it is an error of the steps alone. Samplers with noise have no such picture and are not here.
 """
 
+import dataclasses
 from collections.abc import Callable, Sequence
 from typing import NamedTuple
 
@@ -12,6 +13,7 @@ import numpy as np
 from glide_jax import types
 from glide_jax.diffusion import solvers
 from glide_jax.sampling import cascade
+from glide_jax.sampling.settings import DEFAULTS, StageSettings, Steps
 from glide_jax.tables import table
 from glide_jax.types import Cond, Keys, Params, TextCond
 
@@ -74,25 +76,14 @@ def drawing(
     keys: Keys,
     cond: Cond,
     null_text: TextCond | None,
-    settings: cascade.Settings = cascade.DEFAULTS,
-    temperature: float = 1.0,
+    settings: StageSettings = DEFAULTS,
 ) -> Draw:
-    """A stage as a function of sampler, grid and steps; of the arguments see `cascade.run`."""
+    """A stage as a function of sampler, grid and steps; the arguments are those of `cascade`."""
+    inputs = cascade.Inputs(params, keys, cond, null_text)
 
     def draw(sampler: str, grid: str, steps: int) -> np.ndarray:
-        schedule = cascade.schedule_of(stage, steps, grid)
-        x_0 = cascade.run(
-            stage,
-            params,
-            keys,
-            cond,
-            null_text,
-            schedule,
-            settings,
-            sampler=sampler,
-            temperature=temperature,
-        )
-        return np.asarray(x_0)
+        how = dataclasses.replace(settings, sampler=sampler, grid=grid, steps=Steps(steps))
+        return np.asarray(cascade.run(stage, inputs, how))
 
     return draw
 

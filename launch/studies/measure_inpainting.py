@@ -130,7 +130,7 @@ def _draw(
     for i, case in enumerate(tqdm(cases, desc=name, unit=" pictures")):
         path = work / name / f"{i:04d}.png"
         edit = edits.inpainting(
-            glide, Image.fromarray(case.image), case.mask, upsample=args.upsample, **how
+            glide.loaded, Image.fromarray(case.image), case.mask, upsample=args.upsample, **how
         )
         options["first_index"] = i
         [expected] = glide.parameters(case.caption, edit=edit, **options)

@@ -21,7 +21,7 @@ import glide_jax
 from glide_jax.benchmarks import bench, networks
 from glide_jax.diffusion import samplers
 from glide_jax.files import replacing
-from glide_jax.sampling import cascade, loading, settings
+from glide_jax.sampling import cascade, loading
 from glide_jax.types import Cond
 from launch.studies import convergence
 
@@ -71,7 +71,7 @@ def stage_table(loaded: loading.Loaded, name: str, low_res, args) -> tuple[str, 
     null = None if stage.upsampler else encode(slice(n, n + 1))
     of_seed = lambda seed: convergence.drawing(
         stage, params, cascade.image_keys(seed, np.arange(n), int(stage.upsampler)), cond, null,
-        settings.settings(how), how.temperature,
+        how,
     )  # fmt: skip
     draw, began = of_seed(0), time.time()
     reference = (*convergence.REFERENCE[:2], args.reference_steps)

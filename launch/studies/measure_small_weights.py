@@ -24,10 +24,9 @@ from jax.sharding import SingleDeviceSharding
 
 from glide_jax import compiling, types
 from glide_jax.benchmarks import bench, networks
-from glide_jax.diffusion import repaint, solvers
 from glide_jax.model_dir import schema
 from glide_jax.model_dir.weights import CHOICES, pack_weights, wrap_apply
-from glide_jax.sampling import cascade, programs, stages
+from glide_jax.sampling import cascade, programs, settings, stages
 from glide_jax.scale import topology
 from glide_jax.tables import table
 from glide_jax.types import Cond
@@ -123,19 +122,17 @@ def _lowered(stage: types.Stage, params: Any, config: schema.StageConfig, place:
     text = jax.eval_shape(stage.encode, params, x.tokens, x.mask)
     cond = Cond(text, low_res=x.low_res)
     keys = cascade.image_keys(0, np.arange(1), 0)
-    schedule = cascade.schedule_of(stage, "20", "logsnr")
-    history, zero = solvers.fresh("unipc", x.x_t), np.int32(0)
-    resampling = jax.tree.map(np.int32, repaint.Resampling())
-    settings = jax.tree.map(np.float32, cascade.DEFAULTS)
-    args = (
-        params, x.x_t, history, keys, cond, text, schedule, settings, cascade.NO_GUIDES, zero,
-        resampling, zero, zero,
-    )  # fmt: skip
+    how = settings.StageSettings(settings.Steps(20), "unipc", "logsnr")
+    chain = jax.tree.map(jnp.asarray, cascade.Chain(cascade.schedule_of(stage, how)))
+    knobs = jax.tree.map(jnp.float32, how.traced())
+    inputs = cascade.Inputs(params, keys, cond, text)
+    history, zero = cascade.fresh_history("unipc", knobs, x.x_t), np.int32(0)
+    args = (x.x_t, history, inputs, chain, knobs, (zero, zero))
     if place is not None:
         there = lambda a: jax.ShapeDtypeStruct(jnp.shape(a), a.dtype, sharding=place)
         args = jax.tree.map(there, args)
     options = compiling.options() if place is None else None
-    return cascade.steps(options).lower(*args, network=stage.network, sampler="unipc")
+    return cascade.advance_program(options).lower(*args, network=stage.network, sampler="unipc")
 
 
 if __name__ == "__main__":

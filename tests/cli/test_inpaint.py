@@ -33,19 +33,6 @@ def test_what_is_black_in_the_mask_stays(cli, pair, tmp_path, model, request):
     assert (first[:, 16:] != second[:, 16:]).mean() > 0.5
 
 
-def test_pictures_of_other_sizes_keep_theirs(cli, pair, tmp_path, tiny_model):
-    for path in pair:
-        Image.open(path).resize((100, 60), Image.Resampling.NEAREST).save(path)
-    out = tmp_path / "out"
-    result = cli("inpaint", pair[0], "red", "--mask", pair[1], "--model", tiny_model,
-                 "--out", out, *FEW)  # fmt: skip
-    assert result.code == 0, result.err
-    [path] = out.iterdir()
-    drawn, original = np.asarray(Image.open(path)), np.asarray(Image.open(pair[0]))
-    assert drawn.shape == (60, 100, 3)
-    np.testing.assert_array_equal(drawn[:, :50], original[:, :50])
-
-
 def test_the_base_alone_inpaints(cli, pair, tmp_path, tiny_full):
     out = tmp_path / "out"
     result = cli("inpaint", pair[0], "red", "--mask", pair[1], "--model", tiny_full, "--out", out,
@@ -53,12 +40,3 @@ def test_the_base_alone_inpaints(cli, pair, tmp_path, tiny_full):
     assert result.code == 0, result.err
     [path] = out.iterdir()
     assert Image.open(path).size == (32, 32)
-
-
-def test_a_canvas_is_extended(cli, pair, tmp_path, tiny_model):
-    out = tmp_path / "out"
-    result = cli("inpaint", pair[0], "red", "--extend", "0,8,0,0", "--model", tiny_model, "--out",
-                 out, *FEW)  # fmt: skip
-    assert result.code == 0, result.err
-    [path] = out.iterdir()
-    assert Image.open(path).size == (32, 40)

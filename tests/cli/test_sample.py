@@ -130,8 +130,10 @@ def test_a_cut_prompt_is_told_once_and_drawn(sample):
 def test_a_cache_that_cannot_be_made_is_told_and_no_obstacle(shell, tiny_model, tmp_path):
     (tmp_path / "file").write_text("here")
     environment = os.environ | {"GLIDE_JAX_CACHE": str(tmp_path / "file")}
-    result = shell("sample", "red", "--model", tiny_model, *FEW, "--no-upsample", env=environment)
-    assert result.code == 2  # upsample_steps without an upsampler; the cache came first
+    environment.pop("JAX_COMPILATION_CACHE_DIR", None)  # a user's own, which would be taken
+    argv = ("sample", "red", "--model", tiny_model, "--clip-guidance-scale", "1")
+    result = shell(*argv, "--out", tmp_path / "out", env=environment)
+    assert result.code == 2  # the model has no CLIP; the cache came first
     assert "warning: Cache" in result.err
 
 

@@ -149,3 +149,36 @@ def test_nothing_is_built_on_the_unsafe_end(name):
     assert lam[199] < grids.LAMBDA_MIN < lam[198]
     assert taken[:2] == [0, 1]
     assert taken == sorted(taken)
+
+
+def remembers(memory):
+    """The denoiser of the Gaussian, pushed away by the number of steps that it remembers."""
+
+    def denoise(x_t, t):
+        out = gaussian(x_t, t)
+        return out._replace(eps=out.eps + 0.01 * memory, memory=memory + 1.0)
+
+    return denoise
+
+
+@pytest.mark.parametrize("name", solvers.SAMPLERS)
+def test_guidance_remembers_once_a_step_in_chains_run_in_pieces_too(name):
+    schedule, keys = schedule_of(grids.timesteps("logsnr", 6, ALPHA_BAR)), jnp.arange(2)
+    keys = jax.vmap(jax.random.key)(keys)
+    x_T = samplers.noise(keys, 0, (2, 2, 1))
+    make = functools.partial(solvers.SAMPLERS[name].make, schedule=schedule, x0_fn=identity)
+
+    @jax.jit
+    def run(x_t, history, start, stop):
+        solver = solvers.remembering(make, remembers)
+        return samplers.solve(solver, keys, x_t, history, 6, start, stop)
+
+    fresh = (solvers.fresh(name, x_T), jnp.zeros((2, 1, 1, 1)))
+    whole, (_, memory) = run(x_T, fresh, 0, 6)
+    np.testing.assert_array_equal(memory, jnp.full((2, 1, 1, 1), 6.0))
+    np.testing.assert_array_equal(run(*run(x_T, fresh, 0, 2), 2, 6)[0], whole)
+    x_t, own = x_T, fresh[0]
+    for k in range(6):
+        solver = make(lambda x_t, t, k=k: remembers(float(k))(x_t, t)._replace(memory=()))
+        x_t, own = solver(x_t, jnp.int32(5 - k), samplers.noise(keys, k + 1, (2, 2, 1)), own)
+    np.testing.assert_allclose(x_t, whole, atol=1e-5)

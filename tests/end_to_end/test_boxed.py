@@ -70,7 +70,7 @@ def test_the_boxed_inpainting_model_puts_back_what_was_erased_and_nothing_else()
     outcomes = []
     for case in list(inpainting.cases(4))[1:]:
         picture, mask = Image.fromarray(case.image), case.mask
-        edit = edits.inpainting(glide, picture, mask, upsample=False)
+        edit = edits.inpainting(glide.loaded, picture, mask, upsample=False)
         [drawn] = glide(case.caption, edit=edit, preset="fast", upsample=False)
         assert inpainting.kept(case, drawn.array)
         outcomes.append(inpainting.outcome(case, drawn.array))

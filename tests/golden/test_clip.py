@@ -8,7 +8,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from glide_jax.diffusion import guidance
+from glide_jax.diffusion import scores
 from tests.golden import weights
 from tests.golden.compare import Entry, Tolerance, check, entry
 from tests.golden.files import Arrays, read_json, read_npz
@@ -64,7 +64,7 @@ def entries(lists: dict, stored: Arrays) -> list[Entry]:
             "image_probe": seen["image"][last]["__call__"][0][:, 0],
             "text_emb": text_emb,
             "image_emb": model.apply(variables, x_t, t, method="encode_image"),
-            "grad": guidance.classifier(log_prob, scale)(x_t, t).transpose(0, 3, 1, 2),
+            "grad": scores.classifier(log_prob, scale)(x_t, t).transpose(0, 3, 1, 2),
         }
 
     ours = {k: np.asarray(a) for k, a in forward(clip.params).items()}

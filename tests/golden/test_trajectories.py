@@ -16,7 +16,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from glide_jax.diffusion import constraints, guidance, samplers, schedules
+from glide_jax.diffusion import constraints, guidance, samplers, schedules, scores
 from glide_jax.types import Cond, Image, Prediction
 from tests.conftest import OPTIMISED
 from tests.golden import weights
@@ -114,7 +114,7 @@ class ClipGuide(NamedTuple):
         log_prob = lambda x_t, t: model.apply(
             variables, x_t, t, self.text_embedding, method="log_prob"
         )
-        return guidance.classifier(log_prob, self.scale)(x_t, t)
+        return scores.classifier(log_prob, self.scale)(x_t, t)
 
 
 def compiled_step(network: weights.Glide, stored: Arrays, described: dict, guide: ClipGuide | None):

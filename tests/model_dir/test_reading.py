@@ -77,7 +77,7 @@ def test_what_is_left_out_of_the_config_has_its_default(tiny_model):
     config = json.loads((tiny_model / "config.json").read_text())
     part = schema.parse_section(schema.StageConfig, {"model": config["base"]["model"]}, "here")
     assert part == schema.StageConfig(tiny.BASE)
-    assert schema.parse_section(settings.Sampling, {"eta": 1}, "here").eta == 1.0
+    assert settings.from_config({"eta": 1}, "here").eta == 1.0
 
 
 @pytest.mark.parametrize("name", sorted(zoo.MODELS))

@@ -16,7 +16,7 @@ NOISE = np.random.default_rng(0).integers(0, 256, (32, 32, 3), np.uint8)
 
 def programs() -> int:
     """How many programs the cascade has compiled in this process."""
-    return sum(program._cache_size() for program in cascade._programs())
+    return sum(program._cache_size() for program in cascade.programs())
 
 
 def picture(height: int, width: int) -> Image.Image:
@@ -56,7 +56,7 @@ def test_a_result_is_the_next_call_s_picture(glide):
 
 def test_a_canvas_is_extended_around_the_picture(glide):
     image = picture(40, 30)
-    [drawn] = glide.inpaint(image, None, RED, extend=(5, 0, 12, 3), **FEW)
+    [drawn] = glide.inpaint(image, None, RED, extend="5,0,12,3", **FEW)
     assert drawn.image.size == (47, 43)
     np.testing.assert_array_equal(drawn.array[:40, 5:35], image)
     assert drawn.array[:, 35:].std() > 0
@@ -98,7 +98,7 @@ def test_an_edit_with_a_mask_changes_white_alone(glide):
 
 
 def test_an_edit_keeps_the_aspect(glide):
-    edit = edits.redrawing(glide, picture(60, 90), strength=0.5)
+    edit = edits.redrawing(glide.loaded, picture(60, 90), strength=0.5)
     assert edit.init is not None
     assert edit.init.shape == (32, 48, 3)
 
@@ -200,8 +200,7 @@ def test_a_picture_that_went_in_must_be_the_same(glide):
 @pytest.mark.parametrize(
     ("call", "says"),
     [
-        (lambda g, i: g(RED, edit=3), "edit is 3"),
-        (lambda g, i: g(RED, keep=2), "keep is 2, but model 'plain' has no CLIP"),
+        (lambda g, i: g(RED, n=2, keep=2), "keep is 2, but model 'plain' has no CLIP"),
         (lambda g, i: g.edit(i, RED, strength=0), "strength is 0"),
         (lambda g, i: g.edit(i, RED, strength=1.5), "strength is 1.5"),
         (lambda g, i: g.inpaint(i, None, RED), "nothing to paint"),

@@ -1,0 +1,137 @@
+"""Commands that draw: their shared options, made from the fields of settings, and their files."""
+
+import functools
+import hashlib
+import json
+import pathlib
+from collections.abc import Callable, Mapping, Sequence
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+import click
+
+from glide_jax.cli import common
+from glide_jax.sampling.call import Call, options, parse
+from glide_jax.sampling.settings import option_of
+
+if TYPE_CHECKING:
+    from glide_jax.sampling.glide import Glide
+
+MOST_ON_SHEET = 100
+
+
+class Drawing(NamedTuple):
+    """The shared options of a command that draws, checked as far as that needs no model."""
+
+    model: str
+    dtype: str
+    device: str | None
+    out: pathlib.Path
+    call: Call
+    given: dict[str, Any]  # the options of `call` as text, without those left out
+
+    def load(self, prompts: Sequence[str], **how: Any) -> "Glide":
+        """The model, once the prompts and --out are found to be usable."""
+        from glide_jax.sampling.request import check_prompts
+
+        check_prompts(prompts)
+        common.check_out(self.out)
+        return self.load_only(**how)
+
+    def load_only(self, **how: Any) -> "Glide":
+        """The model; `how` goes to `glide_jax.load`."""
+        return common.load_glide(self.model, self.dtype, self.device, **how)
+
+
+def drawing_command(helps: Mapping[str, str] | None = None) -> Callable[[Callable], Callable]:
+    """Gives a command the options of `Call`, which it takes together as `drawing`.
+
+    Args:
+        helps: help texts of a command that has these options alone; None is all, as they say.
+    """
+    texts = helps or {name: text for name in options() if (text := _help(name))}
+
+    def decorate(command: Callable) -> Callable:
+        def run(
+            model: str, dtype: str, device: str | None, out: pathlib.Path, **values: Any
+        ) -> None:
+            given = {name: values.pop(name) for name in texts}
+            given = {name: value for name, value in given.items() if value is not None}
+            drawing = Drawing(model, dtype, device, out, parse(given), given)
+            command(drawing=drawing, **values)
+
+        shared = [
+            common.model_option, common.dtype_option, common.device_option, common.out_option
+        ]  # fmt: skip
+        flags = [_flag(name, text) for name, text in texts.items()]
+        whole: Callable = functools.update_wrapper(run, command)
+        for option in reversed([*flags, *shared]):
+            whole = option(whole)
+        return whole
+
+    return decorate
+
+
+def _help(name: str) -> str | None:
+    group, field = options()[name]
+    meta = option_of(field)
+    return meta.upsample if group == "upsampler" else meta.help
+
+
+def _flag(name: str, text: str) -> Callable[[Callable], Callable]:
+    """The click option of a setting. Values stay text: the fields' own parsers check them."""
+    _, field = options()[name]
+    flag = f"--{name.replace('_', '-')}"
+    if isinstance(field.default, bool):
+        return click.option(f"{flag}/--no-{flag[2:]}", default=field.default, help=text)
+    if isinstance(field.default, tuple) and name == "mix":
+        return click.option(flag, multiple=True, metavar="WEIGHT:PROMPT", help=text)
+    if option_of(field).shown:
+        return click.option(flag, default=str(field.default), show_default=True, help=text)
+    return click.option(flag, help=text)
+
+
+def draw_to_files(glide: "Glide", prompts: Sequence[str], drawing: Drawing, **more: Any) -> None:
+    """Draws, writes each picture as it is finished, then a contact sheet.
+
+    Args:
+        glide: the model.
+        prompts: one or several.
+        drawing: the command's options.
+        **more: options besides, such as an edit.
+    """
+    from glide_jax import images
+
+    call, drawn = drawing.call, []
+    each = call.n if call.keep is None else call.keep
+    with common.progress_bars() as progress:
+        pictures = glide.pictures(prompts, call, progress=progress, **more)
+        for j, picture in enumerate(pictures):
+            path = drawing.out / file_name(j // each, picture.parameters)
+            images.write_png(path, picture.image, picture.parameters)
+            common.result(path)
+            drawn.append((path, picture.parameters["prompt"]))
+    write_sheet(drawing.out, drawn)
+
+
+def write_sheet(out: pathlib.Path, drawn: list[tuple[pathlib.Path, str]]) -> None:
+    """A contact sheet of several pictures, each a path and a prompt."""
+    from glide_jax import images
+
+    if len(drawn) > 1:
+        shown = [images.read(path) for path, _ in drawn[:MOST_ON_SHEET]]
+        captions = [prompt for _, prompt in drawn[:MOST_ON_SHEET]]
+        sheet = images.contact_sheet(shown, captions)
+        images.write_png(out / "sheet.png", sheet, {"contact_sheet_of": len(shown)})
+        common.result(out / "sheet.png")
+
+
+def file_name(number: int, p: Mapping[str, Any]) -> str:
+    """The file of a picture of the prompt with this number; each edit has its own ending."""
+    name = f"{number:05d}-{common.slug(p['prompt'])}-s{p['seed']}-i{p['index']}"
+    if p["edit"] is not None:
+        hashes = {
+            key: value.get("sha256") for key, value in p["edit"].items() if type(value) is dict
+        }
+        text = json.dumps({**p["edit"], **hashes}, sort_keys=True)
+        name += f"-{hashlib.sha256(text.encode()).hexdigest()[:8]}"
+    return f"{name}.png"

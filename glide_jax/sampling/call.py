@@ -1,0 +1,292 @@
+"""The options of a call, and the picture that may go in: parsed and checked without a model."""
+
+# ruff: noqa: RUF009  `option` is `dataclasses.field` with metadata
+
+import dataclasses
+import functools
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
+
+import numpy as np
+
+from glide_jax import checks
+from glide_jax.errors import InputError
+from glide_jax.sampling.settings import (
+    NUM_TIMESTEPS,
+    PRESETS,
+    Respacing,
+    StageSettings,
+    option,
+    option_of,
+    real,
+    whole,
+)
+
+LAST_SEED = 2**32 - 1
+
+# Called with a stage's name, its steps done and its steps in all, over all batches.
+Progress = Callable[[str, int, int], None]
+
+
+@dataclasses.dataclass(frozen=True)
+class Edit:
+    """A picture that goes in, as the stages take it; pixels are those of the last stage.
+
+    Attributes:
+        record: its entry in the parameters of pictures, JSON-able.
+        known: (h, w, 3) in [-1, 1].
+        mask_known: (h, w, 1), 1 where `known` is kept.
+        init: (h, w, 3) in [-1, 1], noised and then drawn from.
+        strength: how much `init` is noised, 0 to 1.
+        jump: steps of a stretch that is walked several times, with `known` only.
+        repeats: how often each stretch is walked.
+        low_res: (h, w, 3) in [-1, 1], given to the upsampler; the base then does not run.
+        weights: position of each frame between a first and a last prompt, 0 to 1.
+        to_seed: the seed of the last frame's starting noise.
+        finish: makes the result from the Pillow picture that the last stage drew.
+    """
+
+    record: dict[str, Any] | None = None
+    known: np.ndarray | None = None
+    mask_known: np.ndarray | None = None
+    init: np.ndarray | None = None
+    strength: float = 1.0
+    jump: int = 10
+    repeats: int = 1
+    low_res: np.ndarray | None = None
+    weights: np.ndarray | None = None
+    to_seed: int | None = None
+    finish: Callable[[Any], Any] = lambda picture: picture
+
+
+NO_EDIT = Edit()
+
+
+def _parse_mix(name: str, value: Any) -> tuple[tuple[str, float], ...]:
+    """Pairs of prompt and weight, or texts WEIGHT:PROMPT as on the command line."""
+    if not isinstance(value, Sequence) or isinstance(value, str):
+        raise InputError(
+            f"{name} is {checks.shown(value)}; it must be a list of prompts and weights."
+        )
+    pairs = []
+    for entry in value:
+        if isinstance(entry, str):
+            weight, colon, text = entry.partition(":")
+            entry = (text, weight) if colon else None
+        if not isinstance(entry, Sequence) or len(entry) != 2:
+            raise InputError(
+                f"{name} has the entry {checks.shown(entry or value)}; it must be a weight and a "
+                "prompt, such as 0.5:a blue star."
+            )
+        weight = checks.real(f"a weight in {name}", entry[1], -100.0, 100.0)
+        pairs.append((_parse_prompt(name, entry[0]), weight))
+    total = sum(weight for _, weight in pairs)
+    if 1.0 + total < 1e-3:
+        raise InputError(
+            f"the weights in {name} add to {total:g}; with the prompt's own 1 their sum must be "
+            "positive."
+        )
+    return tuple(pairs)
+
+
+def _parse_prompt(name: str, value: Any) -> str:
+    from glide_jax.tokenizers.protocol import check_text
+
+    return check_text(value)
+
+
+def _parse_score(name: str, value: Any) -> Callable[..., Any]:
+    if not callable(value):
+        raise InputError(
+            f"{name} is {checks.shown(value)}; it must be a function of pictures (b, h, w, 3)."
+        )
+    return value
+
+
+def _parse_edit(name: str, value: Any) -> Edit:
+    if not isinstance(value, Edit):
+        raise InputError(
+            f"{name} is {checks.shown(value)}; it must come from glide_jax.sampling.edits."
+        )
+    return value
+
+
+def _parse_batch_size(name: str, value: Any) -> int | str:
+    return value if value == "auto" else checks.whole(name, value, 1, 4096)
+
+
+def _parse_one_of(*known: str) -> Callable[[str, Any], str]:
+    return lambda name, value: checks.one_of(name, value, known)
+
+
+SEES = ("x_t", "x_0")  # what a CLIP or a score is given: noisy pictures, or the predicted clean one
+
+
+@dataclasses.dataclass(frozen=True)
+class Call:
+    """The options of a call, parsed. An option that is None has its default.
+
+    `base` and `upsampler` hold the call's own values for the two stages, by the names of
+    `StageSettings`; what they do not name is the preset's, or else the model's.
+    """
+
+    # Image i of a seed is the same whatever the batch, `n` or the other prompts.
+    n: int = whole(1, 1, 1_000_000, "Pictures of each prompt.", shown=True)
+    seed: int = whole(0, 0, LAST_SEED, "0 to 4294967295.", shown=True)
+    first_index: int = whole(0, 0, 2**31 - 1, "Number of the first picture of a seed.")
+    number_on: bool = option(False)  # count on from prompt to prompt
+    preset: str | None = option(
+        None,
+        _parse_one_of(*PRESETS),
+        "fast, balanced or reference: sampler, grid and steps of all.",
+    )
+    base: Mapping[str, Any] = dataclasses.field(default_factory=dict)
+    upsample: bool = option(True, help="Run the upsampler, if any.")
+    upsampler: Mapping[str, Any] = dataclasses.field(default_factory=dict)
+    negative_prompt: str | None = option(None, _parse_prompt, "What guidance keeps away from.")
+    mix: tuple[tuple[str, float], ...] = option(
+        (), _parse_mix, "Another prompt mixed in; the prompt's own weight is 1. May be repeated."
+    )
+    autoguidance_model: str | None = option(
+        None, lambda name, v: str(v), "A smaller or earlier model to push away from."
+    )
+    autoguidance_scale: float = real(2.0, -100.0, 100.0, "How far; 1 is not at all.")
+    clip_guidance_scale: float | None = real(None, 0.0, 1000.0, "Guide by the model's CLIP.")
+    clip_guidance_on: str = option(
+        "x_t", _parse_one_of(*SEES), "What the CLIP sees: x_t, or predicted x_0."
+    )
+    # A JAX function whose value guidance raises: x_0 in [-1, 1], (b, h, w, 3), to (b,); with
+    # score_on "x_t" it is given (x_t, t). A new function compiles anew.
+    score: Callable[..., Any] | None = option(None, _parse_score)
+    score_scale: float = real(1.0, -1e6, 1e6)
+    score_on: str = option("x_0", _parse_one_of(*SEES))
+    keep: int | None = whole(
+        None, 1, 1_000_000, "Of --n pictures only so many, the best by the model's CLIP."
+    )
+    batch_size: int | str = option(  # the last batch is padded, so nothing recompiles
+        4, _parse_batch_size, "Pictures at once; auto is as many as fit the device's memory.",
+        shown=True,
+    )  # fmt: skip
+    edit: Edit = option(NO_EDIT, _parse_edit)
+    progress: Progress | None = option(None)
+
+    @property
+    def sees_x_0(self) -> bool:
+        """Whether a CLIP or a score is given predicted x_0, which needs the network's gradient."""
+        clip = self.clip_guidance_scale is not None and self.clip_guidance_on == "x_0"
+        return clip or (self.score is not None and self.score_on == "x_0")
+
+
+@functools.cache
+def options() -> dict[str, tuple[str, dataclasses.Field]]:
+    """Every option by its name: the group that it belongs to (call, base, upsampler), its field."""
+    out: dict[str, tuple[str, dataclasses.Field]] = {}
+    for field in dataclasses.fields(Call):
+        if field.name not in ("base", "upsampler"):
+            out[field.name] = ("call", field)
+            continue
+        for stage_field in dataclasses.fields(StageSettings):
+            meta = option_of(stage_field)
+            if field.name == "base" and meta.help:
+                out[stage_field.name] = ("base", stage_field)
+            elif field.name == "upsampler" and meta.upsample:
+                prefix = "upsample_" if meta.help else ""
+                out[f"{prefix}{stage_field.name}"] = ("upsampler", stage_field)
+    return out
+
+
+def parse(values: Mapping[str, Any], call: Call | None = None) -> Call:
+    """The call with these options, checked as far as that needs no model.
+
+    Args:
+        values: options by name; numbers may be text, and None leaves an option as it is.
+        call: where the other options come from, by default their defaults.
+
+    Raises:
+        InputError: an option is unknown, its value is wrong, or two do not go together.
+    """
+    from glide_jax.model_dir.schema import check_names
+
+    check_names(values, list(options()), "the call")
+    call = Call() if call is None else call
+    groups: dict[str, dict[str, Any]] = {
+        "call": {}, "base": dict(call.base), "upsampler": dict(call.upsampler)
+    }  # fmt: skip
+    for name, value in values.items():
+        if value is not None:
+            group, field = options()[name]
+            groups[group][field.name] = option_of(field).parse(name, value)
+    own = groups.pop("call")
+    call = dataclasses.replace(call, **own, **groups)
+    _check_pairs(call.base, call.base)
+    _check_pairs(call.upsampler, call.upsampler, "upsample_")
+    if call.keep is not None:
+        checks.whole("keep", call.keep, 1, call.n)
+    if not call.upsample:
+        check_no_upsampler(call)
+    return call
+
+
+def check_no_upsampler(call: Call) -> None:
+    """Refuses options of an upsampler where none runs."""
+    if call.upsampler.keys() & {"steps", "sampler", "temperature"}:
+        raise InputError(
+            "upsample_steps, upsample_sampler or temperature is set, but no upsampler runs."
+        )
+
+
+def _check_pairs(values: Mapping[str, Any], own: Mapping[str, Any], prefix: str = "") -> None:
+    """Refuses values of one stage that do not go together.
+
+    Args:
+        values: by the names of `StageSettings`, all or some.
+        own: those that the call names itself.
+        prefix: the stage's prefix of option names in messages.
+    """
+    from glide_jax.diffusion import solvers
+
+    steps, grid = values.get("steps"), values.get("grid")
+    if grid and isinstance(steps, Respacing):
+        if "steps" in own:
+            checks.whole(f"{prefix}steps", steps.text, 1, NUM_TIMESTEPS)
+        raise InputError(
+            f"{prefix}grid is {grid!r}, but the model's steps are the respacing "
+            f"{checks.shown(steps.text)}; give {prefix}steps, a number, too."
+        )
+    if "sampler" not in values:
+        return
+    sampler, plus = solvers.SAMPLERS[values["sampler"]], values.get("cfgpp_scale")
+    if "eta" in own and not sampler.eta:
+        raise InputError(f"eta is {own['eta']!r}, but only the sampler ddim knows it.")
+    if plus and values["sampler"] != "ddim":
+        raise InputError(f"cfgpp_scale is {plus:g}, but only the sampler ddim knows it.")
+    if plus and values.get("guidance_power"):
+        raise InputError(
+            f"guidance_power is {values['guidance_power']:g}, but cfgpp_scale is set; leave one of "
+            "them out."
+        )
+
+
+def stage_settings(call: Call, stage: str, default: StageSettings) -> StageSettings:
+    """A stage's settings: the call's own values over its preset's over the model's defaults.
+
+    Args:
+        call: the options.
+        stage: "base" or "upsample".
+        default: the model's.
+
+    Raises:
+        InputError: values of the call do not go with those of the model.
+    """
+    own = dict(call.base if stage == "base" else call.upsampler)
+    over = {} if call.preset is None else dict(PRESETS[call.preset][stage])
+    if stage == "upsample" and call.edit.known is not None:
+        # An ODE would not take up the grain of known pixels; the released notebook changes its
+        # sampler, too.
+        over["sampler"] = "ddpm"
+    if isinstance(own.get("steps"), Respacing):
+        over["grid"] = ""  # a respacing chooses the timesteps itself
+    settings = dataclasses.replace(default, **{**over, **own})
+    values = {field.name: getattr(settings, field.name) for field in dataclasses.fields(settings)}
+    _check_pairs(values, over | own, "" if stage == "base" else "upsample_")
+    return settings

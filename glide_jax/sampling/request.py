@@ -1,0 +1,205 @@
+"""A call of a loaded model with everything checked and every default filled in."""
+
+import dataclasses
+from collections.abc import Callable, Sequence
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from glide_jax.errors import InputError
+from glide_jax.sampling.call import Call, check_no_upsampler, stage_settings
+from glide_jax.sampling.loading import Loaded
+from glide_jax.sampling.settings import StageSettings
+from glide_jax.tokenizers.protocol import check_text
+from glide_jax.version import __version__
+
+
+class Row(NamedTuple):
+    """A picture to draw."""
+
+    prompt: int  # number of its prompt, or of its frame between two prompts
+    index: int  # number of the image of the seed
+
+
+@dataclasses.dataclass(frozen=True)
+class Request:
+    """The pictures to draw, and how to draw them.
+
+    Attributes:
+        prompts: at least one.
+        call: the options.
+        stages: settings of each stage that runs, in order.
+        unconditional: whether the base also predicts without the prompt.
+        weak: the worse model of autoguidance.
+        batch_size: pictures at once, or windows of a picture that is enlarged.
+    """
+
+    prompts: list[str]
+    call: Call
+    stages: dict[str, StageSettings]
+    unconditional: bool
+    weak: Loaded | None
+    batch_size: int
+
+    @property
+    def rows(self) -> list[Row]:
+        """Every picture, prompt by prompt."""
+        call, first = self.call, self.call.first_index
+        if call.edit.weights is not None:
+            return [Row(frame, first) for frame in range(len(call.edit.weights))]
+        on = call.n if call.number_on else 0
+        return [Row(p, first + p * on + i) for p in range(len(self.prompts)) for i in range(call.n)]
+
+    @property
+    def rows_at_once(self) -> int:
+        """Pictures in a batch."""
+        return 1 if self.call.edit.low_res is not None else min(self.batch_size, len(self.rows))
+
+    def parameters(self, loaded: Loaded, path: str | None, row: Row) -> dict[str, Any]:
+        """All that is needed to draw a picture again, JSON-able.
+
+        Args:
+            loaded: the model.
+            path: where the model lay.
+            row: the picture.
+        """
+        call = self.call
+        stages = {name: settings.record() for name, settings in self.stages.items()}
+        for values in stages.values():  # JSON has no tuples
+            values["guidance_interval"] = list(values["guidance_interval"])
+        windows = call.edit.low_res is not None
+        return {
+            "glide_jax": __version__,
+            "model": loaded.name,
+            "model_path": path,
+            "dtype": loaded.dtype,
+            **({} if loaded.weights == "float32" else {"weights": loaded.weights}),
+            "prompt": self.prompts[row.prompt if call.edit.weights is None else 0],
+            "seed": call.seed,
+            "index": row.index,
+            "clip_guidance_scale": call.clip_guidance_scale,
+            "batch_size": self.batch_size if windows else self.rows_at_once,
+            "edit": call.edit.record,
+            **_described(call),
+            **stages,
+        }
+
+
+def check_prompts(prompts: str | Sequence[str]) -> list[str]:
+    """One prompt or several as a list; "" draws without a prompt.
+
+    Raises:
+        InputError: there is none, or one cannot be tokenized.
+    """
+    texts = [prompts] if isinstance(prompts, str) else list(prompts)
+    if not texts:
+        raise InputError("there are no prompts; give at least one.")
+    return [check_text(text) for text in texts]
+
+
+def plan(
+    loaded: Loaded,
+    prompts: str | Sequence[str],
+    call: Call,
+    open_model: Callable[[str], Loaded],
+    largest_batch: Callable[[], int],
+) -> Request:
+    """Fills in a call for a model.
+
+    Args:
+        loaded: the model.
+        prompts: one or several.
+        call: the options.
+        open_model: opens another model by its name, for autoguidance.
+        largest_batch: gives the batch size that "auto" stands for.
+
+    Raises:
+        InputError: the model cannot do what the call asks for.
+    """
+    texts, stages, weak, edit = check_prompts(prompts), {}, None, call.edit
+    _check_guides(call, loaded)
+    if edit.low_res is None:
+        stages["base"] = stage_settings(call, "base", loaded.sampling["base"])
+    if call.upsample and "upsample" in loaded.stages:
+        stages["upsample"] = stage_settings(call, "upsample", loaded.sampling["upsample"])
+    else:
+        check_no_upsampler(call)
+    unconditional = False
+    if "base" in stages:
+        stages["base"], unconditional = _unconditional(call, stages["base"])
+    if call.autoguidance_model is not None:
+        weak = check_weak(open_model(call.autoguidance_model), loaded)
+    if call.keep is not None:
+        if loaded.clip is None:
+            raise InputError(f"keep is {call.keep}, but model {loaded.name!r} has no CLIP.")
+        if edit.low_res is not None or edit.weights is not None or edit.known is not None:
+            raise InputError(f"keep is {call.keep}; it chooses among pictures of prompts.")
+    size = largest_batch() if call.batch_size == "auto" else int(call.batch_size)
+    return Request(texts, call, stages, unconditional, weak, size)
+
+
+def _check_guides(call: Call, loaded: Loaded) -> None:
+    """Refuses guidance that the model cannot have.
+
+    Raises:
+        InputError: there is no CLIP, or an exported program would need a gradient.
+    """
+    if call.clip_guidance_scale is not None and loaded.clip is None:
+        raise InputError(f"model {loaded.name!r} has no CLIP to guide it.")
+    if loaded.exported and call.sees_x_0:
+        raise InputError(
+            "guidance on x_0 takes the network's gradient, which a program has not; load the model "
+            "without one, or guide on x_t."
+        )
+
+
+def _unconditional(call: Call, settings: StageSettings) -> tuple[StageSettings, bool]:
+    """The base's settings, and whether it also predicts without the prompt.
+
+    A CLIP or a worse model takes the place of the empty prompt, as in the papers, unless the call
+    gives a scale for that or a prompt to keep away from.
+    """
+    if call.clip_guidance_scale is None and call.autoguidance_model is None:
+        return settings, True
+    asked = call.base.keys() & {"guidance_scale", "cfgpp_scale"}
+    if not asked and call.negative_prompt is None:
+        settings = dataclasses.replace(settings, guidance_scale=1.0)
+    return settings, settings.guidance_scale != 1.0 or settings.cfgpp_scale > 0.0
+
+
+def check_weak(weak: Loaded, loaded: Loaded) -> Loaded:
+    """Refuses a worse model of another size or noise schedule.
+
+    Raises:
+        InputError: it cannot guide this one.
+    """
+    a, b = weak.stages["base"], loaded.stages["base"]
+    if a.image_size != b.image_size:
+        raise InputError(
+            f"autoguidance_model {weak.name!r} draws {a.image_size} pixels a side; it must be the "
+            f"model's {b.image_size}."
+        )
+    if not np.array_equal(a.alpha_bar, b.alpha_bar):
+        raise InputError(
+            f"autoguidance_model {weak.name!r} has another noise schedule; it must be the model's."
+        )
+    return weak
+
+
+def _described(call: Call) -> dict[str, Any]:
+    """The entries of a picture's parameters about what guided it, without what did not."""
+    out: dict[str, Any] = {}
+    if call.negative_prompt is not None:
+        out["negative_prompt"] = call.negative_prompt
+    if call.mix:
+        out["mix"] = [list(pair) for pair in call.mix]
+    if call.clip_guidance_scale is not None:
+        out["clip_guidance_on"] = call.clip_guidance_on
+    if call.autoguidance_model is not None:
+        out["autoguidance_model"] = call.autoguidance_model
+        out["autoguidance_scale"] = call.autoguidance_scale
+    if call.score is not None:
+        name = getattr(call.score, "__qualname__", type(call.score).__name__)
+        out["score"] = f"{getattr(call.score, '__module__', '')}.{name}"
+        out["score_scale"], out["score_on"] = call.score_scale, call.score_on
+    return out
