@@ -48,7 +48,13 @@ def read(path: str | os.PathLike) -> Image.Image:
 
 
 def write_png(path: pathlib.Path, image: Image.Image, parameters: Mapping[str, Any]) -> None:
-    """A PNG file that carries its parameters; whole or not at all."""
+    """A PNG file that carries its parameters, written whole or not at all.
+
+    Args:
+        path: the file, which is replaced if it is there.
+        image: the picture.
+        parameters: JSON-able.
+    """
     with replacing(path) as temporary:
         save_png(temporary, image, parameters)
 

@@ -5,7 +5,6 @@ import io
 import pathlib
 import re
 import tokenize
-from collections import Counter
 
 import pytest
 
@@ -17,17 +16,6 @@ DANGLING = re.compile(r"(?:of|as|that|whose)\b")
 COMMENT = re.compile(r"(?:[oO]f|that|whose|as)\b")
 HEADLESS = re.compile(r"(?:What|Of|As|That|Whose|Who)\b")
 ENTRY = re.compile(r"^\s+\*{0,2}\w+: +(.*)$", re.MULTILINE)
-# Faults that a folder or ground file may still have.
-ALLOWED = {
-    "cli": 11,
-    "diffusion": 55,
-    "evaluation": 68,
-    "images.py": 1,
-    "sampling": 85,
-    "scale": 20,
-    "training": 75,
-    "types.py": 4,
-}
 
 
 def parameters(function: ast.FunctionDef | ast.AsyncFunctionDef) -> list[str]:
@@ -72,14 +60,8 @@ def faults(source: str) -> list[str]:
 
 def test_the_package_s_prose_has_no_such_faults():
     found = {path.relative_to(ROOT): faults(path.read_text()) for path in FILES}
-    counts = Counter()
-    for path, each in found.items():
-        counts[path.parts[0]] += len(each)
-    too_many = {part for part, count in counts.items() if count > ALLOWED.get(part, 0)}
-    assert not [
-        f"{path}: {fault}" for path, each in found.items() if path.parts[0] in too_many
-        for fault in each
-    ]  # fmt: skip
+    assert len(found) > 150
+    assert not [f"{path}: {fault}" for path, each in found.items() for fault in each]
 
 
 @pytest.mark.parametrize(
