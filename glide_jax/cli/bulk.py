@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 from glide_jax.cli import common
 from glide_jax.cli.drawing import Drawing, file_name, write_sheet
+from glide_jax.cli.progress import progress_bars
 from glide_jax.errors import InputError
 
 if TYPE_CHECKING:
@@ -86,7 +87,7 @@ def _draw(
     if len(todo) < total:
         common.say(f"{total - len(todo)} of {total} prompts are drawn already")
     batches = [batch for batch in mine if todo & set(batch)]
-    with common.progress_bars() as progress:
+    with progress_bars("steps", width=9) as progress:
         for number, batch in enumerate(batches):
             done = lambda stage, i, of, k=number: progress(stage, k * of + i, len(batches) * of)
             drawn = glide.pictures(

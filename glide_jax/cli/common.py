@@ -6,7 +6,7 @@ import pathlib
 import re
 import sys
 import warnings
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any
 
 import click
@@ -102,26 +102,6 @@ def load_glide(model: str, dtype: str, device: str | None, **how: Any) -> "Glide
     count = glide.parameter_count / 1e6
     say(f"{glide.loaded.name}: {count:.1f} M parameters, {dtype} on {description}")
     return glide
-
-
-@contextlib.contextmanager
-def progress_bars(unit: str = "step") -> Iterator[Callable[[str, int, int], None]]:
-    """One bar a stage, with an estimate of what is left; the first step includes compiling."""
-    from tqdm import tqdm
-
-    bars: dict[str, Any] = {}
-
-    def report(stage: str, done: int, total: int) -> None:
-        if stage not in bars:
-            bars[stage] = tqdm(total=total, desc=f"{stage:9}", unit=unit, file=sys.stderr)
-            bars[stage].reset()
-        bars[stage].update(done - bars[stage].n)
-
-    try:
-        yield report
-    finally:
-        for bar in bars.values():
-            bar.close()
 
 
 @contextlib.contextmanager

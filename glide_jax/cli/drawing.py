@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import click
 
 from glide_jax.cli import common
+from glide_jax.cli.progress import progress_bars
 from glide_jax.sampling.call import Call, options, parse
 from glide_jax.sampling.settings import option_of
 
@@ -103,7 +104,7 @@ def draw_to_files(glide: "Glide", prompts: Sequence[str], drawing: Drawing, **mo
 
     call, drawn = drawing.call, []
     each = call.n if call.keep is None else call.keep
-    with common.progress_bars() as progress:
+    with progress_bars("steps", width=9) as progress:
         pictures = glide.pictures(prompts, call, progress=progress, **more)
         for j, picture in enumerate(pictures):
             path = drawing.out / file_name(j // each, picture.parameters)

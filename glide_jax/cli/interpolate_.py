@@ -4,6 +4,7 @@ import click
 
 from glide_jax.cli import common
 from glide_jax.cli.drawing import Drawing, drawing_command
+from glide_jax.cli.progress import progress_bars
 from glide_jax.errors import InputError
 
 
@@ -31,7 +32,7 @@ def command(
     ends = first, last
     glide = drawing.load(ends)
     call = edits.interpolating(glide.loaded, drawing.call, ends, frames=frames, to_seed=to_seed)
-    with common.progress_bars() as progress:
+    with progress_bars("steps", width=9) as progress:
         drawn = list(glide.pictures(ends, call, progress=progress))
     p, out = drawn[0].parameters, drawing.out
     name = f"{common.slug(first, 24)}-to-{common.slug(last, 24)}-s{p['seed']}-i{p['index']}"

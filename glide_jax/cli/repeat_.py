@@ -5,6 +5,7 @@ import pathlib
 import click
 
 from glide_jax.cli import common
+from glide_jax.cli.progress import progress_bars
 from glide_jax.errors import InputError
 
 
@@ -48,7 +49,7 @@ def command(
             f"model {glide.loaded.name!r} did not draw {picture.name!r}; give --model "
             f"{parameters['model']!r}."
         )
-    with common.progress_bars() as progress:
+    with progress_bars("steps", width=9) as progress:
         again = glide.repeat(parameters, **went_in, progress=progress)
     images.write_png(target, again.image, parameters)
     common.result(target)
