@@ -292,7 +292,7 @@ def test_batches_are_made_before_they_are_asked_for_but_no_more_than_said(monkey
 
 
 def test_closing_or_forgetting_stops_the_threads():
-    before = threading.active_count()
+    before = set(threading.enumerate())
     options = DataOptions(image_size=16, batch_size=4)
     closed, forgotten = (Loader(Numbered(9), GlideBPE(), CONTEXT, options) for _ in range(2))
     batches = [closed.batches(), forgotten.batches()]
@@ -302,9 +302,9 @@ def test_closing_or_forgetting_stops_the_threads():
     del batches, forgotten
     gc.collect()
     deadline = time.monotonic() + 10
-    while threading.active_count() > before and time.monotonic() < deadline:
+    while set(threading.enumerate()) - before and time.monotonic() < deadline:
         time.sleep(0.1)
-    assert threading.active_count() == before
+    assert not set(threading.enumerate()) - before
 
 
 def test_throughput_is_a_rate():

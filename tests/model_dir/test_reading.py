@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from glide_jax import InputError
-from glide_jax.cli import eval_
+from glide_jax.evaluation import setup
 from glide_jax.model_dir import reading, schema, writing
 from glide_jax.networks import initial, zoo
 from glide_jax.sampling import loading, settings
@@ -37,11 +37,11 @@ def test_a_model_may_have_the_rest_of_another(tmp_path):
     whole = tiny.model("whole", clip=True)
     for name in ("whole", "mine"):
         writing.write_model(tmp_path / name, whole, card=f"# {name}\n")
-    before = eval_.sha256_of_model(str(tmp_path / "mine"))
+    before = setup.sha256_of_model(str(tmp_path / "mine"), tmp_path)
     for name in ("upsample", "clip"):
         (tmp_path / "mine" / f"{name}.safetensors").unlink()
     assert (
-        eval_.sha256_of_model(str(tmp_path / "mine")) != before
+        setup.sha256_of_model(str(tmp_path / "mine"), tmp_path) != before
     )  # the reader tells what is missing
     with pytest.raises(InputError, match=r"upsample.safetensors' are missing"):
         reading.read_model(tmp_path / "mine")
@@ -55,10 +55,10 @@ def test_a_model_may_have_the_rest_of_another(tmp_path):
                  whole.stages["upsample"][1])  # fmt: skip
     assert again.clip is not None
     # What a model is depends on the files that it has of another.
-    now = eval_.sha256_of_model(str(tmp_path / "mine"))
+    now = setup.sha256_of_model(str(tmp_path / "mine"), tmp_path)
     assert now != before
     (tmp_path / "whole" / "clip.safetensors").write_bytes(b"other")
-    assert eval_.sha256_of_model(str(tmp_path / "mine")) != now
+    assert setup.sha256_of_model(str(tmp_path / "mine"), tmp_path) != now
     for rest, says in (("../none", "does not exist"), (3, "rest_of 3; it must be the path")):
         write(rest)
         with pytest.raises(InputError, match=says):
