@@ -16,6 +16,11 @@ ROOT = pathlib.Path(__file__).parents[1]
 # Most programs run once or twice, and optimising them would take most of the time; the older
 # emitters of fusions, where jaxlib has them, halve what is left (jax 0.10.2).
 FLAGS = ["--xla_backend_optimization_level=0", "--xla_cpu_use_fusion_emitters=false"]
+# XLA's CPU backend compiles a program in up to 32 parts, and at this level LLVM simplifies a part
+# only if it holds a function such as exp. A fusion's a * b + c then becomes one instruction or two,
+# which round differently, by which part the fusion falls in: equal arithmetic would differ from one
+# program to the next. One part also compiles a quarter faster.
+FLAGS.append("--xla_cpu_parallel_codegen_split_count=1")
 # Rounding depends on how wide the CPU's vectors are. One golden number is 2e4 times an error of eps
 # (x_0 where the chain starts) and would be in or out of its tolerance by the machine's luck.
 if platform.machine() in ("x86_64", "AMD64"):

@@ -8,12 +8,13 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from glide_jax import InputError
+from glide_jax import InputError, compiling
 from glide_jax.model_dir import reading, weights
 from glide_jax.networks.text_unet import GlideModel
 from glide_jax.sampling import loading, programs
 from glide_jax.sampling.glide import load
 from glide_jax.types import Cond
+from tests.conftest import OPTIMISED
 
 RED = "a red circle"
 FEW = dict(steps=2, upsample_steps=2, seed=3)
@@ -47,6 +48,27 @@ def test_a_program_draws_what_its_network_draws_at_any_batch(n, sampler, with_pr
     np.testing.assert_array_equal(
         pixels(with_program(RED, **options)), pixels(glide_full(RED, **options))
     )
+
+
+@pytest.mark.parametrize("name", ["base", "upsample"])
+def test_one_evaluation_is_the_same_as_users_compile_it(name, with_program, glide_full):
+    params, stage = glide_full.loaded.params[name], glide_full.loaded.stages[name]
+    side, context = stage.image_size, stage.context
+    x_t = np.random.default_rng(0).standard_normal((2, side, side, 3)).astype(np.float32)
+    tokens, mask = np.ones((2, context), np.int32), np.ones((2, context), bool)
+    low_res = x_t[:, ::2, ::2] if stage.upsampler else None
+
+    def evaluation(glide):
+        stage = glide.loaded.stages[name]
+
+        def evaluate(params, x_t, t):
+            cond = Cond(stage.encode(params, tokens, mask), low_res=low_res)
+            return stage.network(params)(x_t, t, cond)
+
+        compiled = jax.jit(evaluate, compiler_options=(compiling.options() or {}) | OPTIMISED)
+        return compiled(params, x_t, np.full(2, 500, np.int32))
+
+    jax.tree.map(np.testing.assert_array_equal, evaluation(with_program), evaluation(glide_full))
 
 
 @pytest.mark.slow  # four programs of a model with all there is
