@@ -21,8 +21,8 @@ FLAGS = ["--xla_backend_optimization_level=0", "--xla_cpu_use_fusion_emitters=fa
 # which round differently, by which part the fusion falls in: equal arithmetic would differ from one
 # program to the next. One part also compiles a quarter faster.
 FLAGS.append("--xla_cpu_parallel_codegen_split_count=1")
-# Rounding depends on how wide the CPU's vectors are, and predictions of x_0 where a chain starts are
-# 2e4 times an error of eps: tests should not pass or fail by the machine's luck.
+# Rounding depends on how wide the CPU's vectors are, and where a chain starts x_0 is 2e4 times an
+# error of eps: tests should not pass or fail by the machine's luck.
 if platform.machine() in ("x86_64", "AMD64"):
     FLAGS.append("--xla_cpu_max_isa=AVX2")
 
