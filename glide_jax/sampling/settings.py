@@ -173,7 +173,6 @@ class StageSettings:
     cfgpp_scale: float = real(
         0.0, 0.0, 1.0, "0 to 1: CFG++ instead of --guidance-scale; ddim only.", off=0.0
     )
-
     apg_momentum: float = real(
         0.0, -1.0, 1.0, "-1 to 1: share of earlier steps' guidance; -0.5 takes half of it off.",
         off=0.0, recorded=False,
