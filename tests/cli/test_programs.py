@@ -54,7 +54,7 @@ def test_a_program_draws_what_its_network_draws_at_any_batch(n, sampler, with_pr
 def test_one_evaluation_is_the_same_as_users_compile_it(name, with_program, glide_full):
     params, stage = glide_full.loaded.params[name], glide_full.loaded.stages[name]
     side, context = stage.image_size, stage.context
-    x_t = np.random.default_rng(0).standard_normal((2, side, side, 3)).astype(np.float32)
+    x_t = jax.random.normal(jax.random.key(0), (2, side, side, 3))
     tokens, mask = np.ones((2, context), np.int32), np.ones((2, context), bool)
     low_res = x_t[:, ::2, ::2] if stage.upsampler else None
 
