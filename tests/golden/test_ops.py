@@ -75,7 +75,7 @@ def norm(function, case: dict, x: np.ndarray, state: State) -> jax.Array:
 def group_norm(case: dict, state: State, in_x: np.ndarray) -> np.ndarray:
     """The norm, then x * sigmoid(beta * x), which is SiLU at beta = 1; 0 is none."""
     beta = float(re.search(r"swish=([\d.]+)", case["note"])[1])
-    y = norm(blocks.group_norm, case, nhwc(in_x), state)
+    y = norm(lambda x, name: blocks.GroupNorm(name=name)(x), case, nhwc(in_x), state)
     return nchw(y if beta == 0 else nn.silu(y) if beta == 1 else y * nn.sigmoid(beta * y))
 
 
