@@ -15,8 +15,10 @@ from glide_jax.cli import common
 @click.option("--stages", default="base,upsample", show_default=True, help="Which networks of it.")
 @click.option("--what", default="limits,text,evaluation,gradient,image", show_default=True,
               help="Which rows, with commas.")  # fmt: skip
-@click.option("--batch-sizes", default="1,2,8", show_default=True, help="Of evaluations.")
-@click.option("--presets", default="fast", show_default=True, help="Of whole chains.")
+@click.option(
+    "--batch-sizes", default="1,2,8", show_default=True, help="Batch sizes of evaluations."
+)
+@click.option("--presets", default="fast", show_default=True, help="Presets of whole chains.")
 @click.option("--rounds", default="5", show_default=True, help="Counted ones; one more warms up.")
 @click.option("--convolutions", default="auto", show_default=True,
               help="auto, direct, winograd2 or winograd4.")  # fmt: skip

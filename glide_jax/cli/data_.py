@@ -83,7 +83,7 @@ def pack(name: str, out: pathlib.Path, data_dir: pathlib.Path | None) -> None:
 @command.command("look")
 @click.argument("what")
 @data_dir_option
-@click.option("--split", default="train", show_default=True, help="Of a built set.")
+@click.option("--split", default="train", show_default=True, help="Split of a built set.")
 @click.option("--n", default="64", show_default=True, help="Pictures on the contact sheet.")
 @click.option("--records", default="2000", show_default=True, help="How many are looked at.")
 @common.out_option
@@ -118,7 +118,7 @@ def look(
 @command.command(
     "speed", context_settings={"ignore_unknown_options": True, "allow_extra_args": True}
 )
-@click.option("--config", required=True, help="As of `glide-jax train`; so are --config.* fields.")
+@click.option("--config", required=True, help="See `glide-jax train`, also for --config.* fields.")
 @click.option("--seconds", default="10", show_default=True, help="How long to read.")
 @click.pass_context
 def speed(ctx: click.Context, config: str, seconds: str) -> None:

@@ -17,9 +17,9 @@ if TYPE_CHECKING:
 
 _RUN_OPTIONS = (
     click.option("--guidance-scale", "scales", multiple=True,
-                 help="Of the base; more than once for more runs."),
-    click.option("--steps", help="Of the base: 1 to 1000, or a respacing such as fast27."),
-    click.option("--sampler", help="Of the base, such as ddpm or ddim."),
+                 help="Guidance scale of the base; give it more than once for more runs."),
+    click.option("--steps", help="Steps of the base: 1 to 1000, or a respacing such as fast27."),
+    click.option("--sampler", help="Sampler of the base, such as ddpm or ddim."),
 )  # fmt: skip
 _CLIP_OPTIONS = (
     click.option("--clip", help="Model directory whose CLIP reads the pictures."),
@@ -44,7 +44,7 @@ _PROTOCOL_OPTIONS = (
     click.option("--path", help="Pictures with captions (folder), or COCO's own folder."),
     click.option("--n", help="Prompts; of shapes, of each kind and split [50]; of emoji, of "
                  "each split [200]."),
-    click.option("--filtered", help="Of coco30k: people or people-words leave out pictures of "
+    click.option("--filtered", help="For coco30k: people or people-words leave out pictures of "
                  "people, a file those that it names."),
     click.option("--features", default="none", show_default=True,
                  help="none, efficientnet-lite0, inception or clip-vit-b16."),

@@ -12,7 +12,7 @@ from glide_jax.cli import common
 @click.option(
     "--out", required=True, type=click.Path(path_type=pathlib.Path), help="The file to write."
 )
-@click.option("--platforms", help="Of cpu, cuda, rocm and tpu, with commas [the default device's].")
+@click.option("--platforms", help="Any of cpu, cuda, rocm, tpu, with commas [default device's].")
 @click.option(
     "--convolutions", default="auto", show_default=True,
     help="The algorithm: auto, direct, winograd2 or winograd4.",

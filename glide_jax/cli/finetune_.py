@@ -15,7 +15,7 @@ from glide_jax.cli import cluster, common, train_
 @click.option("--data", required=True, help="A folder of pictures and captions, or a set's name.")
 @click.option(
     "--workdir", required=True, type=click.Path(path_type=pathlib.Path),
-    help="Of this run alone; what is in it is resumed.",
+    help="Folder of this run alone; a run in it is resumed.",
 )  # fmt: skip
 @click.option("--stage", default="base", show_default=True, help="base or upsample.")
 @click.option("--steps", help="1000 by default.")

@@ -15,7 +15,7 @@ from glide_jax.errors import InputError
 )
 @click.option("--name", help="The model's; by default that of the directory.")
 @click.option(
-    "--dtype", default="float32", show_default=True, help="Of the stored weights, or float16."
+    "--dtype", default="float32", show_default=True, help="Dtype of the stored weights, or float16."
 )
 @click.option(
     "--card", type=click.Path(path_type=pathlib.Path), help="README.md of the new directory."

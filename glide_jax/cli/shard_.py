@@ -18,7 +18,7 @@ _VIRTUAL = 8  # devices of --check
 
 
 @click.command("shard", context_settings={"ignore_unknown_options": True, "allow_extra_args": True})
-@click.option("--config", required=True, help="As of `glide-jax train`.")
+@click.option("--config", required=True, help="See `glide-jax train`.")
 @click.option("--topology", help="TPUs that need not be here: v5e:16x16, v4:4x4x4. Needs libtpu.")
 @click.option("--devices", type=int, help="How many devices there are, of any kind.")
 @click.option("--check", is_flag=True,
@@ -27,7 +27,7 @@ _VIRTUAL = 8  # devices of --check
               help="Compile for the topology: memory, collectives, predicted time.")  # fmt: skip
 @click.option("--what", default="train", show_default=True, help="To compile: train, or sampler.")
 @click.option("--effort", default=0.0, show_default=True,
-              help="Of the compiler, -1 to 1; -1 is several times quicker.")  # fmt: skip
+              help="The compiler's effort, -1 to 1; -1 is several times quicker.")  # fmt: skip
 @click.option("--summary", is_flag=True, help="Totals without the table.")
 @click.pass_context
 def command(
@@ -58,8 +58,7 @@ def command(
     jax.config.update("jax_platforms", "cpu")  # accelerators that are here are left to others
     if check:
         jax.config.update("jax_num_cpu_devices", _VIRTUAL)
-    jax.config.update("jax_exec_time_optimization_effort", effort)
-    jax.config.update("jax_memory_fitting_effort", effort)
+    _set_effort(effort)
 
     from glide_jax.scale import topology as pods
     from glide_jax.training.config import read_config
@@ -73,6 +72,21 @@ def command(
         _check(read, tuple(plan.mesh.shape.values()))
     if compiling:
         _compile(plan, topology or "", what)
+
+
+def _set_effort(effort: float) -> None:
+    """Sets how hard the compiler works; 0 leaves its defaults."""
+    import jax
+
+    if effort == 0.0:
+        return
+    if hasattr(jax.config, "jax_exec_time_optimization_effort"):
+        jax.config.update("jax_exec_time_optimization_effort", effort)
+        jax.config.update("jax_memory_fitting_effort", effort)
+    else:  # jax 0.12 has four levels instead, of which O2 is the default
+        level = "O0" if effort <= -0.5 else "O1" if effort < 0.0 else "O3"
+        jax.config.update("jax_optimization_level", level)
+        jax.config.update("jax_memory_fitting_level", level)
 
 
 def _plan(config: "TrainConfig", described: list[Any] | None, devices: int | None) -> "Plan":

@@ -13,7 +13,7 @@ from glide_jax.cli import cluster, common
               ":smoke after it is the same in seconds.")  # fmt: skip
 @click.option(
     "--workdir", required=True, type=click.Path(path_type=pathlib.Path),
-    help="Of this run alone; what is in it is resumed.",
+    help="Folder of this run alone; a run in it is resumed.",
 )  # fmt: skip
 @click.option("--dry-run", is_flag=True, help="Compile, tell memory and arithmetic, and exit.")
 @common.device_option

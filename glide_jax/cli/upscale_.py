@@ -11,9 +11,9 @@ HELPS = {
     "seed": "0 to 4294967295.",
     "first_index": "Number of the first picture of a seed.",
     "upsample_steps": "1 to 1000, or a respacing such as fast27.",
-    "upsample_sampler": "As --sampler of sample.",
-    "upsample_grid": "As --grid of sample.",
-    "temperature": "Of the starting noise.",
+    "upsample_sampler": "Sampler, see sample.",
+    "upsample_grid": "Grid, see sample.",
+    "temperature": "Temperature of the starting noise.",
     "batch_size": "Windows at once.",
 }
 

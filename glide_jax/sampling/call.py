@@ -161,7 +161,7 @@ class Call:
     score_scale: float = real(1.0, -1e6, 1e6)
     score_on: str = option("x_0", _parse_one_of(*SEES))
     keep: int | None = whole(
-        None, 1, 1_000_000, "Of --n pictures only so many, the best by the model's CLIP."
+        None, 1, 1_000_000, "How many of --n pictures are kept: the best by the CLIP."
     )
     batch_size: int | str = option(  # the last batch is padded, so nothing recompiles
         4, _parse_batch_size, "Pictures at once; auto is as many as fit the device's memory.",

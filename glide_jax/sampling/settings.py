@@ -137,22 +137,22 @@ class StageSettings:
     """How one stage is sampled. A model's config.json holds its defaults."""
 
     steps: Steps | Respacing = option(
-        Steps(100), parse_steps, "Of the base: 1 to 1000, or a respacing such as fast27.",
-        "As --steps, of the upsampler.", traced=False,
+        Steps(100), parse_steps, "Steps of the base: 1 to 1000, or a respacing such as fast27.",
+        "Steps of the upsampler, see --steps.", traced=False,
     )  # fmt: skip
     sampler: str = option(
         "ddpm", _parse_sampler,
-        "Of the base: ddpm, ddim, plms, heun, dpmpp_2m, dpmpp_2m_sde or unipc.",
-        "As --sampler, of the upsampler.", traced=False,
+        "Sampler of the base: ddpm, ddim, plms, heun, dpmpp_2m, dpmpp_2m_sde or unipc.",
+        "Sampler of the upsampler, see --sampler.", traced=False,
     )  # fmt: skip
     grid: str = option(  # "" where the steps are a respacing, or evenly spread
-        "", _parse_grid, "Of the base's timesteps: uniform, logsnr or karras.",
-        "As --grid, of the upsampler.", traced=False,
+        "", _parse_grid, "Grid of the base's timesteps: uniform, logsnr or karras.",
+        "Grid of the upsampler, see --grid.", traced=False,
     )  # fmt: skip
     guidance_scale: float = real(3.0, -100.0, 100.0, "Classifier-free guidance; 1 is none.")
     eta: float = real(0.0, 0.0, 1.0, "Randomness of ddim, 0 to 1.")
     temperature: float = real(
-        1.0, 0.0, 10.0, upsample="Of the upsampler's starting noise.", traced=False
+        1.0, 0.0, 10.0, upsample="Temperature of the upsampler's starting noise.", traced=False
     )
     guidance_interval: tuple[float, ...] = option(
         (), _parse_interval, "Two timesteps, 200,800: guidance only between.", off=()
