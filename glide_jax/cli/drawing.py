@@ -84,7 +84,7 @@ def _flag(name: str, text: str) -> Callable[[Callable], Callable]:
     flag = f"--{name.replace('_', '-')}"
     if isinstance(field.default, bool):
         return click.option(f"{flag}/--no-{flag[2:]}", default=field.default, help=text)
-    if isinstance(field.default, tuple) and name == "mix":
+    if name == "mix":
         return click.option(flag, multiple=True, metavar="WEIGHT:PROMPT", help=text)
     if option_of(field).shown:
         return click.option(flag, default=str(field.default), show_default=True, help=text)

@@ -1,6 +1,7 @@
 """A call of a loaded model with everything checked and every default filled in."""
 
 import dataclasses
+import functools
 from collections.abc import Callable, Sequence
 from typing import Any, NamedTuple
 
@@ -41,7 +42,7 @@ class Request:
     weak: Loaded | None
     batch_size: int
 
-    @property
+    @functools.cached_property
     def rows(self) -> list[Row]:
         """Every picture, prompt by prompt."""
         call, first = self.call, self.call.first_index
@@ -50,7 +51,7 @@ class Request:
         on = call.n if call.number_on else 0
         return [Row(p, first + p * on + i) for p in range(len(self.prompts)) for i in range(call.n)]
 
-    @property
+    @functools.cached_property
     def rows_at_once(self) -> int:
         """Pictures in a batch."""
         return 1 if self.call.edit.low_res is not None else min(self.batch_size, len(self.rows))

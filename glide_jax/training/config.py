@@ -132,7 +132,9 @@ def _load(file: pathlib.Path) -> Any:
     if file.parent != _PACKAGED and parent not in sys.path:
         sys.path.insert(0, parent)
     try:  # `from configs import presets` is to work wherever the file lies
-        importlib.import_module("configs").__path__.append(str(_PACKAGED))
+        places = importlib.import_module("configs").__path__
+        if str(_PACKAGED) not in places:
+            places.append(str(_PACKAGED))
     except ImportError:
         sys.modules["configs"] = importlib.import_module(f"glide_jax.{_PACKAGED.name}")
     spec = importlib.util.spec_from_file_location(f"configs.{file.stem}", file)
