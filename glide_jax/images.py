@@ -15,6 +15,25 @@ from glide_jax.files import replacing
 
 METADATA = "glide_jax"  # the PNG text chunk that holds the parameters, as JSON
 
+# The formats are named, since some of the others that Pillow opens run programs (EPS) or have no
+# single picture (PDF, MPEG). A format that this Pillow lacks is passed over by it.
+FORMATS = ("JPEG", "PNG", "WEBP", "GIF", "BMP", "TIFF", "PPM", "AVIF", "JPEG2000", "MPO")
+
+# Pillow refuses a PNG whose texts unpack to more than 1 MB; those of editors (XMP, a workflow) do.
+PngImagePlugin.MAX_TEXT_CHUNK = max(PngImagePlugin.MAX_TEXT_CHUNK, 1 << 25)
+PngImagePlugin.MAX_TEXT_MEMORY = max(PngImagePlugin.MAX_TEXT_MEMORY, 1 << 26)
+
+
+def open_encoded(file: str | os.PathLike | BinaryIO) -> Image.Image:
+    """Opens an encoded picture in one of `FORMATS`; its pixels are read when they are used.
+
+    Raises:
+        UnidentifiedImageError: The file is in none of the formats.
+        OSError: The file cannot be read.
+    """
+    Image.init()
+    return Image.open(file, formats=[name for name in FORMATS if name in Image.OPEN])
+
 
 def to_uint8(x: np.ndarray) -> np.ndarray:
     """[-1, 1] to 0 ... 255, rounded half to even and clamped, as the reference shows pictures."""
@@ -33,7 +52,7 @@ def read(path: str | os.PathLike) -> Image.Image:
         InputError: There is no such file, or it is not a picture.
     """
     try:
-        with Image.open(path) as image:
+        with open_encoded(path) as image:
             image.load()
             return image
     except FileNotFoundError:
@@ -77,7 +96,7 @@ def save_png(
 def read_parameters(path: str | os.PathLike) -> dict[str, Any] | None:
     """Reads the parameters that a picture carries; None for any other file, or none at all."""
     try:
-        with Image.open(path) as image:
+        with open_encoded(path) as image:
             return json.loads(image.info.get(METADATA, "null"))
     except (OSError, SyntaxError, ValueError):
         return None

@@ -2,7 +2,7 @@
 
 import numpy as np
 import pytest
-from PIL import Image
+from PIL import Image, PngImagePlugin
 
 from glide_jax import InputError, images
 from glide_jax.sampling import canvas
@@ -39,6 +39,20 @@ def test_files_of_every_kind_are_read(suffix, tmp_path):
     path = tmp_path / f"a.{suffix}"
     RGB.save(path)
     assert np.abs(known(images.read(path)).astype(int) - np.asarray(RGB)).mean() < 40
+
+
+def test_a_png_with_large_texts_is_a_picture(tmp_path):
+    info = PngImagePlugin.PngInfo()
+    info.add_itxt("XML:com.adobe.xmp", "x" * 3_000_000, zip=True)
+    info.add_text("workflow", "y" * 3_000_000, zip=True)
+    RGB.save(tmp_path / "a.png", pnginfo=info)
+    np.testing.assert_array_equal(known(images.read(tmp_path / "a.png")), np.asarray(RGB))
+
+
+def test_a_format_that_runs_a_program_is_refused(tmp_path):
+    (tmp_path / "a.png").write_bytes(b"%!PS-Adobe-3.0 EPSF-3.0\n%%BoundingBox: 0 0 8 8\n")
+    with pytest.raises(InputError, match="not a picture"):
+        images.read(tmp_path / "a.png")
 
 
 def test_sixteen_bits_are_scaled_and_not_clipped(tmp_path):

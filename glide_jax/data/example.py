@@ -9,10 +9,10 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image, ImageOps
 
+from glide_jax import images
+
 MOST_PIXELS = 1 << 26  # 8192 x 8192: larger is a mistake or an attack, and takes a worker's memory
 
-# Named, since some of the others that Pillow opens run programs (EPS) or have no single picture.
-_FORMATS = ("JPEG", "PNG", "WEBP", "GIF", "BMP", "TIFF", "PPM")
 _MODES = ("1", "L", "LA", "P", "PA", "RGB", "RGBA", "RGBX")
 
 
@@ -94,7 +94,7 @@ def captions_of(texts: str | Iterable[Any] | None, name: str = "") -> tuple[str,
 
 
 def _decode(data: bytes) -> NDArray[np.uint8]:
-    with Image.open(io.BytesIO(data), formats=_FORMATS) as opened:
+    with images.open_encoded(io.BytesIO(data)) as opened:
         image: Image.Image = opened
         if image.width * image.height > MOST_PIXELS:
             raise Rejected("too large", f"{image.width} x {image.height} pixels")
