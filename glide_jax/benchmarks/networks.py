@@ -15,6 +15,7 @@ from glide_jax.model_dir import schema
 from glide_jax.networks import initial, zoo
 from glide_jax.networks.cpu.choice import prepared
 from glide_jax.sampling import cascade, settings, stages
+from glide_jax.sampling.running import Running
 from glide_jax.scale.gradients import noise
 from glide_jax.training import flops
 from glide_jax.types import Cond, Params
@@ -156,5 +157,5 @@ def draw(part: Part, x: Inputs, sampling: settings.StageSettings) -> tuple[Calla
         null = cascade.encode_text(stage.encode, part.params, *empty)
     cond = Cond(text, low_res=None if x.low_res is None else jnp.asarray(x.low_res))
     inputs = cascade.Inputs(part.params, keys, cond, null)
-    run = lambda: cascade.run(stage, inputs, sampling).block_until_ready()
+    run = lambda: Running(stage, inputs, sampling).finish().block_until_ready()
     return run, int(schedule.num_steps)

@@ -4,6 +4,7 @@ import dataclasses
 import functools
 import math
 from collections.abc import Callable, Iterator
+from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -15,6 +16,7 @@ from glide_jax.errors import InputError
 from glide_jax.sampling import cascade, guides, prompts
 from glide_jax.sampling.loading import Loaded
 from glide_jax.sampling.request import Request, Row
+from glide_jax.sampling.running import Progress, Running, Start
 from glide_jax.types import Cond, Image, Keys, Network, Params, Stage
 
 
@@ -25,6 +27,14 @@ class Drawn:
     row: Row
     stages: list[np.ndarray]  # uint8 (h, w, 3), one a stage
     choice: dict | None = None  # how it was chosen, if it was
+
+
+class Piece(NamedTuple):
+    """The chain of one stage and batch, which is to be finished."""
+
+    stage: str
+    chain: Running
+    progress: Progress | None  # for `Running.finish`
 
 
 class Batches:
@@ -39,20 +49,29 @@ class Batches:
         self.last = loaded.stages[self.names[-1]].image_size
         self.factor = self.last // loaded.stages["base"].image_size
 
-    def drawn(self) -> Iterator[Drawn]:
-        """Every picture of the request, or those that are kept, best first."""
+    def walk(self) -> Iterator[Piece | Drawn]:
+        """Every chain when it is its turn, and every picture once its chains are finished.
+
+        With `keep`, the pictures of a prompt that fit it best, best first. The caller finishes a
+        chain before it asks for the next item; how it does so is its choice.
+        """
         if self.call.keep is not None:
             return self._best(self.call.keep)
         low_res = None if self.edit.low_res is None else self.edit.low_res[None]
         return self._rows(self.names, self.request.rows, low_res)
 
-    def _best(self, keep: int) -> Iterator[Drawn]:
+    def _best(self, keep: int) -> Iterator[Piece | Drawn]:
         """The rows of each prompt that fit it best by the model's CLIP, best first.
 
         All bases are drawn, and only what is kept goes through the stages after it.
         """
         rows = self.request.rows
-        smalls = [drawn.stages[0] for drawn in self._rows(["base"], rows, None)]
+        smalls = []
+        for item in self._rows(["base"], rows, None):
+            if isinstance(item, Drawn):
+                smalls.append(item.stages[0])
+            else:
+                yield item
         values = self._scores([row.prompt for row in rows], smalls)
         order = sorted(range(len(rows)), key=lambda k: (rows[k].prompt, -values[k], k))
         firsts = [rows[k].prompt for k in order]
@@ -60,9 +79,12 @@ class Batches:
         choices = [{"n": self.call.n, "keep": keep, "score": values[k]} for k in kept]
         rows, smalls = [rows[k] for k in kept], [smalls[k] for k in kept]
         low_res, after = images.from_uint8(np.stack(smalls)), self.names[1:]
-        enlarged = self._rows(after, rows, low_res) if after else (Drawn(row, []) for row in rows)
-        for small, drawn, choice in zip(smalls, enlarged, choices, strict=True):
-            yield Drawn(drawn.row, [small, *drawn.stages], choice)
+        kept_so_far = zip(smalls, choices, strict=True)
+        for item in self._rows(after, rows, low_res):
+            if isinstance(item, Drawn):
+                small, choice = next(kept_so_far)
+                item = Drawn(item.row, [small, *item.stages], choice)
+            yield item
 
     def _scores(self, lines: list[int], drawn: list[np.ndarray]) -> list[float]:
         """The CLIP's scaled cosine of each picture (h, w, 3) and its prompt, at t = 0."""
@@ -79,7 +101,7 @@ class Batches:
 
     def _rows(
         self, names: list[str], rows: list[Row], low_res: np.ndarray | None
-    ) -> Iterator[Drawn]:
+    ) -> Iterator[Piece | Drawn]:
         """The rows through the named stages; `low_res` is one picture for each row, or for all."""
         size = self.request.rows_at_once
         count = math.ceil(len(rows) / size)
@@ -92,14 +114,14 @@ class Batches:
                 x = jnp.asarray(low_res[places])
             outs: list[np.ndarray] = []
             for name in names:
-                x = self._stage(name, padded, x, (b, count))
+                chain = self._stage(name, padded, x)
+                yield Piece(name, chain, self._counting(name, b, count))
+                x = chain.x_t
                 outs.append(images.to_uint8(self._finite(name, np.asarray(x))))
             yield from (Drawn(row, [out[k] for out in outs]) for k, row in enumerate(chosen))
 
-    def _stage(
-        self, name: str, rows: np.ndarray, low_res: Image | None, batch: tuple[int, int]
-    ) -> Image:
-        """One stage of one batch, whose number is batch[0] of batch[1]."""
+    def _stage(self, name: str, rows: np.ndarray, low_res: Image | None) -> Running:
+        """One stage of one batch, at its start."""
         stage, settings = self.loaded.stages[name], self.request.stages[name]
         count, lines, base = len(rows), rows[:, 0].tolist(), not stage.upsampler
         keys = cascade.image_keys(self.call.seed, rows[:, 1], int(stage.upsampler))
@@ -116,15 +138,8 @@ class Batches:
             )
         start = self._start(stage, count)
         stage, size = self._canvas(stage, start.init, low_res)
-        return cascade.run(
-            stage,
-            inputs,
-            settings,
-            size=size,
-            start=start,
-            x_T=self._noise(stage, keys, rows, size, settings.temperature),
-            progress=self._counting(name, *batch),
-        )
+        x_T = self._noise(stage, keys, rows, size, settings.temperature)
+        return Running(stage, inputs, settings, size=size, start=start, x_T=x_T)
 
     def _known(self, stage: Stage, count: int) -> dict[str, Image]:
         """The fields of `Cond` that an edit fills; a pixel is known where all of its area is."""
@@ -135,13 +150,13 @@ class Batches:
         planes = images.shrunk(known, factor), images.shrunk(mask, factor, np.min)
         return {"known": _wide(planes[0], count), "mask_known": _wide(planes[1], count)}
 
-    def _start(self, stage: Stage, count: int) -> cascade.Start:
+    def _start(self, stage: Stage, count: int) -> Start:
         """Where the chain of a stage starts."""
         edit, init = self.edit, None
         if edit.init is not None:
             init = _wide(images.shrunk(edit.init, self.last // stage.image_size), count)
         repeats = edit.repeats if edit.known is not None else 1
-        return cascade.Start(init, edit.strength, repaint.Resampling(edit.jump, repeats))
+        return Start(init, edit.strength, repaint.Resampling(edit.jump, repeats))
 
     def _canvas(
         self, stage: Stage, init: Image | None, low_res: Image | None
@@ -172,7 +187,7 @@ class Batches:
         a, b = (samplers.noise(key, 0, shape) for key in (keys, others))
         return samplers.slerp(a, b, jnp.float32(edit.weights[rows[:, 0]])) * temperature
 
-    def _counting(self, name: str, batch: int, batches: int) -> cascade.Progress | None:
+    def _counting(self, name: str, batch: int, batches: int) -> Progress | None:
         """A stage's progress within all batches."""
         progress = self.call.progress
         if progress is None:

@@ -1,7 +1,6 @@
 """The cascade: stages as compiled programs, run a few steps at a time."""
 
 import functools
-import time
 from collections.abc import Callable
 from typing import Any, NamedTuple
 
@@ -23,7 +22,7 @@ from glide_jax.diffusion import (
     solvers,
 )
 from glide_jax.diffusion.schedules import Schedule
-from glide_jax.sampling.settings import DEFAULTS, StageSettings, Steps
+from glide_jax.sampling.settings import StageSettings, Steps
 from glide_jax.types import (
     Cond,
     Guide,
@@ -38,10 +37,6 @@ from glide_jax.types import (
     TextCond,
     X0Fn,
 )
-
-# Called with the steps done, the steps in all and x_t, often enough for a progress bar.
-Progress = Callable[[int, int, Image], None]
-_SECONDS_BETWEEN_REPORTS = 0.5
 
 
 class Pull(NamedTuple):
@@ -93,24 +88,6 @@ class Chain(NamedTuple):
     resampling: repaint.Resampling = repaint.Resampling()  # with known pixels only
 
 
-class Start(NamedTuple):
-    """Where a chain starts, and how often it goes back up, when a picture is edited."""
-
-    init: Image | None = None  # the picture to start from
-    strength: float = 1.0  # share of the diffusion that `init` is noised by; 1 leaves nothing of it
-    resampling: repaint.Resampling = repaint.Resampling()
-
-    def chain(self, stage: Stage, schedule: Schedule) -> Chain:
-        """The chain of a schedule that starts here; its numbers are on the host."""
-        first = 0
-        if self.init is not None:
-            first = repaint.skipped(schedule, len(stage.alpha_bar), self.strength)
-        return Chain(schedule, first, self.resampling)
-
-
-PLAIN_START = Start()
-
-
 def schedule_of(stage: Stage, settings: StageSettings) -> Schedule:
     """The stage's schedule, padded so that every length is one program."""
     steps, size = settings.steps, len(stage.alpha_bar)
@@ -140,6 +117,7 @@ class Programs(NamedTuple):
     score: Callable[..., Any]
     start: Callable[..., Any]
     advance: Callable[..., Any]
+    look: Callable[..., Any]
     noised: Callable[..., Any]
 
 
@@ -153,6 +131,7 @@ def programs() -> Programs:
         score=jit(call, static_argnames="function"),
         start=jit(_start, static_argnames="shape"),
         advance=advance_program(compiling.options()),
+        look=jit(_look, static_argnames="network"),
         noised=jit(repaint.noised),
     )
 
@@ -215,27 +194,52 @@ def _advance(
     sampler: str,
 ) -> tuple[Image, History]:
     """Steps bounds[0] ... bounds[1] - 1 of a chain. Only the keyword arguments are not traced."""
-    x0_fn, cond = constraints.clip, inputs.cond
-    thresholded = "dynamic_threshold" in knobs
-    if thresholded:
-        x0_fn = constraints.dynamic_threshold(knobs["dynamic_threshold"])
-    guide, score = _guided(network(inputs.params), inputs, chain.schedule, knobs, x0_fn)
-    if cond.known is not None and cond.mask_known is not None:
-        known = constraints.known_pixels(cond.known, cond.mask_known)
-        before = (x0_fn,) if thresholded else ()
-        x0_fn = constraints.compose(*before, known, constraints.clip)
+    unmasked, x0_fn = _constraints(inputs.cond, knobs)
+    guide, score = _guided(network(inputs.params), inputs, chain.schedule, knobs, unmasked)
     extra: dict[str, Any] = {"eta": knobs["eta"]} if solvers.SAMPLERS[sampler].eta else {}
     make = functools.partial(
         solvers.SAMPLERS[sampler].make, schedule=chain.schedule, x0_fn=x0_fn, score=score, **extra
     )
     solver = solvers.remembering(make, guide)
     end = chain.schedule.num_steps
-    if cond.known is not None:
+    if inputs.cond.known is not None:
         solver = repaint.resampled(
             solver, chain.schedule, inputs.keys, chain.first, chain.resampling
         )
         end = repaint.length(chain.schedule, chain.first, chain.resampling)
     return samplers.solve(solver, inputs.keys, x_t, history, end, *bounds)
+
+
+def _look(
+    x_t: Image,
+    history: History,
+    inputs: Inputs,
+    chain: Chain,
+    knobs: guidance.Knobs,
+    done: Array,
+    *,
+    network: Callable[[Params], Network],
+) -> Image:
+    """The x_0 that the guided denoiser predicts at x_t, after `done` steps of a chain."""
+    schedule, first = chain.schedule, chain.first
+    unmasked, x0_fn = _constraints(inputs.cond, knobs)
+    guide, _ = _guided(network(inputs.params), inputs, schedule, knobs, unmasked)
+    i = repaint.step_of_walk(done - first, schedule.num_steps - first, chain.resampling)
+    t = jnp.broadcast_to(schedule.t[i], x_t.shape[:1])
+    return x0_fn(samplers.predict_x_0(schedule.at(i), x_t, guide(history[1])(x_t, t).eps))
+
+
+def _constraints(cond: Cond, knobs: guidance.Knobs) -> tuple[X0Fn, X0Fn]:
+    """The constraints on x_0 without the known pixels of an inpainting, and with them."""
+    x0_fn: X0Fn = constraints.clip
+    thresholded = "dynamic_threshold" in knobs
+    if thresholded:
+        x0_fn = constraints.dynamic_threshold(knobs["dynamic_threshold"])
+    if cond.known is None or cond.mask_known is None:
+        return x0_fn, x0_fn
+    known = constraints.known_pixels(cond.known, cond.mask_known)
+    before = (x0_fn,) if thresholded else ()
+    return x0_fn, constraints.compose(*before, known, constraints.clip)
 
 
 def _guided(
@@ -270,65 +274,3 @@ def fresh_history(sampler: str, knobs: guidance.Knobs, x_T: Image) -> History:
         x_T: (b, h, w, 3), where the chain starts.
     """
     return solvers.fresh(sampler, x_T), guidance.fresh(knobs, x_T)
-
-
-def run(
-    stage: Stage,
-    inputs: Inputs,
-    settings: StageSettings = DEFAULTS,
-    *,
-    size: tuple[int, int] | None = None,
-    start: Start = PLAIN_START,
-    x_T: Image | None = None,
-    progress: Progress | None = None,
-) -> Image:
-    """Draws one batch with one stage (GLIDE, section 2 and the released notebooks).
-
-    The loop over steps is compiled; it is entered a few steps at a time, so that a caller sees
-    progress and can be interrupted. How the chain is cut changes nothing in the result.
-
-    Args:
-        stage: the model.
-        inputs: the batch.
-        settings: sampler, steps, scales.
-        size: height and width, if not the stage's own.
-        start: where the chain starts and how often it goes back.
-        x_T: (b, h, w, 3), the starting noise, if not the keys' own.
-        progress: called with the steps done, the steps in all and x_t.
-
-    Returns:
-        x_0 in [-1, 1], (b, h, w, 3) float32.
-    """
-    compiled, keys, sampler = programs(), inputs.keys, settings.sampler
-    x_t, temperature = x_T, jnp.float32(settings.temperature)
-    if x_t is None:
-        height, width = size or (stage.image_size, stage.image_size)
-        x_t = compiled.start(keys, temperature, shape=(height, width, 3))
-    chain = start.chain(stage, schedule_of(stage, settings))
-    first, total = int(chain.first), int(repaint.length(*chain))
-    if start.init is not None and start.strength < 1.0:
-        x_t = compiled.noised(chain.schedule, start.init, x_t, jnp.int32(first))
-    chain = chain._replace(
-        first=jnp.int32(first), resampling=jax.tree.map(jnp.int32, chain.resampling)
-    )
-    knobs = jax.tree.map(jnp.float32, settings.traced())
-    history = fresh_history(sampler, knobs, x_t)
-    inputs = inputs._replace(guides=jax.tree.map(jnp.asarray, inputs.guides))
-    done, chunk = first, 1
-    while done < total:
-        began = time.monotonic()
-        stop = min(done + chunk, total)
-        x_t, history = compiled.advance(
-            x_t, history, inputs, chain, knobs, (jnp.int32(done), jnp.int32(stop)),
-            network=stage.network, sampler=sampler,
-        )  # fmt: skip
-        if progress is None:
-            chunk = total
-        else:
-            x_t.block_until_ready()
-            progress(stop - first, total - first, x_t)
-            if done > first:  # the first call compiled, so its time tells nothing about speed
-                per_step = (time.monotonic() - began) / (stop - done)
-                chunk = max(1, int(_SECONDS_BETWEEN_REPORTS / max(per_step, 1e-6)))
-        done = stop
-    return x_t

@@ -1,51 +1,23 @@
 """Glide: the cascade as a person calls it. Prompts in, pictures out."""
 
-import dataclasses
 import functools
-import io
 import pathlib
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any
 
 import jax
-import numpy as np
 from PIL import Image as PILImage
 
-from glide_jax import checks, compiling, images
+from glide_jax import checks, compiling
 from glide_jax.model_dir import reading
 from glide_jax.sampling import canvas, edits, loading, memory, repeating
-from glide_jax.sampling.batches import Batches
+from glide_jax.sampling.batches import Batches, Piece
 from glide_jax.sampling.call import Call, Progress, parse
+from glide_jax.sampling.picture import Picture
 from glide_jax.sampling.request import Request, plan
 
 DEFAULT_MODEL = "shapes"
 DEFAULT_FOLDER = pathlib.Path.home() / ".cache" / "glide_jax"
-
-
-@dataclasses.dataclass(frozen=True)
-class Picture:
-    """One picture and all that is needed to draw it again."""
-
-    image: PILImage.Image  # the last stage's
-    small: PILImage.Image  # the base's
-    parameters: dict[str, Any]  # JSON-able
-
-    @property
-    def array(self) -> np.ndarray:
-        """uint8 (h, w, 3)."""
-        return np.asarray(self.image)
-
-    def __repr__(self) -> str:
-        """Size, prompt and seed, for a notebook's or a shell's answer."""
-        width, height = self.image.size
-        prompt, seed = (self.parameters.get(name) for name in ("prompt", "seed"))
-        return f"<Picture {width} x {height} of {prompt!r}, seed {seed}>"
-
-    def _repr_png_(self) -> bytes:
-        """A notebook shows this: the PNG file with the parameters in it."""
-        buffer = io.BytesIO()
-        images.save_png(buffer, self.image, self.parameters)
-        return buffer.getvalue()
 
 
 def load(
@@ -144,12 +116,37 @@ class Glide:
         Raises:
             InputError: a value is wrong; raised when the first picture is asked for.
         """
+        for item in self.begin(prompts, call, **options):
+            if isinstance(item, Picture):
+                yield item
+            else:
+                item.chain.finish(item.progress)
+
+    def begin(
+        self, prompts: str | Sequence[str], call: Call | None = None, **options: Any
+    ) -> Iterator[Piece | Picture]:
+        """The chains and pictures of `pictures`, for a caller that runs the chains itself.
+
+        Each `Piece` holds a chain at its start, which is to be finished before the next item is
+        taken: in one go, or a few steps at a time with others' steps between, as a service does.
+
+        Args:
+            prompts: see `pictures`.
+            call: see `pictures`.
+            **options: see `pictures`.
+
+        Raises:
+            InputError: a value is wrong; raised when the first item is taken.
+        """
         request = self._plan(prompts, call, options)
-        for drawn in Batches(self.loaded, self._placed, request).drawn():
-            stages = [PILImage.fromarray(pixels) for pixels in drawn.stages]
-            parameters = request.parameters(self.loaded, self._path, drawn.row)
-            if drawn.choice is not None:
-                parameters["choice"] = drawn.choice
+        for item in Batches(self.loaded, self._placed, request).walk():
+            if isinstance(item, Piece):
+                yield item
+                continue
+            stages = [PILImage.fromarray(pixels) for pixels in item.stages]
+            parameters = request.parameters(self.loaded, self._path, item.row)
+            if item.choice is not None:
+                parameters["choice"] = item.choice
             yield Picture(request.call.edit.finish(stages[-1]), stages[0], parameters)
 
     def parameters(

@@ -12,6 +12,7 @@ from glide_jax import checks, images
 from glide_jax.mesh import hosts
 from glide_jax.model_dir import schema
 from glide_jax.sampling import cascade, settings, stages
+from glide_jax.sampling.running import Running
 from glide_jax.training.run import Run
 from glide_jax.types import Cond, Params
 
@@ -75,12 +76,8 @@ class Sheet:
                 raise _Stopped
 
         try:
-            x_0 = cascade.run(
-                self._stage,
-                cascade.Inputs(params, keys, cond, null),
-                self._settings,
-                progress=None if stopping is None else check,
-            )
+            chain = Running(self._stage, cascade.Inputs(params, keys, cond, null), self._settings)
+            x_0 = chain.finish(None if stopping is None else check)
         except _Stopped:
             return None
         drawn = [Image.fromarray(pixels) for pixels in images.to_uint8(hosts.whole(x_0))]

@@ -13,6 +13,7 @@ import numpy as np
 from glide_jax import types
 from glide_jax.diffusion import solvers
 from glide_jax.sampling import cascade
+from glide_jax.sampling.running import Running
 from glide_jax.sampling.settings import DEFAULTS, StageSettings, Steps
 from glide_jax.tables import table
 from glide_jax.types import Cond, Keys, Params, TextCond
@@ -83,7 +84,7 @@ def drawing(
 
     def draw(sampler: str, grid: str, steps: int) -> np.ndarray:
         how = dataclasses.replace(settings, sampler=sampler, grid=grid, steps=Steps(steps))
-        return np.asarray(cascade.run(stage, inputs, how))
+        return np.asarray(Running(stage, inputs, how).finish())
 
     return draw
 

@@ -180,7 +180,7 @@ def test_full_memory_is_one_sentence(cli, tiny_model, tmp_path, monkeypatch):
     def exhaust(*_, **__):
         raise RuntimeError("RESOURCE_EXHAUSTED: Out of memory allocating 9 bytes.\nmore")
 
-    monkeypatch.setattr("glide_jax.sampling.cascade.run", exhaust)
+    monkeypatch.setattr("glide_jax.sampling.running.Running.advance", exhaust)
     result = cli("sample", "red", "--model", tiny_model, "--out", tmp_path / "out", *FEW)
     assert result.code == 2
     assert "--batch-size" in result.complaint

@@ -1,5 +1,6 @@
 """What holds of pictures: seeds, batches, inpainting, CLIP, and what compiles."""
 
+import dataclasses
 import json
 import os
 import subprocess
@@ -12,8 +13,9 @@ import pytest
 from PIL import Image
 
 from glide_jax import InputError, images
-from glide_jax.sampling import cascade
-from glide_jax.sampling.glide import Glide, dataclasses, load
+from glide_jax.sampling import cascade, running
+from glide_jax.sampling.glide import Glide, load
+from glide_jax.sampling.picture import Picture
 from glide_jax.tokenizers import PromptTruncated
 
 RED, BLUE = "a red circle", "two blue stars"
@@ -125,10 +127,30 @@ def test_watching_and_cutting_the_chain_change_nothing(glide, monkeypatch):
     options = dict(steps=5, upsample_steps=4)
     whole = pixels(glide(RED, **options))
     watched = pixels(glide(RED, progress=lambda *_: None, **options))
-    monkeypatch.setattr(cascade, "_SECONDS_BETWEEN_REPORTS", 0.0)
+    monkeypatch.setattr(running, "_SECONDS_BETWEEN_REPORTS", 0.0)
     singly = pixels(glide(RED, progress=lambda *_: None, **options))
     np.testing.assert_array_equal(whole, watched)
     np.testing.assert_array_equal(whole, singly)
+
+
+def test_chains_cut_by_a_caller_and_looked_at_give_the_same_picture(glide):
+    options = dict(steps=5, upsample_steps=4, sampler="ddim", upsample_sampler="ddim")
+    whole = pixels(glide(RED, n=2, **options))
+    drawn, stages = [], []
+    for item in glide.begin(RED, n=2, **options):
+        if isinstance(item, Picture):
+            drawn.append(item)
+            continue
+        stages.append(item.stage)
+        chain = item.chain
+        while not chain.finished:
+            seen = chain.look()
+            chain.advance(1)
+        # The last step of an ODE is the x_0 that it predicts.
+        np.testing.assert_allclose(seen, chain.x_t, atol=2e-5)
+        np.testing.assert_array_equal(chain.look(), chain.x_t)
+    assert stages == ["base", "upsample"]
+    np.testing.assert_array_equal(whole, pixels(drawn))
 
 
 def test_clip_guidance_runs_and_differs(glide_full):

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from glide_jax import InputError
-from glide_jax.sampling import cascade, request, settings
+from glide_jax.sampling import request, running, settings
 from tests.sampling.test_glide import BLUE, RED, pixels, programs
 
 BASE = dict(steps=3, upsample=False, seed=1)
@@ -45,7 +45,7 @@ def test_samplers_draw_and_grids_steps_and_chunks_compile_nothing(sampler, glide
     draw(grid="uniform", steps=2)
     draw(steps="fast27")
     # A multistep method's memory passes from piece to piece.
-    monkeypatch.setattr(cascade, "_SECONDS_BETWEEN_REPORTS", 0.0)
+    monkeypatch.setattr(running, "_SECONDS_BETWEEN_REPORTS", 0.0)
     cut = draw(grid="karras", steps=4, progress=lambda *_: None)
     np.testing.assert_array_equal(pixels(cut), pixels(whole))
     assert programs() == before
@@ -112,7 +112,7 @@ def test_momentum_draws_the_same_in_any_company_and_in_pieces(glide, monkeypatch
     among = glide([BLUE, RED], batch_size=2, **(options | dict(apg_momentum=-0.5)))[1:]
     assert differ(whole[:1], among) == 0
     assert differ(whole, glide(RED, n=2, batch_size=2, **(options | dict(apg_momentum=0.4)))) > 0
-    monkeypatch.setattr(cascade, "_SECONDS_BETWEEN_REPORTS", 0.0)
+    monkeypatch.setattr(running, "_SECONDS_BETWEEN_REPORTS", 0.0)
     cut = glide(RED, n=2, batch_size=2, progress=lambda *_: None, **options)
     assert differ(whole, cut) == 0
     assert programs() == before
