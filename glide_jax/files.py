@@ -9,10 +9,13 @@ from collections.abc import Iterator
 
 
 @contextlib.contextmanager
-def replacing(path: str | os.PathLike) -> Iterator[pathlib.Path]:
+def replacing(path: str | os.PathLike, *, new: bool = False) -> Iterator[pathlib.Path]:
     """Yields a temporary file name beside `path`; renames it to `path` if the block succeeds.
 
     A crash at any moment leaves the old file, or none, and never half of the new one.
+
+    Raises:
+        FileExistsError: `new` is true, and there is a file by then; it stays.
     """
     path = pathlib.Path(path)
     path.parent.mkdir(parents=True, exist_ok=True)
@@ -25,7 +28,10 @@ def replacing(path: str | os.PathLike) -> Iterator[pathlib.Path]:
         _flush(temporary)
         # mkstemp makes files private; a result should be as readable as any other new file.
         temporary.chmod(0o666 & ~_umask())
-        temporary.replace(path)
+        if new:
+            _claim(temporary, path)
+        else:
+            temporary.replace(path)
     finally:
         temporary.unlink(missing_ok=True)
 
@@ -61,6 +67,18 @@ def _naming(path: pathlib.Path) -> Iterator[None]:
     except OSError as error:
         error.filename = error.filename or str(path)
         raise
+
+
+def _claim(temporary: pathlib.Path, path: pathlib.Path) -> None:
+    """Gives a file the name `path`, which no file may have; of two processes one is first."""
+    try:
+        os.link(temporary, path)
+    except FileExistsError:
+        raise
+    except OSError:  # a file system without links
+        if os.path.lexists(path):
+            raise FileExistsError(f"{path} exists.") from None
+        temporary.replace(path)
 
 
 def _flush(path: pathlib.Path) -> None:

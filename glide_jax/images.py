@@ -1,5 +1,6 @@
 """Pictures as pixels and files: [-1, 1] to 8 bits, PNG with metadata, contact sheets."""
 
+import hashlib
 import json
 import math
 import os
@@ -13,6 +14,7 @@ from PIL import Image, ImageDraw, PngImagePlugin, UnidentifiedImageError
 from glide_jax.errors import InputError
 from glide_jax.files import replacing
 
+_PASSING = ("path", "model_path", "batch_size")  # parameters that do not tell pictures apart
 METADATA = "glide_jax"  # the PNG text chunk that holds the parameters, as JSON
 
 # The formats are named, since some of the others that Pillow opens run programs (EPS) or have no
@@ -66,15 +68,21 @@ def read(path: str | os.PathLike) -> Image.Image:
         raise InputError(f"picture {str(path)!r} cannot be read: {why.rstrip('.')}.") from None
 
 
-def write_png(path: pathlib.Path, image: Image.Image, parameters: Mapping[str, Any]) -> None:
+def write_png(
+    path: pathlib.Path, image: Image.Image, parameters: Mapping[str, Any], *, new: bool = False
+) -> None:
     """A PNG file that carries its parameters, written whole or not at all.
 
     Args:
         path: the file, which is replaced if it is there.
         image: the picture.
         parameters: JSON-able.
+        new: whether the file must not be there.
+
+    Raises:
+        FileExistsError: it is there but must not be.
     """
-    with replacing(path) as temporary:
+    with replacing(path, new=new) as temporary:
         save_png(temporary, image, parameters)
 
 
@@ -97,17 +105,65 @@ def read_parameters(path: str | os.PathLike) -> dict[str, Any] | None:
     """Reads the parameters that a picture carries; None for any other file, or none at all."""
     try:
         with open_encoded(path) as image:
-            return json.loads(image.info.get(METADATA, "null"))
-    except (OSError, SyntaxError, ValueError):
+            return _parameters(image)
+    except Exception:  # a broken file leads Pillow to whatever comes
         return None
+
+
+def found(path: pathlib.Path, parameters: Mapping[str, Any]) -> str:
+    """Finds out what is at the place of a picture with these parameters.
+
+    Returns:
+        "nothing"; "same", if it is that picture, whole; "broken", if it is what is left of a
+        picture that was written here; or "other", which must stay.
+    """
+    if not os.path.lexists(path):
+        return "nothing"
+    if not path.is_file():
+        return "other"
+    try:
+        with open_encoded(path) as image:
+            same = drawn_alike(_parameters(image), parameters)
+            if same:
+                image.load()
+            return "same" if same else "other"
+    except PermissionError:
+        return "other"
+    except Exception:  # a broken file leads Pillow to whatever comes
+        with open(path, "rb") as file:
+            start = file.read(1 << 16)
+        return "broken" if not start or f"{METADATA}\0".encode() in start else "other"
+
+
+def _parameters(image: Image.Image) -> dict[str, Any] | None:
+    parameters = json.loads(image.info.get(METADATA, "null"))
+    return parameters if isinstance(parameters, dict) else None
 
 
 def drawn_alike(a: Any, b: Any) -> bool:
     """Whether two pictures' parameters agree, but for places of files and the size of a batch."""
     if not (isinstance(a, Mapping) and isinstance(b, Mapping)):
         return a == b
-    names = (a.keys() | b.keys()) - {"path", "model_path", "batch_size"}
+    names = (a.keys() | b.keys()) - {*_PASSING}
     return all(name in a and name in b and drawn_alike(a[name], b[name]) for name in names)
+
+
+def fingerprint(parameters: Mapping[str, Any], but: Sequence[str] = ()) -> str:
+    """A SHA-256 of what `drawn_alike` compares, without the entries that `but` names."""
+
+    def kept(value: Any) -> Any:
+        if not isinstance(value, Mapping):
+            return value
+        return {name: kept(part) for name, part in value.items() if name not in _PASSING}
+
+    text = json.dumps(kept({k: v for k, v in parameters.items() if k not in but}), sort_keys=True)
+    return hashlib.sha256(text.encode()).hexdigest()
+
+
+def pixels_hash(image: Image.Image) -> str:
+    """A SHA-256 of a picture's size, mode and pixels."""
+    head = f"{image.width}x{image.height} {image.mode} "
+    return hashlib.sha256(head.encode() + image.tobytes()).hexdigest()
 
 
 def flat(image: Image.Image, mode: str, ground: str) -> Image.Image:

@@ -11,8 +11,8 @@ import re
 from collections.abc import Callable, Iterator, Sequence
 from typing import TYPE_CHECKING, Any
 
-from glide_jax.cli import common
-from glide_jax.cli.drawing import Drawing, file_name, write_sheet
+from glide_jax.cli import common, placing
+from glide_jax.cli.drawing import Drawing, stem, write_sheet
 from glide_jax.cli.progress import progress_bars
 from glide_jax.errors import InputError
 
@@ -69,19 +69,17 @@ def _draw(
     share: tuple[int, int],
     barrier: Callable[[str], None] = lambda what: None,
 ) -> None:
-    from glide_jax import images
     from glide_jax.sampling.call import parse
 
     call, out, (index, processes) = parse({"number_on": True}, drawing.call), drawing.out, share
     n, size = call.n, glide.largest_batch() if call.batch_size == "auto" else int(call.batch_size)
     expected = glide.parameters(prompts, call, batch_size=size)
-    paths = [out / file_name(i // n, p) for i, p in enumerate(expected)]
+    stems = [stem(i // n, p) for i, p in enumerate(expected)]
+    places = [placing.place(out, *pair) for pair in zip(stems, expected, strict=True)]
+    paths = [place.path for place in places]
     mine = list(_batches(len(prompts), n, size, share))
     _remove_halves(out, {paths[i].name for k in mine for i in range(k[0] * n, k[-1] * n)})
-    whole = lambda k: all(
-        images.drawn_alike(images.read_parameters(paths[i]), expected[i])
-        for i in range(k * n, (k + 1) * n)
-    )
+    whole = lambda k: all(place.found == "same" for place in places[k * n : (k + 1) * n])
     todo = {k for batch in mine for k in batch if not whole(k)}
     total = sum(map(len, mine))
     if len(todo) < total:
@@ -96,11 +94,11 @@ def _draw(
             )  # fmt: skip
             for i, picture in enumerate(drawn, batch[0] * n):
                 if i // n in todo:
-                    images.write_png(paths[i], picture.image, picture.parameters)
+                    p = picture.parameters
+                    paths[i], _ = placing.write(out, stems[i], picture.image, p, again=True)
                     common.result(paths[i])
     barrier("the last picture")
-    shared = processes > 1 and not (out / "sheet.png").exists()
-    if index == 0 and (todo or shared):
+    if index == 0 and (todo or processes > 1):
         _sheet(out, paths, expected)
 
 

@@ -3,8 +3,8 @@
 import contextlib
 import os
 import pathlib
-import re
 import sys
+import unicodedata
 import warnings
 from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any
@@ -31,6 +31,10 @@ out_option = click.option(
     "--out", type=click.Path(path_type=pathlib.Path), default="out", show_default=True,
     help="Folder for pictures.",
 )  # fmt: skip
+
+
+# Some file systems take names of 143 bytes, and there is more in one than the prompt.
+_SLUG_BYTES = 80
 
 
 def cache_folder() -> pathlib.Path:
@@ -122,9 +126,14 @@ def plain_warnings() -> Iterator[None]:
         warnings.showwarning = old
 
 
-def slug(prompt: str, length: int = 48) -> str:
-    """A prompt as part of a file name."""
-    return re.sub(r"[^a-z0-9]+", "-", prompt.lower()).strip("-")[:length].strip("-") or "empty"
+def slug(text: str, length: int = 48) -> str:
+    """A prompt as part of a file name: its letters, marks, digits and symbols, others as dashes."""
+    text = unicodedata.normalize("NFC", text.lower())
+    wanted = ("L", "M", "N", "So")  # the last are emoji and the like
+    kept = "".join(c if unicodedata.category(c).startswith(wanted) else " " for c in text)
+    name, encoding = "-".join(kept.split())[:length], sys.getfilesystemencoding()
+    name = name.encode(encoding, "ignore")[:_SLUG_BYTES].decode(encoding, "ignore")
+    return name.strip("-") or "empty"
 
 
 def make_out(folder: pathlib.Path) -> None:

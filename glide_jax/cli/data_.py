@@ -1,16 +1,20 @@
 """`glide-jax data`: build captioned sets, and look at them or at pictures of one's own."""
 
 import functools
+import io
 import pathlib
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
 
 from glide_jax import checks
-from glide_jax.cli import common
+from glide_jax.cli import common, placing
 from glide_jax.cli.progress import progress_bars
 from glide_jax.data.survey import Survey, histogram
 from glide_jax.errors import InputError
+
+if TYPE_CHECKING:
+    from PIL import Image
 
 data_dir_option = click.option(
     "--data-dir", type=click.Path(path_type=pathlib.Path),
@@ -111,8 +115,13 @@ def look(
     _say_survey(result, len(source))
     stem = common.slug(pathlib.Path(what).name or what)
     if result.examples:
-        _write_sheet(out / f"{stem}-sheet.png", result.examples, what)
-        _write_histogram(out / f"{stem}-words.png", result.words, what)
+        sheet, words = _sheet(result.examples), _histogram(result.words, what)
+        shown = {"contact_sheet_of": what}
+        common.result(placing.write_sheet(out, f"{stem}-sheet", sheet, shown))
+        if words is None:
+            common.say("no histogram as a picture: pip install 'glide-jax[plot]' for that.")
+        else:
+            common.result(placing.write_sheet(out, f"{stem}-words", words, {"histogram_of": what}))
 
 
 @command.command(
@@ -183,7 +192,7 @@ def _say_survey(result: Survey, records: int) -> None:
         common.say(histogram(result.words))
 
 
-def _write_sheet(path: pathlib.Path, examples: list, what: str) -> None:
+def _sheet(examples: list) -> "Image.Image":
     from PIL import Image, ImageOps
 
     from glide_jax import images
@@ -194,22 +203,21 @@ def _write_sheet(path: pathlib.Path, examples: list, what: str) -> None:
         side = max(picture.size)
         pictures.append(ImageOps.pad(picture, (side, side), color="white"))
         captions.append(example.captions[k % len(example.captions)])  # a different one each time
-    images.write_png(path, images.contact_sheet(pictures, captions), {"contact_sheet_of": what})
-    common.result(path)
+    return images.contact_sheet(pictures, captions)
 
 
-def _write_histogram(path: pathlib.Path, words: list[int], what: str) -> None:
-    from glide_jax import files
+def _histogram(words: list[int], what: str) -> "Image.Image | None":
+    """The numbers of words as a picture; None where there is nothing to draw it with."""
+    from PIL import Image
 
     try:
         from matplotlib.figure import Figure
     except ImportError:
-        common.say("no histogram as a picture: pip install 'glide-jax[plot]' for that.")
-        return
+        return None
     figure = Figure(figsize=(6, 3), layout="constrained")
     axes = figure.subplots()
     axes.hist(words, bins=range(min(words), max(words) + 2), align="left")
     axes.set(xlabel="words in a caption", ylabel="captions", title=what)
-    with files.replacing(path) as temporary:
-        figure.savefig(temporary, format="png", dpi=150)
-    common.result(path)
+    buffer = io.BytesIO()
+    figure.savefig(buffer, format="png", dpi=150)
+    return Image.open(buffer).convert("RGB")

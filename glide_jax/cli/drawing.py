@@ -1,15 +1,13 @@
 """Commands that draw: their shared options, made from the fields of settings, and their files."""
 
 import functools
-import hashlib
-import json
 import pathlib
 from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import click
 
-from glide_jax.cli import common
+from glide_jax.cli import common, placing
 from glide_jax.cli.progress import progress_bars
 from glide_jax.sampling.call import Call, options, parse
 from glide_jax.sampling.settings import option_of
@@ -100,17 +98,18 @@ def draw_to_files(glide: "Glide", prompts: Sequence[str], drawing: Drawing, **mo
         drawing: the command's options.
         **more: options besides, such as an edit.
     """
-    from glide_jax import images
-
-    call, drawn = drawing.call, []
+    call, drawn, before = drawing.call, [], 0
     each = call.n if call.keep is None else call.keep
     with progress_bars("steps", width=9) as progress:
         pictures = glide.pictures(prompts, call, progress=progress, **more)
         for j, picture in enumerate(pictures):
-            path = drawing.out / file_name(j // each, picture.parameters)
-            images.write_png(path, picture.image, picture.parameters)
+            p = picture.parameters
+            path, found = placing.write(drawing.out, stem(j // each, p), picture.image, p)
             common.result(path)
-            drawn.append((path, picture.parameters["prompt"]))
+            drawn.append((path, p["prompt"]))
+            before += found == "same"
+    if before:
+        common.say(f"{before} of {len(drawn)} pictures were there already and stay as they are")
     write_sheet(drawing.out, drawn)
 
 
@@ -122,17 +121,10 @@ def write_sheet(out: pathlib.Path, drawn: list[tuple[pathlib.Path, str]]) -> Non
         shown = [images.read(path) for path, _ in drawn[:MOST_ON_SHEET]]
         captions = [prompt for _, prompt in drawn[:MOST_ON_SHEET]]
         sheet = images.contact_sheet(shown, captions)
-        images.write_png(out / "sheet.png", sheet, {"contact_sheet_of": len(shown)})
-        common.result(out / "sheet.png")
+        parameters = {"contact_sheet_of": len(shown)}
+        common.result(placing.write_sheet(out, "sheet", sheet, parameters))
 
 
-def file_name(number: int, p: Mapping[str, Any]) -> str:
-    """The file of a picture of the prompt with this number; each edit has its own ending."""
-    name = f"{number:05d}-{common.slug(p['prompt'])}-s{p['seed']}-i{p['index']}"
-    if p["edit"] is not None:
-        hashes = {
-            key: value.get("sha256") for key, value in p["edit"].items() if type(value) is dict
-        }
-        text = json.dumps({**p["edit"], **hashes}, sort_keys=True)
-        name += f"-{hashlib.sha256(text.encode()).hexdigest()[:8]}"
-    return f"{name}.png"
+def stem(number: int, p: Mapping[str, Any]) -> str:
+    """The name of a picture of the prompt with this number; see `placing.place`."""
+    return f"{number:05d}-{common.slug(p['prompt'])}-s{p['seed']}-i{p['index']}"

@@ -2,7 +2,7 @@
 
 import click
 
-from glide_jax.cli import common
+from glide_jax.cli import common, placing
 from glide_jax.cli.drawing import Drawing, drawing_command
 from glide_jax.cli.progress import progress_bars
 from glide_jax.errors import InputError
@@ -22,7 +22,6 @@ def command(
 
     Two equal prompts and --to-seed go from one seed's picture to another's.
     """
-    from glide_jax import images
     from glide_jax.sampling import canvas, edits
 
     if drawing.call.n != 1:
@@ -34,11 +33,12 @@ def command(
     call = edits.interpolating(glide.loaded, drawing.call, ends, frames=frames, to_seed=to_seed)
     with progress_bars("steps", width=9) as progress:
         drawn = list(glide.pictures(ends, call, progress=progress))
-    p, out = drawn[0].parameters, drawing.out
+    p = drawn[0].parameters
     name = f"{common.slug(first, 24)}-to-{common.slug(last, 24)}-s{p['seed']}-i{p['index']}"
     pictures = [picture.image for picture in drawn]
-    images.write_png(out / f"{name}.png", canvas.strip(pictures), p)
-    common.result(out / f"{name}.png")
+    path, found = placing.write(drawing.out, name, canvas.strip(pictures), p)
+    if found == "same":
+        common.say("the strip was there already and stays as it is")
+    common.result(path)
     if gif:
-        canvas.write_gif(out / f"{name}.gif", pictures)
-        common.result(out / f"{name}.gif")
+        common.result(placing.write_beside(path, ".gif", canvas.gif(pictures)))

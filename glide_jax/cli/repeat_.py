@@ -4,7 +4,7 @@ import pathlib
 
 import click
 
-from glide_jax.cli import common
+from glide_jax.cli import common, placing
 from glide_jax.cli.progress import progress_bars
 from glide_jax.errors import InputError
 
@@ -38,8 +38,7 @@ def command(
         name: None if path is None else images.read(path)
         for name, path in (("image", image), ("mask", mask))
     }
-    target = common.check_out(out) / picture.name
-    if target == picture.absolute():
+    if common.check_out(out).resolve() == picture.resolve().parent:
         raise InputError(f"--out {str(out)!r} holds the picture itself; give another folder.")
     model = model or parameters.get("model_path") or parameters["model"]
     weights = parameters.get("weights", "float32")
@@ -51,5 +50,7 @@ def command(
         )
     with progress_bars("steps", width=9) as progress:
         again = glide.repeat(parameters, **went_in, progress=progress)
-    images.write_png(target, again.image, parameters)
-    common.result(target)
+    path, found = placing.write(out.absolute(), picture.stem, again.image, parameters)
+    if found == "same":
+        common.say(f"{path.name} was there already and stays as it is")
+    common.result(path)

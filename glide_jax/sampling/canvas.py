@@ -1,7 +1,6 @@
 """Parts of pictures: cut out around a mask at a model's size, put back without a seam."""
 
-import hashlib
-import pathlib
+import io
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -10,7 +9,6 @@ from PIL import Image, ImageOps
 
 from glide_jax import images
 from glide_jax.errors import InputError
-from glide_jax.files import replacing
 
 CONTEXT = 1.5  # a window's side by the longer side of what is painted in it
 _BLACK, _WHITE = 16, 239  # a JPEG's black and white are not quite 0 and 255
@@ -218,20 +216,14 @@ def strip(frames: list[Image.Image]) -> Image.Image:
     return Image.fromarray(np.concatenate([np.asarray(frame) for frame in frames], axis=1))
 
 
-def write_gif(path: pathlib.Path, frames: list[Image.Image], milliseconds: int = 120) -> None:
-    """Pictures one after the other and back, for ever; whole or not at all.
-
-    Args:
-        path: the file.
-        frames: pictures of one size.
-        milliseconds: time of each.
-    """
-    there_and_back = [*frames, *frames[-2:0:-1]]
-    with replacing(path) as temporary:
-        there_and_back[0].save(
-            temporary, format="GIF", save_all=True, append_images=there_and_back[1:],
-            duration=milliseconds, loop=0,
-        )  # fmt: skip
+def gif(frames: list[Image.Image], milliseconds: int = 120) -> bytes:
+    """A GIF file of pictures of one size, one after the other and back, for ever."""
+    there_and_back, buffer = [*frames, *frames[-2:0:-1]], io.BytesIO()
+    there_and_back[0].save(
+        buffer, format="GIF", save_all=True, append_images=there_and_back[1:],
+        duration=milliseconds, loop=0,
+    )  # fmt: skip
+    return buffer.getvalue()
 
 
 def identity(image: Image.Image) -> dict[str, Any]:
@@ -239,8 +231,7 @@ def identity(image: Image.Image) -> dict[str, Any]:
 
     The hash is of upright 8-bit RGB pixels, so the same picture in another format is the same.
     """
-    rgb = upright(image)
-    digest = hashlib.sha256(f"{rgb.width}x{rgb.height} RGB ".encode() + rgb.tobytes()).hexdigest()
+    digest = images.pixels_hash(upright(image))
     path = getattr(image, "filename", "")
     return {"sha256": digest, **({"path": str(path)} if path else {})}
 

@@ -77,6 +77,18 @@ def test_an_oblong_picture_is_shown_whole(cli, tmp_path):
     assert (red.any(0).sum(), red.any(1).sum()) == (192, 64)
 
 
+def test_sheets_of_two_folders_of_one_name_are_two(cli, tmp_path):
+    for name in ("x", "y"):
+        folder = tmp_path / name / "犬"
+        folder.mkdir(parents=True)
+        Image.new("RGB", (30, 20), "red").save(folder / "a.png")
+        (folder / "a.txt").write_text(f"a {name} thing\n")
+    looks = [cli("data", "look", tmp_path / n / "犬", "--out", tmp_path / "o").out for n in "xyx"]
+    sheets = [look.split()[0] for look in looks]
+    assert sheets[0] == sheets[2] == str(tmp_path / "o/犬-sheet.png") != sheets[1]
+    assert len(list((tmp_path / "o").glob("*-sheet*.png"))) == 2
+
+
 @pytest.mark.parametrize("what", ["shapes_endless", "shapes_64"])
 def test_shapes_are_looked_at_drawn_or_built(cli, data_dir, tmp_path, what):
     cli("data", "build", "shapes_64", "--size", 5, "--data-dir", data_dir)

@@ -1,6 +1,7 @@
 """`glide-jax sample` as a user meets it: files, resuming, warnings, being killed."""
 
 import os
+import pathlib
 import re
 import signal
 import subprocess
@@ -50,7 +51,8 @@ def test_a_single_picture_has_no_sheet(sample):
 def test_any_prompt_makes_a_plain_file_name(sample, prompt, tmp_path):
     _, drawn = sample("--", prompt)
     [name] = drawn
-    assert re.fullmatch(r"00000-[a-z0-9-]{1,48}-s0-i0\.png", name)
+    letters = "日本語" if prompt == "日本語" else "[a-z0-9-]{1,48}"
+    assert re.fullmatch(rf"00000-{letters}-s0-i0\.png", name)
     assert images.read_parameters(tmp_path / "out" / name)["prompt"] == prompt
 
 
@@ -71,6 +73,39 @@ def test_the_base_alone_is_small(sample):
     result, drawn = sample("red", out="whole")
     assert [a.shape for a in drawn.values()] == [(32, 32, 3)]
     assert "plain: " in result.err
+
+
+def test_no_picture_of_an_earlier_run_is_replaced(sample, tmp_path):
+    alike = "a red cat wearing a very large blue hat on a chair in "  # in more than 48 letters
+    _, first = sample(alike + "paris")
+    for argv in ((alike + "rome",), (alike + "paris", "--guidance-scale", 2)):
+        _, drawn = sample(*argv)
+        assert len(drawn) == len(first) + 1
+        for name, pixels in first.items():
+            np.testing.assert_array_equal(drawn[name], pixels)
+        first = drawn
+    stamps = {p: p.stat().st_mtime_ns for p in (tmp_path / "out").iterdir()}
+    result, _ = sample(alike + "rome")
+    assert "1 of 1 pictures were there already and stay as they are" in result.err
+    assert stamps == {p: p.stat().st_mtime_ns for p in (tmp_path / "out").iterdir()}
+    assert images.read_parameters(result.out.strip())["prompt"] == alike + "rome"
+
+
+def test_a_run_is_finished_beside_pictures_of_other_settings(sample, prompts):
+    _, first = sample("--prompts-file", prompts)
+    result, _ = sample("--prompts-file", prompts, "--guidance-scale", "2")
+    gone = pathlib.Path(result.out.split()[1])
+    gone.unlink()
+    result, drawn = sample("--prompts-file", prompts, "--guidance-scale", "2")
+    assert "2 of 3 prompts are drawn already" in result.err
+    assert result.out.split()[0] == str(gone)
+    assert len(drawn) == 8  # with a sheet for each setting
+    for name, pixels in first.items():
+        np.testing.assert_array_equal(drawn[name], pixels)
+    # What is under its second name is found, also where the first has become free.
+    (gone.parent / "00000-a-red-circle-s0-i0.png").unlink()
+    result, _ = sample("--prompts-file", prompts, "--guidance-scale", "2")
+    assert "3 of 3 prompts are drawn already" in result.err
 
 
 @pytest.fixture

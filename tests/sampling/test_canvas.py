@@ -124,7 +124,7 @@ def test_the_same_pixels_are_the_same_picture_in_any_file(tmp_path):
 
 def test_an_animation_goes_there_and_back(tmp_path):
     frames = [Image.new("RGB", (4, 4), c) for c in ("red", "green", "blue", "white")]
-    canvas.write_gif(tmp_path / "a.gif", frames)
+    (tmp_path / "a.gif").write_bytes(canvas.gif(frames))
     with Image.open(tmp_path / "a.gif") as gif:
         assert gif.n_frames == 6
     assert canvas.strip(frames).size == (16, 4)
