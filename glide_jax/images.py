@@ -15,6 +15,7 @@ from glide_jax.errors import InputError
 from glide_jax.files import replacing
 
 _PASSING = ("path", "model_path", "batch_size")  # parameters that do not tell pictures apart
+_LONG_TEXT = 4096  # letters; longer ones are compressed in a PNG
 METADATA = "glide_jax"  # the PNG text chunk that holds the parameters, as JSON
 
 # The formats are named, since some of the others that Pillow opens run programs (EPS) or have no
@@ -69,7 +70,7 @@ def read(path: str | os.PathLike) -> Image.Image:
 
 
 def write_png(
-    path: pathlib.Path, image: Image.Image, parameters: Mapping[str, Any], *, new: bool = False
+    path: pathlib.Path, image: Image.Image, parameters: Mapping[str, Any], new: bool = False
 ) -> None:
     """A PNG file that carries its parameters, written whole or not at all.
 
@@ -93,12 +94,17 @@ def save_png(
 
     Args:
         target: the file or stream.
-        image: the picture.
+        image: the picture; texts, EXIF record and colour profile in its `info` are written, too.
         parameters: JSON-able.
     """
     info = PngImagePlugin.PngInfo()
     info.add_itxt(METADATA, json.dumps(parameters, ensure_ascii=False, sort_keys=True))
-    image.save(target, format="PNG", pnginfo=info)
+    for name, text in texts(image.info).items():
+        if name.startswith("XML:"):
+            info.add_itxt(name, text, zip=len(text) > _LONG_TEXT)
+        else:
+            info.add_text(name, text, zip=len(text) > _LONG_TEXT)
+    image.save(target, format="PNG", pnginfo=info, exif=image.info.get("exif"))
 
 
 def read_parameters(path: str | os.PathLike) -> dict[str, Any] | None:
@@ -166,6 +172,16 @@ def pixels_hash(image: Image.Image) -> str:
     return hashlib.sha256(head.encode() + image.tobytes()).hexdigest()
 
 
+def texts(info: Mapping[Any, Any]) -> dict[str, Any]:
+    """The texts of a PNG's `info`, by keyword, but for the one that is ours."""
+    keyword = lambda name: isinstance(name, str) and name.isascii() and 0 < len(name) < 80
+    return {
+        name: str(text)
+        for name, text in info.items()
+        if keyword(name) and isinstance(text, str) and name not in (METADATA, "compression")
+    }
+
+
 def flat(image: Image.Image, mode: str, ground: str) -> Image.Image:
     """Converts a picture to an 8-bit mode; 16 bits are scaled, and transparency is filled.
 
@@ -177,21 +193,41 @@ def flat(image: Image.Image, mode: str, ground: str) -> Image.Image:
     Raises:
         InputError: The pixels are fractions, which have no agreed range.
     """
-    if image.mode.startswith("I"):  # Pillow would clip them, not scale
-        image = Image.fromarray(
-            (np.asarray(image, np.int64).clip(0, 65535) // 257).astype(np.uint8)
-        )
+    image = eight_bits(image)
+    if image.has_transparency_data:
+        image = converted(image, "RGBA")
+        image = Image.alpha_composite(Image.new("RGBA", image.size, ground), image)
+    return converted(image, mode)
+
+
+def eight_bits(image: Image.Image) -> Image.Image:
+    """Scales grey of 16 bits to the nearest of 8, which Pillow would clip; others stay.
+
+    Raises:
+        InputError: The pixels are fractions, which have no agreed range.
+    """
+    if image.mode == "F":
+        raise _unusable(image, "its pixels are fractions")
+    if not image.mode.startswith("I"):
+        return image
+    levels = np.asarray(image, np.int64).clip(0, 65535)
+    return Image.fromarray(((levels + 128) // 257).astype(np.uint8))
+
+
+def converted(image: Image.Image, mode: str) -> Image.Image:
+    """Pillow's conversion to a mode.
+
+    Raises:
+        InputError: Pillow has none from the picture's mode.
+    """
     try:
-        if image.has_transparency_data:
-            image = image.convert("RGBA")
-            image = Image.alpha_composite(Image.new("RGBA", image.size, ground), image)
-        if image.mode == "F":
-            raise ValueError("its pixels are fractions")
         return image.convert(mode)
     except ValueError as error:
-        raise InputError(
-            f"a picture of mode {image.mode!r} cannot be used ({error}); save it as RGB."
-        ) from None
+        raise _unusable(image, str(error)) from None
+
+
+def _unusable(image: Image.Image, why: str) -> InputError:
+    return InputError(f"a picture of mode {image.mode!r} cannot be used ({why}); save it as RGB.")
 
 
 def shrunk(plane: np.ndarray, factor: int, take: Callable[..., np.ndarray] = np.mean) -> np.ndarray:

@@ -82,7 +82,7 @@ def write(
         if where.found == "same" and not again:
             return where
         try:
-            images.write_png(where.path, image, parameters, new=where.found == "nothing")
+            images.write_png(where.path, image, parameters, where.found == "nothing")
         except FileExistsError:  # another process has just taken it
             continue
         return where

@@ -5,13 +5,13 @@ from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
-from PIL import Image, ImageOps
+from PIL import Image
 
-from glide_jax import images
+from glide_jax import colours, images
 from glide_jax.errors import InputError
+from glide_jax.sampling import given, strokes
 
 CONTEXT = 1.5  # a window's side by the longer side of what is painted in it
-_BLACK, _WHITE = 16, 239  # a JPEG's black and white are not quite 0 and 255
 _SWEEPS = 24  # relaxation sweeps at each scale
 
 
@@ -26,26 +26,15 @@ class Window(NamedTuple):
 class Region(NamedTuple):
     """The part of a picture that a model is shown, and where its answer belongs."""
 
-    pixels: NDArray[np.uint8]  # (h, w, 3), the whole picture
+    own: given.Own
+    pixels: NDArray[np.uint8]  # (h, w, 3), the whole picture over white in its own colours
     alpha: NDArray[np.float32]  # (h, w), 0 where it is kept, 1 where it is painted, soft between
     window: Window
     shown: NDArray[np.float32]  # (size, size, 3) in [-1, 1]
     mask_known: NDArray[np.float32]  # (size, size, 1), 1 where nothing is painted
 
 
-def upright(image: Image.Image) -> Image.Image:
-    """Any picture as 8-bit RGB, as a camera held it; transparency shows white."""
-    return images.flat(ImageOps.exif_transpose(image), "RGB", "white")
-
-
-def softness(mask: Image.Image) -> NDArray[np.float32]:
-    """A mask's grey as shares in [0, 1]; almost black is black and almost white is white."""
-    grey = np.asarray(images.flat(ImageOps.exif_transpose(mask), "L", "black"), np.float32)
-    clean = np.where(grey < _BLACK, 0.0, np.where(grey > _WHITE, 255.0, grey))
-    return (clean / 255.0).astype(np.float32)
-
-
-def region(image: Image.Image, mask: Image.Image, size: int) -> Region:
+def region(image: Image.Image, mask: Image.Image | strokes.Mask, size: int) -> Region:
     """The window of a picture in which a model of `size` pixels a side paints a mask's white.
 
     Args:
@@ -56,21 +45,38 @@ def region(image: Image.Image, mask: Image.Image, size: int) -> Region:
     Raises:
         InputError: picture and mask differ in size, or the mask has no white.
     """
-    pixels, alpha = np.asarray(upright(image)), softness(mask)
-    if pixels.shape[:2] != alpha.shape:
-        raise InputError(
-            f"the picture is {_times(pixels)} and the mask {_times(alpha)}; "
-            "they must be equally large."
-        )
+    own = given.own(image)
+    alpha = _shares(own.image, mask)
     if not alpha.any():
-        raise InputError("the mask has no white: nothing to paint.")
+        raise InputError(f"the mask has no white: nothing to paint; {strokes.ADVICE}")
     window = window_around(alpha > 0, size)
-    shown = Image.fromarray(cut(pixels, window)).resize((size, size), Image.Resampling.BICUBIC)
+    shown = Image.fromarray(cut(np.asarray(own.upright), window)).resize(
+        (size, size), Image.Resampling.BICUBIC
+    )
     # What lies beyond the picture is painted too, and then thrown away.
     painted = cut(np.pad(alpha > 0, 1, constant_values=True), window, border=1).astype(np.float32)
     painted = Image.fromarray(painted).resize((size, size), Image.Resampling.BOX)
     mask_known = (np.asarray(painted) == 0)[..., None].astype(np.float32)
-    return Region(pixels, alpha, window, images.from_uint8(np.asarray(shown)), mask_known)
+    pixels, shown = np.asarray(own.over_white), images.from_uint8(np.asarray(shown))
+    return Region(own, pixels, alpha, window, shown, mask_known)
+
+
+def _shares(own: Image.Image, mask: Image.Image | strokes.Mask) -> NDArray[np.float32]:
+    """A mask as (h, w), 1 where a picture is painted.
+
+    Raises:
+        InputError: it is not as large as the picture.
+    """
+    shares = strokes.read(mask, own).shares
+    if own.size == shares.shape[::-1]:
+        return shares
+    turned = ""
+    if own.size == shares.shape:
+        turned = " upright; pictures are turned as the camera's note in them says, and so are masks"
+    raise InputError(
+        f"the picture is {own.width} x {own.height} and the mask {shares.shape[1]} x "
+        f"{shares.shape[0]}; they must be equally large{turned}."
+    )
 
 
 def window_around(paint: NDArray[np.bool_], size: int) -> Window:
@@ -112,12 +118,13 @@ def cut(pixels: NDArray[Any], window: Window, border: int = 0) -> NDArray[Any]:
 def paste(part: Region, drawn: Image.Image) -> Image.Image:
     """The picture with what was drawn; pixels where the mask is black are the picture's own.
 
-    Scaling the window to a model's size and back, or the model itself, may leave a difference to
+    They are in its own colours, and what is painted becomes opaque. Scaling the window to a model's size and back, or the model itself, may leave a difference to
     the picture around the mask. It is spread smoothly into the mask and taken off, so that the
     join shows no jump (Pérez et al., 2003, eq. 7: a seamless clone is the source plus a membrane).
     """
     side, window = part.window.side, part.window
-    new = np.asarray(drawn.resize((side, side), Image.Resampling.BICUBIC), np.float32)
+    scaled = drawn.resize((side, side), Image.Resampling.BICUBIC)
+    new = np.asarray(colours.from_srgb(scaled, part.own.profile), np.float32)
     top, left = max(window.top, 0), max(window.left, 0)
     bottom = min(window.top + side, part.pixels.shape[0])
     right = min(window.left + side, part.pixels.shape[1])
@@ -134,10 +141,19 @@ def paste(part: Region, drawn: Image.Image) -> Image.Image:
     kept = alpha[..., 0] == 0
     if kept.any():
         new = new + membrane(np.where(kept[..., None], old - new, 0.0), kept)
+    out = np.array(part.own.image)
+    if out.shape[-1] == 4:  # "over", with the drawn above the picture (Porter and Duff, 1984)
+        old, clear = out[there][..., :3].astype(np.float32), out[there][..., 3:] / np.float32(255)
+        whole = clear + alpha * (1 - clear)
+        alpha = alpha / np.where(whole > 0, whole, 1)
+        opaque = np.rint(255 * whole)
+        new = np.concatenate([new, opaque], -1)
+        old = np.concatenate([old, opaque], -1)
     blended = np.clip(np.rint(old + alpha * (new - old)), 0, 255).astype(np.uint8)
-    out = part.pixels.copy()
-    out[there] = np.where(kept[..., None], part.pixels[there], blended)
-    return Image.fromarray(out)
+    out[there] = np.where(kept[..., None], out[there], blended)
+    image = Image.fromarray(out)
+    image.info = dict(part.own.image.info)
+    return image
 
 
 def membrane(values: NDArray[np.float32], fixed: NDArray[np.bool_]) -> NDArray[np.float32]:
@@ -165,7 +181,7 @@ def membrane(values: NDArray[np.float32], fixed: NDArray[np.bool_]) -> NDArray[n
 
 
 def extended(
-    image: Image.Image, mask: Image.Image | None, sides: tuple[int, int, int, int]
+    image: Image.Image, mask: Image.Image | strokes.Mask | None, sides: tuple[int, int, int, int]
 ) -> tuple[Image.Image, Image.Image]:
     """A picture on a larger canvas, and the mask of what is new there (outpainting).
 
@@ -174,17 +190,14 @@ def extended(
         mask: more to paint, as large as the picture.
         sides: pixels to add at the left, top, right and bottom.
     """
-    pixels = np.asarray(upright(image))
-    alpha = np.zeros(pixels.shape[:2], np.float32) if mask is None else softness(mask)
-    if pixels.shape[:2] != alpha.shape:
-        raise InputError(
-            f"the picture is {_times(pixels)} and the mask {_times(alpha)}; "
-            "they must be equally large."
-        )
+    own = given.own(image).image
+    alpha = np.zeros(own.size[::-1], np.float32) if mask is None else _shares(own, mask)
     left, top, right, bottom = sides
     pad = ((top, bottom), (left, right))
     white = np.pad(np.rint(alpha * 255).astype(np.uint8), pad, constant_values=255)
-    return Image.fromarray(np.pad(pixels, (*pad, (0, 0)), mode="edge")), Image.fromarray(white)
+    larger = Image.fromarray(np.pad(np.asarray(own), (*pad, (0, 0)), mode="edge"))
+    larger.info = own.info
+    return larger, Image.fromarray(white)
 
 
 def fitted(image: Image.Image, side: int, unit: int, most_aspect: int = 4) -> Image.Image:
@@ -199,7 +212,7 @@ def fitted(image: Image.Image, side: int, unit: int, most_aspect: int = 4) -> Im
     Raises:
         InputError: it is longer than `most_aspect` times its width.
     """
-    image = upright(image)
+    image = given.own(image).upright
     short, long = sorted(image.size)
     if long > most_aspect * short:
         raise InputError(
@@ -226,15 +239,17 @@ def gif(frames: list[Image.Image], milliseconds: int = 120) -> bytes:
     return buffer.getvalue()
 
 
-def identity(image: Image.Image) -> dict[str, Any]:
+def identity(image: Image.Image, whole: bool = False) -> dict[str, Any]:
     """A record of a picture that went in: its pixels' hash, and its file.
 
-    The hash is of upright 8-bit RGB pixels, so the same picture in another format is the same.
+    The hash is of upright 8-bit sRGB pixels, so the same picture in another format is the same.
+
+    Args:
+        image: a picture.
+        whole: whether its transparency and own colours matter, too; they have a hash if it has any.
     """
-    digest = images.pixels_hash(upright(image))
-    path = getattr(image, "filename", "")
-    return {"sha256": digest, **({"path": str(path)} if path else {})}
-
-
-def _times(pixels: NDArray[Any]) -> str:
-    return f"{pixels.shape[1]} x {pixels.shape[0]}"
+    own, path = given.own(image), getattr(image, "filename", "")
+    hashes = {"sha256": images.pixels_hash(own.upright), "own": images.pixels_hash(own.image)}
+    if not whole or hashes["own"] == hashes["sha256"]:
+        del hashes["own"]
+    return {**hashes, **({"path": str(path)} if path else {})}

@@ -3,6 +3,7 @@
 import dataclasses
 import functools
 import math
+import warnings
 from collections.abc import Sequence
 from typing import Any
 
@@ -12,7 +13,7 @@ from PIL import Image as PILImage
 from glide_jax import checks, images
 from glide_jax.diffusion import tiling
 from glide_jax.errors import InputError
-from glide_jax.sampling import canvas
+from glide_jax.sampling import canvas, given, strokes
 from glide_jax.sampling.call import LAST_SEED, Call, Edit
 from glide_jax.sampling.loading import Loaded
 
@@ -21,8 +22,8 @@ MOST_PIXELS = 8192  # a side of the result
 
 def inpainting(
     loaded: Loaded,
-    image: PILImage.Image,
-    mask: PILImage.Image | None = None,
+    image: given.PictureLike,
+    mask: given.PictureLike | None = None,
     *,
     extend: Sequence[int] | str = (0, 0, 0, 0),
     strength: float | str = 1.0,
@@ -34,8 +35,8 @@ def inpainting(
 
     Args:
         loaded: the model.
-        image: a picture of any size.
-        mask: a picture as large; None with `extend` alone.
+        image: a picture of any size, see `given.picture`.
+        mask: one as large, see `strokes.read`; None with `extend` alone.
         extend: pixels to add at the left, top, right and bottom, or "0,0,64,0".
         strength: above 0 to 1.
         repeats: how often each stretch of steps is walked, 1 to 100.
@@ -45,20 +46,27 @@ def inpainting(
     Raises:
         InputError: a value is wrong, the sizes differ, or there is nothing to paint.
     """
-    sides, inputs = _sides(extend), {"image": canvas.identity(image)}
-    if mask is not None:
-        inputs["mask"] = canvas.identity(mask)
-    elif not any(sides):
-        raise InputError("there is neither a mask nor anything to extend: nothing to paint.")
-    if any(sides):
-        image, mask = canvas.extended(image, mask, sides)
-    assert mask is not None, "given or made by extending"
-    part = canvas.region(image, mask, _last_size(loaded, upsample))
+    sides = _sides(extend)
     numbers: dict[str, Any] = dict(
         strength=_strength(strength),
         repeats=checks.whole("repeats", repeats, 1, 100),
         jump=checks.whole("jump", jump, 1, 1000),
     )
+    image = given.picture("image", image)
+    inputs = {"image": canvas.identity(image, whole=True)}
+    if mask is not None:
+        mask, inputs["mask"] = _mask(given.picture("mask", mask), image)
+    elif not any(sides):
+        raise InputError("there is neither a mask nor anything to extend: nothing to paint.")
+    if changes := given.own(image).changes:
+        warnings.warn(
+            f"what is kept of the picture differs from its file: {', '.join(changes)}.",
+            stacklevel=2,
+        )
+    if any(sides):
+        image, mask = canvas.extended(image, mask, sides)
+    assert mask is not None, "given or made by extending"
+    part = canvas.region(image, mask, _last_size(loaded, upsample))
     return Edit(
         {"kind": "inpaint", "extend": list(sides), **inputs, **numbers},
         known=part.shown,
@@ -69,10 +77,20 @@ def inpainting(
     )
 
 
+def _mask(mask: PILImage.Image, image: PILImage.Image) -> tuple[strokes.Mask, dict[str, Any]]:
+    """A mask as it is understood, and its record."""
+    read = strokes.read(mask, given.own(image).image)
+    record = canvas.identity(mask, whole=True)
+    if read.reading:
+        warnings.warn(f"the mask is read with {read.reading}.", stacklevel=3)
+        record["read"] = read.reading
+    return read, record
+
+
 def redrawing(
     loaded: Loaded,
-    image: PILImage.Image,
-    mask: PILImage.Image | None = None,
+    image: given.PictureLike,
+    mask: given.PictureLike | None = None,
     *,
     strength: float | str = 0.6,
     upsample: bool = True,
@@ -91,6 +109,7 @@ def redrawing(
     """
     if mask is not None:
         return inpainting(loaded, image, mask, strength=strength, upsample=upsample)
+    image = _opaque(given.picture("image", image))
     side, base = _last_size(loaded, upsample), loaded.stages["base"]
     unit = base.divisor * (side // base.image_size)
     if side != base.image_size:
@@ -101,7 +120,13 @@ def redrawing(
     return Edit(record, init=init, strength=strength)
 
 
-def upscaling(loaded: Loaded, image: PILImage.Image) -> Edit:
+def _opaque(image: PILImage.Image) -> PILImage.Image:
+    if given.own(image).image.mode == "RGBA":
+        warnings.warn("what is transparent in the picture is white in the result.", stacklevel=3)
+    return image
+
+
+def upscaling(loaded: Loaded, image: given.PictureLike) -> Edit:
     """Enlarges a picture by the upsampler, see `Glide.upscale`.
 
     Raises:
@@ -109,9 +134,10 @@ def upscaling(loaded: Loaded, image: PILImage.Image) -> Edit:
     """
     if "upsample" not in loaded.stages:
         raise InputError(f"model {loaded.name!r} has no upsampler.")
+    image = _opaque(given.picture("image", image))
     window = loaded.stages["base"].image_size
     factor = loaded.stages["upsample"].image_size // window
-    pixels = np.asarray(canvas.upright(image))
+    pixels = np.asarray(given.own(image).upright)
     height, width = pixels.shape[:2]
     if max(height, width) * factor > MOST_PIXELS:
         raise InputError(

@@ -10,7 +10,7 @@ from PIL import Image as PILImage
 
 from glide_jax import checks, compiling
 from glide_jax.model_dir import reading
-from glide_jax.sampling import canvas, edits, loading, memory, repeating
+from glide_jax.sampling import canvas, edits, given, loading, memory, repeating
 from glide_jax.sampling.batches import Batches, Piece
 from glide_jax.sampling.call import Call, Progress, parse
 from glide_jax.sampling.picture import Picture
@@ -171,8 +171,8 @@ class Glide:
 
     def inpaint(
         self,
-        image: PILImage.Image,
-        mask: PILImage.Image | None,
+        image: given.PictureLike,
+        mask: given.PictureLike | None,
         prompts: str | Sequence[str],
         *,
         extend: Sequence[int] | str = (0, 0, 0, 0),
@@ -190,9 +190,10 @@ class Glide:
         That joins less well; `repeats` of 5 to 10 help, and cost as many times the steps.
 
         Args:
-            image: a picture of any size; transparency shows white.
-            mask: a picture as large; white is painted, black is kept, grey is blended. None with
-                `extend`.
+            image: a picture of any size: Pillow's, ours, a path or an array. The result has its
+                transparency, colour profile, EXIF record and texts.
+            mask: one as large; white is painted, black is kept, grey is blended; docs/editing.md
+                names what else is understood. None with `extend`.
             prompts: see `pictures`.
             extend: pixels to add at the left, top, right and bottom (outpainting), or "0,0,64,0".
             strength: below 1, painting starts from the pixels that are there, such as a sketch.
@@ -211,11 +212,11 @@ class Glide:
 
     def edit(
         self,
-        image: PILImage.Image,
+        image: given.PictureLike,
         prompts: str | Sequence[str],
         *,
         strength: float | str = 0.6,
-        mask: PILImage.Image | None = None,
+        mask: given.PictureLike | None = None,
         **options: Any,
     ) -> list[Picture]:
         """Draws prompts from a picture, such as a photo or a coloured sketch (Meng et al., 2022).
@@ -225,7 +226,7 @@ class Glide:
         `inpaint`.
 
         Args:
-            image: a picture of any size; without a mask its shorter side becomes the model's size.
+            image: see `inpaint`; without a mask its shorter side becomes the model's size.
             prompts: see `pictures`.
             strength: above 0 to 1; small keeps the picture, 1 leaves nothing of it.
             mask: see `inpaint`.
@@ -240,7 +241,7 @@ class Glide:
 
     def vary(
         self,
-        image: PILImage.Image,
+        image: given.PictureLike,
         prompts: str | Sequence[str] = "",
         *,
         strength: float | str = 0.5,
@@ -257,7 +258,7 @@ class Glide:
         return self.edit(image, prompts, strength=strength, **{"n": 4, **options})
 
     def upscale(
-        self, image: PILImage.Image, prompts: str | Sequence[str] = "", **options: Any
+        self, image: given.PictureLike, prompts: str | Sequence[str] = "", **options: Any
     ) -> list[Picture]:
         """Enlarges any picture by the model's upsampler.
 
@@ -265,7 +266,7 @@ class Glide:
         averaged at every step, so that they are one picture; `batch_size` windows run at once.
 
         Args:
-            image: a picture of any size.
+            image: see `inpaint`.
             prompts: what it shows; "" leaves that open.
             **options: see `pictures`; those of the base have no effect.
 
@@ -309,8 +310,8 @@ class Glide:
         self,
         parameters: Mapping[str, Any],
         *,
-        image: PILImage.Image | None = None,
-        mask: PILImage.Image | None = None,
+        image: given.PictureLike | None = None,
+        mask: given.PictureLike | None = None,
         progress: Progress | None = None,
     ) -> Picture:
         """Draws a picture again from its parameters, bit for bit on the same kind of device.
@@ -329,5 +330,6 @@ class Glide:
         drawing = self.pictures(prompts, call, progress=progress)
         frames = [next(drawing)] if call.edit.weights is None else list(drawing)
         repeating.check_same(self.loaded, frames[0].parameters, parameters)
-        strip = canvas.strip([frame.image for frame in frames])
-        return Picture(strip, frames[0].small, dict(parameters))
+        pictures = [frame.image for frame in frames]
+        whole = pictures[0] if len(pictures) == 1 else canvas.strip(pictures)
+        return Picture(whole, frames[0].small, dict(parameters))

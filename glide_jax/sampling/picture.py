@@ -20,7 +20,7 @@ class Picture:
 
     @property
     def array(self) -> np.ndarray:
-        """uint8 (h, w, 3)."""
+        """uint8 (h, w, 3), or (h, w, 4) where some of it is transparent."""
         return np.asarray(self.image)
 
     def __repr__(self) -> str:
