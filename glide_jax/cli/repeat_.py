@@ -28,12 +28,14 @@ def command(
     out: pathlib.Path,
 ) -> None:
     """Draw PICTURE again into --out, bit for bit, from the parameters it carries."""
-    from glide_jax import images
+    from glide_jax import checks, images
+    from glide_jax.sampling import repeating
 
     images.read(picture)
     parameters = images.read_parameters(picture)
     if parameters is None or "model" not in parameters:
         raise InputError(f"{str(picture)!r} carries no parameters of glide-jax.")
+    repeating.check(parameters)
     went_in = {
         name: None if path is None else images.read(path)
         for name, path in (("image", image), ("mask", mask))
@@ -46,7 +48,7 @@ def command(
     if glide.loaded.name != parameters["model"]:
         raise InputError(
             f"model {glide.loaded.name!r} did not draw {picture.name!r}; give --model "
-            f"{parameters['model']!r}."
+            f"{checks.shown(parameters['model'])}."
         )
     with progress_bars("steps", width=9) as progress:
         again = glide.repeat(parameters, **went_in, progress=progress)

@@ -118,7 +118,9 @@ def cut(pixels: NDArray[Any], window: Window, border: int = 0) -> NDArray[Any]:
 def paste(part: Region, drawn: Image.Image) -> Image.Image:
     """The picture with what was drawn; pixels where the mask is black are the picture's own.
 
-    They are in its own colours, and what is painted becomes opaque. Scaling the window to a model's size and back, or the model itself, may leave a difference to
+    They are in its own colours, and what is painted becomes opaque.
+
+    Scaling the window to a model's size and back, or the model itself, may leave a difference to
     the picture around the mask. It is spread smoothly into the mask and taken off, so that the
     join shows no jump (Pérez et al., 2003, eq. 7: a seamless clone is the source plus a membrane).
     """

@@ -203,8 +203,8 @@ def _strength(value: Any) -> float:
 
 
 def _sides(extend: Sequence[int] | str) -> tuple[int, int, int, int]:
-    parts = extend.split(",") if isinstance(extend, str) else list(extend)
-    if len(parts) != 4:
+    parts = extend.split(",") if isinstance(extend, str) else extend
+    if not isinstance(parts, Sequence) or len(parts) != 4:
         raise InputError(
             f"extend is {checks.shown(extend)}; it must be four numbers of pixels: left, top, "
             "right and bottom, such as 0,0,64,0."

@@ -9,6 +9,7 @@ from PIL import Image, ImageOps
 
 from glide_jax import checks, colours, images
 from glide_jax.errors import InputError
+from glide_jax.sampling.picture import Picture
 
 # A Pillow picture, a path, an array (h, w), (h, w, 3) or (h, w, 4), or a `Picture` of ours.
 PictureLike = Any
@@ -29,8 +30,7 @@ def picture(name: str, value: PictureLike) -> Image.Image:
     """
     if isinstance(value, str | os.PathLike):
         return images.read(pathlib.Path(value))
-    inner = getattr(value, "image", None)  # of our own Picture
-    value = inner if isinstance(inner, Image.Image) else value
+    value = value.image if isinstance(value, Picture) else value
     if isinstance(value, Image.Image):
         if 0 in value.size:
             raise InputError(f"{name} has no pixels; it is {value.width} x {value.height}.")
@@ -65,7 +65,7 @@ def _pixels(name: str, array: np.ndarray) -> np.ndarray:
     whole = array.dtype.kind in "iu"
     array = array if whole else array.astype(np.float64)
     low, high, top = array.min(), array.max(), 255 if whole else 1
-    if not (0 <= low and high <= top):  # false for NaN, too
+    if not (low >= 0 and high <= top):  # false for NaN, too
         raise InputError(
             f"{name} is an array of {array.dtype} from {low:g} to {high:g}; whole numbers must be "
             "in 0 to 255 and fractions in 0 to 1, so give (x + 1) / 2 of an x in -1 to 1."
@@ -96,7 +96,7 @@ class Own(NamedTuple):
 
     @property
     def upright(self) -> Image.Image:
-        """What networks see of it: 8-bit sRGB; transparency shows white."""
+        """It as networks see it: in 8-bit sRGB; transparency shows white."""
         return colours.to_srgb(self.over_white, self.profile)
 
 
@@ -133,7 +133,7 @@ def _parts(image: Image.Image) -> tuple[Image.Image, Image.Image | None]:
 
 
 def _carried(info: dict[Any, Any]) -> dict[Any, Any]:
-    """What a PNG can hold of an opened picture's `info`, but for the colour profile."""
+    """An opened picture's `info` as far as a PNG can hold it, but for the colour profile."""
     out: dict[Any, Any] = dict(images.texts(info))
     for name, keyword in (("xmp", "XML:com.adobe.xmp"), ("comment", "Comment")):
         if isinstance(text := info.get(name), bytes):

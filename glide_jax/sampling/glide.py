@@ -327,9 +327,9 @@ class Glide:
                 whole.
         """
         prompts, call = repeating.repetition(self.loaded, parameters, image, mask)
+        repeating.check_same(self.loaded, self.parameters(prompts, call)[0], parameters)
         drawing = self.pictures(prompts, call, progress=progress)
         frames = [next(drawing)] if call.edit.weights is None else list(drawing)
-        repeating.check_same(self.loaded, frames[0].parameters, parameters)
         pictures = [frame.image for frame in frames]
         whole = pictures[0] if len(pictures) == 1 else canvas.strip(pictures)
         return Picture(whole, frames[0].small, dict(parameters))

@@ -1,5 +1,6 @@
 """Drawing a picture again from the parameters that it carries."""
 
+import os
 from collections.abc import Mapping
 from typing import Any
 
@@ -8,16 +9,28 @@ from PIL import Image as PILImage
 from glide_jax import checks, images
 from glide_jax.diffusion import solvers
 from glide_jax.errors import InputError
-from glide_jax.sampling import canvas, edits
+from glide_jax.sampling import canvas, edits, given
 from glide_jax.sampling.call import NO_EDIT, Call, Edit, options, parse
 from glide_jax.sampling.loading import Loaded
+
+# Parameters that every picture has, and the types that they have; `edit` is None without one.
+_KINDS: dict[str, tuple[tuple[type, ...], str]] = {
+    **dict.fromkeys(("model", "dtype", "prompt"), ((str,), "text")),
+    **dict.fromkeys(("seed", "index", "batch_size"), ((int,), "a whole number")),
+    "edit": ((dict, type(None)), "a record or null"),
+    "model_path": ((str, type(None)), "text or null"),
+    **dict.fromkeys(("base", "upsample"), ((dict,), "a record")),
+    "weights": ((str,), "text"),
+}
+_MISSING = ("model_path", "base", "upsample", "weights")  # may be, in some pictures
+_APART = {"glide_jax", "model_path", "batch_size", "choice"}  # do not say what is drawn
 
 
 def repetition(
     loaded: Loaded,
     parameters: Mapping[str, Any],
-    image: PILImage.Image | None = None,
-    mask: PILImage.Image | None = None,
+    image: given.PictureLike | None = None,
+    mask: given.PictureLike | None = None,
 ) -> tuple[list[str], Call]:
     """The prompts and the call that drew a picture, for the batch that it was drawn in.
 
@@ -30,11 +43,12 @@ def repetition(
     Raises:
         InputError: something that went in is missing or differs, or the parameters are not whole.
     """
-    p = parameters
+    p = check(parameters)
     try:
         if "score" in p:
-            raise InputError(f"the score {p['score']} is a function, which no picture carries.")
-        call, record = parse(_options(p)), p.get("edit") or {}
+            score = checks.shown(p["score"])
+            raise InputError(f"the score {score} is a function, which no picture carries.")
+        call, record = parse(_options(p)), p["edit"] or {}
         if record.get("kind") == "interpolate":
             ends = record["from"], record["to"]
             numbers = {name: record[name] for name in ("frames", "to_seed")}
@@ -42,23 +56,54 @@ def repetition(
         edit = _edit(loaded, record, image, mask, "upsample" in p)
         n = 1 if edit.low_res is not None else call.batch_size  # sums depend on the batch's size
         return [p["prompt"]], parse({"n": n, "edit": edit}, call)
+    except InputError:
+        raise
     except KeyError as error:
         raise InputError(f"the parameters have no {error}; they are not whole.") from None
+    except (AttributeError, TypeError, ValueError) as error:  # values of any kind, deep in there
+        raise InputError(f"the parameters cannot be those of a picture: {error}.") from None
+
+
+def check(parameters: Any) -> Mapping[str, Any]:
+    """Parameters of a picture that have what it takes to look for its model.
+
+    Raises:
+        InputError: they are something else, or one is missing or of another type.
+    """
+    if not isinstance(parameters, Mapping):
+        raise InputError(
+            f"the parameters are {checks.shown(parameters)}; they must be those of a picture."
+        )
+    for name, (kinds, what) in _KINDS.items():
+        if name in _MISSING and name not in parameters:
+            continue
+        if name not in parameters:
+            raise InputError(f"the parameters have no {name!r}; they are not whole.")
+        if type(parameters[name]) not in kinds:
+            raise InputError(
+                f"the parameters have the {name} {checks.shown(parameters[name])}; it must be "
+                f"{what}."
+            )
+    return parameters
 
 
 def check_same(loaded: Loaded, drawn: Mapping[str, Any], parameters: Mapping[str, Any]) -> None:
-    """Refuses a picture that was not drawn with the parameters that it was to be drawn with.
+    """Refuses to draw a picture with other parameters than those that it was drawn with.
 
     Args:
         loaded: the model.
         drawn: parameters of the new picture.
         parameters: those of the old one.
     """
-    for name in ("base", "upsample", "edit"):
-        if not images.drawn_alike(drawn.get(name), parameters.get(name)):
+    old = dict(parameters)
+    for stage in ("base", "upsample"):  # older versions recorded it of every sampler
+        if stage in drawn and isinstance(old.get(stage), Mapping) and "eta" not in drawn[stage]:
+            old[stage] = {name: value for name, value in old[stage].items() if name != "eta"}
+    for name in sorted((old.keys() | drawn.keys()) - _APART, key=str):
+        if not images.drawn_alike(drawn.get(name), old.get(name)):
             raise InputError(
-                f"the picture was drawn with other values of {name!r} than can be asked of model "
-                f"{loaded.name!r} now; use the model and version that drew it."
+                f"the picture was drawn with other values of {checks.shown(name)} than can be "
+                f"asked of model {loaded.name!r} now; use the model and version that drew it."
             )
 
 
@@ -73,40 +118,56 @@ def _options(p: Mapping[str, Any]) -> dict[str, Any]:
         stage = {"base": "base", "upsampler": "upsample"}.get(group, "")
         if stage in p and field.name in p[stage]:
             out[name] = p[stage][field.name]
-    if "base" in p and not solvers.SAMPLERS[p["base"]["sampler"]].eta:
-        del out["eta"]
+    if "base" in p and not _knows_eta(p["base"]["sampler"]):
+        out.pop("eta", None)
     return out
+
+
+def _knows_eta(sampler: Any) -> bool:
+    return solvers.SAMPLERS[checks.one_of("sampler", sampler, tuple(solvers.SAMPLERS))].eta
 
 
 def _edit(
     loaded: Loaded,
     record: Mapping[str, Any],
-    image: PILImage.Image | None,
-    mask: PILImage.Image | None,
+    image: given.PictureLike | None,
+    mask: given.PictureLike | None,
     upsample: bool,
 ) -> Edit:
     """The edit of a record, from the pictures that went in."""
     if not record:
         return NO_EDIT
-    checks.one_of("the kind of edit", record["kind"], ("inpaint", "edit", "upscale"))
-    image = _input("image", image, record["image"])
+    kind = checks.one_of("the kind of edit", record["kind"], ("inpaint", "edit", "upscale"))
+    image = _input("image", image, record["image"], whole=kind == "inpaint")
     if record["kind"] == "upscale":
         return edits.upscaling(loaded, image)
     if record["kind"] == "edit":
         return edits.redrawing(loaded, image, strength=record["strength"], upsample=upsample)
-    mask = _input("mask", mask, record["mask"]) if "mask" in record else None
+    mask = _input("mask", mask, record["mask"], whole=True) if "mask" in record else None
     numbers = {name: record[name] for name in ("extend", "strength", "repeats", "jump")}
     return edits.inpainting(loaded, image, mask, **numbers, upsample=upsample)
 
 
-def _input(name: str, given: PILImage.Image | None, recorded: Mapping[str, str]) -> PILImage.Image:
-    """The picture that went in, given or read; its pixels must be the recorded ones."""
-    if given is None and "path" not in recorded:
+def _input(
+    name: str, value: given.PictureLike | None, recorded: Mapping[str, str], *, whole: bool
+) -> PILImage.Image:
+    """The picture that went in, given or read; its pixels must be the recorded ones.
+
+    Args:
+        name: its name in messages.
+        value: what is given for it.
+        recorded: its record, see `canvas.identity`.
+        whole: whether its transparency and own colours matter, too.
+    """
+    if value is None and "path" not in recorded:
         raise InputError(f"the {name} that went in was no file; give it.")
-    picture = images.read(recorded["path"]) if given is None else given
-    if canvas.identity(picture)["sha256"] != recorded["sha256"]:
+    if value is None and os.path.exists(recorded["path"]) and not os.path.isfile(recorded["path"]):
+        raise InputError(f"the {name} {checks.shown(recorded['path'])} is no file; give it.")
+    picture = given.picture(name, recorded["path"] if value is None else value)
+    now = canvas.identity(picture, whole)
+    if any(now.get(key) != recorded.get(key) for key in ("sha256", "own")):
         raise InputError(
-            f"the {name} {getattr(picture, 'filename', '') or 'given'!r} is not the one that went "
-            f"in: its pixels have changed; give the one with SHA-256 {recorded['sha256'][:12]}."
+            f"the {name} {checks.shown(getattr(picture, 'filename', '') or 'given')} is not what went "
+            f"in: its pixels have changed; give the one of SHA-256 {recorded['sha256'][:12]!a}."
         )
     return picture

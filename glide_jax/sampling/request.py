@@ -7,6 +7,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
+from glide_jax.diffusion import solvers
 from glide_jax.errors import InputError
 from glide_jax.sampling.call import Call, check_no_upsampler, stage_settings
 from glide_jax.sampling.loading import Loaded
@@ -66,8 +67,10 @@ class Request:
         """
         call = self.call
         stages = {name: settings.record() for name, settings in self.stages.items()}
-        for values in stages.values():  # JSON has no tuples
-            values["guidance_interval"] = list(values["guidance_interval"])
+        for values in stages.values():
+            values["guidance_interval"] = list(values["guidance_interval"])  # JSON has no tuples
+            if not solvers.SAMPLERS[values["sampler"]].eta:
+                del values["eta"]
         windows = call.edit.low_res is not None
         return {
             "glide_jax": __version__,

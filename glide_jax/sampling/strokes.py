@@ -13,7 +13,6 @@ from PIL import Image, ImageOps
 
 from glide_jax import images
 from glide_jax.errors import InputError
-from glide_jax.sampling import given
 
 _BLACK, _WHITE = 16, 239  # a JPEG's black and white are not quite 0 and 255
 _COLOURED = 32  # a JPEG's greys differ less between their channels
@@ -119,7 +118,7 @@ def _of_layer(layer: NDArray[np.uint8], picture: Image.Image | None) -> Mask:
 
 
 def _is_part(layer: NDArray[np.uint8], opaque: NDArray[np.bool_], picture: Image.Image) -> bool:
-    """Whether the opaque part of a mask shows the picture; of a single colour it may not mean it."""
+    """Whether the opaque part of a mask is the picture's, and not just of the same one colour."""
     if picture.size != layer.shape[1::-1]:
         return False
     there = np.asarray(picture.convert("RGB"))[opaque]
