@@ -1,4 +1,4 @@
-"""Colour profiles (ICC): sRGB is what networks are shown, and a picture keeps its own colours."""
+"""Pictures in their own colours, and in sRGB, which is what networks are shown."""
 
 import functools
 import io
@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from typing import Any, NamedTuple
 
 import numpy as np
-from PIL import Image, ImageCms
+from PIL import Image, ImageCms, ImageOps
 
 from glide_jax import images
 
@@ -26,6 +26,77 @@ class Profile(NamedTuple):
     def stays(self) -> bool:
         """Whether pixels of 8-bit RGB can be in this profile."""
         return self.mode == "RGB" and (self.to_srgb is None or self.from_srgb is not None)
+
+
+class Own(NamedTuple):
+    """A picture as its file has it, upright."""
+
+    # In 8-bit RGB or, where some of it is transparent, RGBA. `info` holds nothing but its colour
+    # profile, where its pixels are in one, its EXIF record and its texts.
+    image: Image.Image
+    changes: list[str]  # what has changed, in words: PNG has no inks, say
+
+    @property
+    def profile(self) -> Profile | None:
+        """The profile that its colours are in; None where they are in sRGB."""
+        return profile_of(self.image.info, "RGB")
+
+    @property
+    def over_white(self) -> Image.Image:
+        """It in RGB in its own colours; transparency shows white."""
+        if self.image.mode == "RGB":
+            return self.image
+        ground = Image.new("RGBA", self.image.size, "white")
+        return Image.alpha_composite(ground, self.image).convert("RGB")
+
+    @property
+    def upright(self) -> Image.Image:
+        """It as networks see it: in 8-bit sRGB; transparency shows white."""
+        return to_srgb(self.over_white, self.profile)
+
+
+def own(image: Image.Image) -> Own:
+    """A picture with its own colours; those in a profile of grey or of inks become sRGB.
+
+    Raises:
+        InputError: The pixels are fractions, which have no agreed range.
+    """
+    image = ImageOps.exif_transpose(image)
+    deep = image.mode.startswith("I") or images.DEEP in image.info
+    changes = ["it has 16 bits a channel, of which 8 are left"] * deep
+    opaque, alpha = _parts(images.eight_bits(image))
+    profile, info = profile_of(image.info, opaque.mode), _carried(image.info)
+    if profile is not None and profile.stays:
+        info["icc_profile"] = image.info["icc_profile"]
+        out = images.converted(opaque, "RGB")
+    else:
+        out = to_srgb(opaque, profile)
+        if opaque.mode == "CMYK" or (profile is not None and profile.to_srgb is not None):
+            changes.append(f"its {opaque.mode} colours become sRGB")
+    if alpha is not None and alpha.getextrema()[0] < 255:
+        out.putalpha(alpha)
+    out.info = info
+    return Own(out, changes)
+
+
+def _parts(image: Image.Image) -> tuple[Image.Image, Image.Image | None]:
+    """The colours of an 8-bit picture, and its alpha if it has one."""
+    if not image.has_transparency_data:
+        return image, None
+    layer = images.converted(image, "RGBA")
+    grey = image.mode in ("1", "L", "LA")
+    return image.convert("L") if grey else layer.convert("RGB"), layer.getchannel("A")
+
+
+def _carried(info: dict[Any, Any]) -> dict[Any, Any]:
+    """An opened picture's `info` as far as a PNG can hold it, but for the colour profile."""
+    out: dict[Any, Any] = dict(images.texts(info))
+    for name, keyword in (("xmp", "XML:com.adobe.xmp"), ("comment", "Comment")):
+        if isinstance(text := info.get(name), bytes):
+            out.setdefault(keyword, text.decode("utf-8", "replace"))
+    if isinstance(info.get("exif"), bytes):
+        out["exif"] = info["exif"]
+    return out
 
 
 def profile_of(info: Mapping[Any, Any], mode: str) -> Profile | None:
@@ -53,7 +124,7 @@ def to_srgb(image: Image.Image, profile: Profile | None) -> Image.Image:
     """A picture without transparency as RGB, its colours converted to sRGB by its profile."""
     if profile is None or profile.to_srgb is None:
         return images.converted(image, "RGB")
-    out = ImageCms.applyTransform(image.convert(profile.mode), profile.to_srgb)
+    out = ImageCms.applyTransform(images.converted(image, profile.mode), profile.to_srgb)
     out.info.pop("icc_profile", None)
     return out
 

@@ -15,6 +15,7 @@ from glide_jax.errors import InputError
 from glide_jax.files import replacing
 
 _PASSING = ("path", "model_path", "batch_size")  # parameters that do not tell pictures apart
+DEEP = "16 bits"  # marks the `info` of a picture in colour of which Pillow reads 8 bits a channel
 _LONG_TEXT = 4096  # letters; longer ones are compressed in a PNG
 METADATA = "glide_jax"  # the PNG text chunk that holds the parameters, as JSON
 
@@ -56,7 +57,9 @@ def read(path: str | os.PathLike) -> Image.Image:
     """
     try:
         with open_encoded(path) as image:
+            deep = any(";16" in str(tile) for tile in image.tile) and image.mode[0] != "I"
             image.load()
+            image.info.update({DEEP: True} if deep else {})
             return image
     except FileNotFoundError:
         raise InputError(f"picture {str(path)!r} does not exist.") from None
@@ -215,13 +218,13 @@ def eight_bits(image: Image.Image) -> Image.Image:
 
 
 def converted(image: Image.Image, mode: str) -> Image.Image:
-    """Pillow's conversion to a mode.
+    """Pillow's conversion to a mode; a picture in that mode is itself.
 
     Raises:
         InputError: Pillow has none from the picture's mode.
     """
     try:
-        return image.convert(mode)
+        return image if image.mode == mode else image.convert(mode)
     except ValueError as error:
         raise _unusable(image, str(error)) from None
 

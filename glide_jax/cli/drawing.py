@@ -115,10 +115,10 @@ def draw_to_files(glide: "Glide", prompts: Sequence[str], drawing: Drawing, **mo
 
 def write_sheet(out: pathlib.Path, drawn: list[tuple[pathlib.Path, str]]) -> None:
     """A contact sheet of several pictures, each a path and a prompt."""
-    from glide_jax import images
+    from glide_jax import colours, images
 
     if len(drawn) > 1:
-        shown = [images.read(path) for path, _ in drawn[:MOST_ON_SHEET]]
+        shown = [colours.own(images.read(path)).upright for path, _ in drawn[:MOST_ON_SHEET]]
         captions = [prompt for _, prompt in drawn[:MOST_ON_SHEET]]
         sheet = images.contact_sheet(shown, captions)
         parameters = {"contact_sheet_of": len(shown)}

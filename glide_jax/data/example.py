@@ -7,9 +7,9 @@ from typing import Any, NamedTuple, Protocol, runtime_checkable
 
 import numpy as np
 from numpy.typing import NDArray
-from PIL import Image, ImageOps
+from PIL import Image
 
-from glide_jax import images
+from glide_jax import colours, images
 
 MOST_PIXELS = 1 << 26  # 8192 x 8192: larger is a mistake or an attack, and takes a worker's memory
 
@@ -57,8 +57,9 @@ class Source(Protocol):
 def decode(data: bytes | str | os.PathLike | io.IOBase, name: str = "") -> NDArray[np.uint8]:
     """Returns an encoded picture's pixels (h, w, 3), upright, with transparency laid over white.
 
-    An animation gives its first frame. A mode that has no single right way to 8-bit RGB (CMYK,
-    16 bits a channel, fractions) is refused rather than guessed at.
+    Colours in a profile are converted to sRGB. An animation gives its first frame. A mode that has
+    no single right way to 8-bit RGB (CMYK without a profile, 16 bits a channel, fractions) is
+    refused rather than guessed at.
 
     Raises:
         Rejected: "corrupt image", "foreign mode", "too large", or "unreadable file" of a path.
@@ -98,16 +99,10 @@ def _decode(data: bytes) -> NDArray[np.uint8]:
         image: Image.Image = opened
         if image.width * image.height > MOST_PIXELS:
             raise Rejected("too large", f"{image.width} x {image.height} pixels")
-        if image.mode not in _MODES:
+        inks = image.mode == "CMYK" and colours.profile_of(image.info, "CMYK") is not None
+        if image.mode not in _MODES and not inks:
             raise Rejected("foreign mode", f"mode {image.mode}")
-        image.load()
-        ImageOps.exif_transpose(image, in_place=True)
-        if image.has_transparency_data:
-            above = image.convert("RGBA")
-            image = Image.alpha_composite(Image.new("RGBA", above.size, "white"), above)
-        if image.mode != "RGB":
-            image = image.convert("RGB")
-        return np.array(image)  # a copy, which the caller may write to
+        return np.array(colours.own(image).upright)  # a copy, which the caller may write to
 
 
 def _is_text(text: str) -> bool:

@@ -9,7 +9,7 @@ from PIL import Image
 
 from glide_jax import colours, images
 from glide_jax.errors import InputError
-from glide_jax.sampling import given, strokes
+from glide_jax.sampling import strokes
 
 CONTEXT = 1.5  # a window's side by the longer side of what is painted in it
 _SWEEPS = 24  # relaxation sweeps at each scale
@@ -26,7 +26,7 @@ class Window(NamedTuple):
 class Region(NamedTuple):
     """The part of a picture that a model is shown, and where its answer belongs."""
 
-    own: given.Own
+    own: colours.Own
     pixels: NDArray[np.uint8]  # (h, w, 3), the whole picture over white in its own colours
     alpha: NDArray[np.float32]  # (h, w), 0 where it is kept, 1 where it is painted, soft between
     window: Window
@@ -45,7 +45,7 @@ def region(image: Image.Image, mask: Image.Image | strokes.Mask, size: int) -> R
     Raises:
         InputError: picture and mask differ in size, or the mask has no white.
     """
-    own = given.own(image)
+    own = colours.own(image)
     alpha = _shares(own.image, mask)
     if not alpha.any():
         raise InputError(f"the mask has no white: nothing to paint; {strokes.ADVICE}")
@@ -70,9 +70,7 @@ def _shares(own: Image.Image, mask: Image.Image | strokes.Mask) -> NDArray[np.fl
     shares = strokes.read(mask, own).shares
     if own.size == shares.shape[::-1]:
         return shares
-    turned = ""
-    if own.size == shares.shape:
-        turned = " upright; pictures are turned as the camera's note in them says, and so are masks"
+    turned = " when both are upright, as their cameras held them" * (own.size == shares.shape)
     raise InputError(
         f"the picture is {own.width} x {own.height} and the mask {shares.shape[1]} x "
         f"{shares.shape[0]}; they must be equally large{turned}."
@@ -192,7 +190,7 @@ def extended(
         mask: more to paint, as large as the picture.
         sides: pixels to add at the left, top, right and bottom.
     """
-    own = given.own(image).image
+    own = colours.own(image).image
     alpha = np.zeros(own.size[::-1], np.float32) if mask is None else _shares(own, mask)
     left, top, right, bottom = sides
     pad = ((top, bottom), (left, right))
@@ -214,7 +212,7 @@ def fitted(image: Image.Image, side: int, unit: int, most_aspect: int = 4) -> Im
     Raises:
         InputError: it is longer than `most_aspect` times its width.
     """
-    image = given.own(image).upright
+    image = colours.own(image).upright
     short, long = sorted(image.size)
     if long > most_aspect * short:
         raise InputError(
@@ -250,7 +248,7 @@ def identity(image: Image.Image, whole: bool = False) -> dict[str, Any]:
         image: a picture.
         whole: whether its transparency and own colours matter, too; they have a hash if it has any.
     """
-    own, path = given.own(image), getattr(image, "filename", "")
+    own, path = colours.own(image), getattr(image, "filename", "")
     hashes = {"sha256": images.pixels_hash(own.upright), "own": images.pixels_hash(own.image)}
     if not whole or hashes["own"] == hashes["sha256"]:
         del hashes["own"]

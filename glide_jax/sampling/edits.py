@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 from PIL import Image as PILImage
 
-from glide_jax import checks, images
+from glide_jax import checks, colours, images
 from glide_jax.diffusion import tiling
 from glide_jax.errors import InputError
 from glide_jax.sampling import canvas, given, strokes
@@ -58,7 +58,7 @@ def inpainting(
         mask, inputs["mask"] = _mask(given.picture("mask", mask), image)
     elif not any(sides):
         raise InputError("there is neither a mask nor anything to extend: nothing to paint.")
-    if changes := given.own(image).changes:
+    if changes := colours.own(image).changes:
         warnings.warn(
             f"what is kept of the picture differs from its file: {', '.join(changes)}.",
             stacklevel=2,
@@ -79,7 +79,7 @@ def inpainting(
 
 def _mask(mask: PILImage.Image, image: PILImage.Image) -> tuple[strokes.Mask, dict[str, Any]]:
     """A mask as it is understood, and its record."""
-    read = strokes.read(mask, given.own(image).image)
+    read = strokes.read(mask, colours.own(image).image)
     record = canvas.identity(mask, whole=True)
     if read.reading:
         warnings.warn(f"the mask is read with {read.reading}.", stacklevel=3)
@@ -121,7 +121,7 @@ def redrawing(
 
 
 def _opaque(image: PILImage.Image) -> PILImage.Image:
-    if given.own(image).image.mode == "RGBA":
+    if colours.own(image).image.mode == "RGBA":
         warnings.warn("what is transparent in the picture is white in the result.", stacklevel=3)
     return image
 
@@ -137,7 +137,7 @@ def upscaling(loaded: Loaded, image: given.PictureLike) -> Edit:
     image = _opaque(given.picture("image", image))
     window = loaded.stages["base"].image_size
     factor = loaded.stages["upsample"].image_size // window
-    pixels = np.asarray(given.own(image).upright)
+    pixels = np.asarray(colours.own(image).upright)
     height, width = pixels.shape[:2]
     if max(height, width) * factor > MOST_PIXELS:
         raise InputError(

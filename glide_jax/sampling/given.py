@@ -1,13 +1,13 @@
-"""Pictures as people give them: from a file, an array or a picture, with their own colours."""
+"""Pictures as people give them: files, arrays, Pillow's pictures and our own."""
 
 import os
 import pathlib
-from typing import Any, NamedTuple
+from typing import Any
 
 import numpy as np
-from PIL import Image, ImageOps
+from PIL import Image
 
-from glide_jax import checks, colours, images
+from glide_jax import checks, images
 from glide_jax.errors import InputError
 from glide_jax.sampling.picture import Picture
 
@@ -62,82 +62,15 @@ def _pixels(name: str, array: np.ndarray) -> np.ndarray:
         return np.where(array, np.uint8(255), np.uint8(0))
     if array.dtype.kind not in "iufV":  # the last is bfloat16, which numpy does not know
         raise InputError(f"{name} is an array of {array.dtype}; it must be one of numbers.")
-    whole = array.dtype.kind in "iu"
-    array = array if whole else array.astype(np.float64)
-    low, high, top = array.min(), array.max(), 255 if whole else 1
-    if not (low >= 0 and high <= top):  # false for NaN, too
-        raise InputError(
-            f"{name} is an array of {array.dtype} from {low:g} to {high:g}; whole numbers must be "
-            "in 0 to 255 and fractions in 0 to 1, so give (x + 1) / 2 of an x in -1 to 1."
-        )
-    return array.astype(np.uint8) if whole else np.rint(array * 255).astype(np.uint8)
-
-
-class Own(NamedTuple):
-    """A picture as its file has it, upright."""
-
-    # In 8-bit RGB or, where some of it is transparent, RGBA. `info` holds nothing but its colour
-    # profile, where its pixels are in one, its EXIF record and its texts.
-    image: Image.Image
-    changes: list[str]  # what has changed, in words: PNG has no inks, say
-
-    @property
-    def profile(self) -> colours.Profile | None:
-        """The profile that its colours are in; None where they are in sRGB."""
-        return colours.profile_of(self.image.info, "RGB")
-
-    @property
-    def over_white(self) -> Image.Image:
-        """It in RGB in its own colours; transparency shows white."""
-        if self.image.mode == "RGB":
-            return self.image
-        ground = Image.new("RGBA", self.image.size, "white")
-        return Image.alpha_composite(ground, self.image).convert("RGB")
-
-    @property
-    def upright(self) -> Image.Image:
-        """It as networks see it: in 8-bit sRGB; transparency shows white."""
-        return colours.to_srgb(self.over_white, self.profile)
-
-
-def own(image: Image.Image) -> Own:
-    """A picture with its own colours; those in a profile of grey or of inks become sRGB.
-
-    Raises:
-        InputError: The pixels are fractions, which have no agreed range.
-    """
-    image = ImageOps.exif_transpose(image)
-    changes = ["it has 16 bits a channel, of which 8 are left"] * image.mode.startswith("I")
-    opaque, alpha = _parts(images.eight_bits(image))
-    profile, info = colours.profile_of(image.info, opaque.mode), _carried(image.info)
-    if profile is not None and profile.stays:
-        info["icc_profile"] = image.info["icc_profile"]
-        out = images.converted(opaque, "RGB")
+    if array.dtype.kind in "iu":
+        values, top, right = array, 255, "whole numbers must be in 0 to 255"
     else:
-        out = colours.to_srgb(opaque, profile)
-        if opaque.mode == "CMYK" or (profile is not None and profile.to_srgb is not None):
-            changes.append(f"its {opaque.mode} colours become sRGB")
-    if alpha is not None and alpha.getextrema()[0] < 255:
-        out.putalpha(alpha)
-    out.info = info
-    return Own(out, changes)
-
-
-def _parts(image: Image.Image) -> tuple[Image.Image, Image.Image | None]:
-    """The colours of an 8-bit picture, and its alpha if it has one."""
-    if not image.has_transparency_data:
-        return image, None
-    layer = images.converted(image, "RGBA")
-    grey = image.mode in ("1", "L", "LA")
-    return image.convert("L") if grey else layer.convert("RGB"), layer.getchannel("A")
-
-
-def _carried(info: dict[Any, Any]) -> dict[Any, Any]:
-    """An opened picture's `info` as far as a PNG can hold it, but for the colour profile."""
-    out: dict[Any, Any] = dict(images.texts(info))
-    for name, keyword in (("xmp", "XML:com.adobe.xmp"), ("comment", "Comment")):
-        if isinstance(text := info.get(name), bytes):
-            out.setdefault(keyword, text.decode("utf-8", "replace"))
-    if isinstance(info.get("exif"), bytes):
-        out["exif"] = info["exif"]
-    return out
+        values, top = array.astype(np.float64), 1
+        right = (
+            "fractions must be in 0 to 1, so give (x + 1) / 2 of an x in -1 to 1, and x / 255 of "
+            "one in 0 to 255"
+        )
+    low, high = values.min(), values.max()
+    if not (low >= 0 and high <= top):  # false for NaN, too
+        raise InputError(f"{name} is an array of {array.dtype} from {low:g} to {high:g}; {right}.")
+    return np.rint(values * (255 // top)).astype(np.uint8)

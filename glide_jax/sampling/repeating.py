@@ -166,8 +166,9 @@ def _input(
     picture = given.picture(name, recorded["path"] if value is None else value)
     now = canvas.identity(picture, whole)
     if any(now.get(key) != recorded.get(key) for key in ("sha256", "own")):
+        which = checks.shown(getattr(picture, "filename", "") or "given")
         raise InputError(
-            f"the {name} {checks.shown(getattr(picture, 'filename', '') or 'given')} is not what went "
-            f"in: its pixels have changed; give the one of SHA-256 {recorded['sha256'][:12]!a}."
+            f"the {name} {which} is not the one that went in: its pixels have changed; give the "
+            f"one with SHA-256 {recorded['sha256'][:12]!a}."
         )
     return picture

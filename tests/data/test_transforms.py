@@ -108,6 +108,17 @@ def test_low_res_is_the_rounded_area_mean():
     assert (transforms.low_res(flat, 4, np.random.default_rng(0)) == 77).all()
 
 
+@pytest.mark.parametrize("factor", [2, 4])
+def test_exact_halves_of_low_res_round_to_even(factor):
+    # Every level and a half: half of each block is one level higher.
+    levels = np.arange(255, dtype=np.uint8)
+    image = np.zeros((255 * factor, 255 * factor, 3), np.uint8)
+    image[:] = np.repeat(levels, factor)[None, :, None]
+    image[::2] += 1
+    low = transforms.low_res(image, 255, np.random.default_rng(0))
+    assert (low[0, :, 0] == levels + levels % 2).all()
+
+
 def test_low_res_blur_and_noise_are_random_up_to_their_sigmas():
     image = noise(64, 64)
     plain = transforms.low_res(image, 16, np.random.default_rng(0)).astype(float)
