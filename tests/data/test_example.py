@@ -8,10 +8,11 @@ import zlib
 
 import numpy as np
 import pytest
-from PIL import Image
+from PIL import Image, ImageCms
 
 from glide_jax.data import example
 from glide_jax.data.example import Rejected, captions_of, decode
+from tests import profiles
 
 
 def encoded(image, kind="PNG", **options):
@@ -76,6 +77,30 @@ def test_a_picture_taken_sideways_stands_upright(picture):
     exif[0x0112] = 6  # to be shown turned by a quarter to the right
     turned = decode(encoded(picture, exif=exif))
     np.testing.assert_array_equal(turned, np.rot90(np.asarray(picture), -1))
+
+
+@pytest.mark.parametrize(
+    ("mode", "kind", "profile"),
+    [("RGB", "PNG", profiles.wide()), ("RGB", "JPEG", profiles.wide()),
+     ("L", "PNG", profiles.grey()), ("CMYK", "JPEG", profiles.inks()),
+     ("CMYK", "TIFF", profiles.inks())],
+)  # fmt: skip
+def test_colours_in_a_profile_become_srgb(picture, mode, kind, profile):
+    data = encoded(picture.convert(mode), kind, icc_profile=profile)
+    stored = Image.open(io.BytesIO(data))
+    srgb = ImageCms.createProfile("sRGB")
+    expected = ImageCms.profileToProfile(stored, io.BytesIO(profile), srgb, outputMode="RGB")
+    np.testing.assert_array_equal(decode(data), expected)
+    assert np.abs(decode(data).astype(int) - np.asarray(stored.convert("RGB"))).mean() > 3
+
+
+def test_a_broken_profile_spoils_no_picture(picture):
+    with pytest.warns(UserWarning, match="profile cannot be used"):
+        pixels = decode(encoded(picture, icc_profile=b"junk"))
+    np.testing.assert_array_equal(pixels, np.asarray(picture))
+    inks = encoded(picture.convert("CMYK"), "JPEG", icc_profile=b"junk")
+    with pytest.warns(UserWarning, match="profile cannot be used"):
+        assert rejected(inks) == "foreign mode"
 
 
 def test_pixels_may_be_written_to(picture):

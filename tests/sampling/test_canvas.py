@@ -4,8 +4,10 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from glide_jax import colours, images
 from glide_jax.sampling import canvas
 from launch.studies import seams
+from tests import profiles
 
 
 def picture(height: int, width: int) -> Image.Image:
@@ -73,6 +75,72 @@ def test_pasting_touches_no_pixel_where_the_mask_is_black(size):
     black = np.asarray(mask) == 0
     np.testing.assert_array_equal(out[black], np.asarray(image)[black])
     assert (out[~black] != np.asarray(image)[~black]).mean() > 0.9
+
+
+def layer(height: int, width: int) -> Image.Image:
+    """A picture whose left half is transparent, with colours below that nobody sees."""
+    pixels = np.random.default_rng(2).integers(0, 256, (height, width, 4), np.uint8)
+    pixels[:, : width // 2, 3] = 0
+    return Image.fromarray(pixels)
+
+
+def test_transparency_is_kept_with_the_colours_below_and_painted_pixels_are_opaque():
+    image, mask = layer(45, 80), box(45, 80, slice(10, 30), slice(20, 60))
+    part = canvas.region(image, mask, 64)
+    out = np.asarray(canvas.paste(part, picture(64, 64)))
+    white = np.asarray(mask) > 0
+    np.testing.assert_array_equal(out[~white], np.asarray(image)[~white])
+    assert (out[white][:, 3] == 255).all()
+    # The model sees white there.
+    corner = canvas.region(Image.new("RGBA", (16, 16)), box(16, 16, slice(8), slice(8)), 16)
+    assert (corner.shown == 1).all()
+
+
+def test_grey_of_a_mask_over_transparency_takes_the_drawn_colour_and_its_share():
+    image = Image.new("RGBA", (16, 16), (255, 0, 0, 0))
+    mask = np.zeros((16, 16), np.uint8)
+    mask[:4], mask[4:8] = 255, 128
+    part = canvas.region(image, Image.fromarray(mask), 16)
+    out = np.asarray(canvas.paste(part, Image.new("RGB", (16, 16), "white")))
+    assert out[:4].reshape(-1, 4).tolist() == [[255, 255, 255, 255]] * 64
+    assert out[4:8].reshape(-1, 4).tolist() == [[255, 255, 255, 128]] * 64
+    assert out[8:].reshape(-1, 4).tolist() == [[255, 0, 0, 0]] * 128
+
+
+def test_the_painted_is_in_the_picture_s_own_colours_and_the_rest_as_it_was():
+    image = Image.fromarray(np.asarray(picture(16, 16)) // 8 + 100)  # all within sRGB, too
+    mask = box(16, 16, slice(0, 8), slice(None))
+    image.info["icc_profile"] = profiles.wide()
+    part = canvas.region(image, mask, 16)
+    seen = images.to_uint8(part.shown)
+    np.testing.assert_array_equal(seen, colours.own(image).upright)
+    drawn = Image.new("RGB", (16, 16), (200, 100, 50))
+    # All that is kept was drawn as it is, so that no difference is spread into the mask.
+    drawn.paste(Image.fromarray(seen).crop((0, 8, 16, 16)), (0, 8))
+    out = canvas.paste(part, drawn)
+    assert out.info == {"icc_profile": profiles.wide()}
+    np.testing.assert_array_equal(np.asarray(out)[8:], np.asarray(image)[8:])
+    assert np.abs(np.asarray(colours.own(out).upright, int)[0] - (200, 100, 50)).max() <= 3
+
+
+def test_a_canvas_keeps_transparency_and_profile_where_it_is_extended():
+    image = layer(8, 8)
+    image.info["icc_profile"] = profiles.wide()
+    larger, mask = canvas.extended(image, None, (0, 0, 4, 0))
+    out = canvas.paste(canvas.region(larger, mask, 12), picture(12, 12))
+    np.testing.assert_array_equal(np.asarray(out)[:, :8], image)
+    assert (np.asarray(out)[:, 8:, 3] == 255).all()
+    assert out.info == {"icc_profile": profiles.wide()}
+
+
+def test_transparency_and_own_colours_tell_pictures_apart_where_they_matter():
+    image, hidden = layer(8, 8), np.array(layer(8, 8))
+    hidden[:, :4, :3] = 7
+    same = [canvas.identity(i) for i in (image, Image.fromarray(hidden))]
+    assert same[0] == same[1]
+    other = [canvas.identity(i, whole=True) for i in (image, Image.fromarray(hidden))]
+    assert other[0] != other[1]
+    assert canvas.identity(picture(8, 8), whole=True) == canvas.identity(picture(8, 8))
 
 
 def test_a_difference_around_the_mask_leaves_no_seam():

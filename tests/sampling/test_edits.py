@@ -2,12 +2,14 @@
 
 import dataclasses
 
+import jax.numpy as jnp
 import numpy as np
 import pytest
 from PIL import Image
 
 from glide_jax import InputError
-from glide_jax.sampling import cascade, edits
+from glide_jax.sampling import canvas, cascade, edits
+from tests import profiles
 
 RED, BLUE = "a red circle", "two blue stars"
 FEW = dict(steps=2, upsample_steps=2)
@@ -88,6 +90,61 @@ def test_an_edit_goes_from_the_picture_to_what_the_prompt_alone_draws(glide):
     near, far = (np.abs(draw(s).astype(float) - NOISE).mean() for s in (0.01, 1))
     assert near < far
     assert programs() <= before + 1  # the noising
+
+
+def test_arrays_paths_and_our_own_pictures_go_in(glide, tmp_path):
+    mask = np.asarray(box(32, 32, slice(8, 24), slice(8, 24)))
+    Image.fromarray(NOISE).save(tmp_path / "a.png")
+    [drawn] = glide(RED, **FEW)
+    draw = lambda image, m: glide.inpaint(image, m, RED, **FEW)[0]
+    first = draw(Image.fromarray(NOISE), Image.fromarray(mask)).array
+    for image, m in (
+        (NOISE, mask), (tmp_path / "a.png", mask > 0), (str(tmp_path / "a.png"), mask / 255.0),
+        (jnp.asarray(NOISE), jnp.asarray(mask)),
+    ):  # fmt: skip
+        np.testing.assert_array_equal(draw(image, m).array, first)
+    assert draw(drawn, mask).parameters["edit"]["image"] == canvas.identity(drawn.image)
+    assert glide.edit(NOISE, RED, strength=0.5, mask=mask, **FEW)
+    edited, varied = (
+        glide.edit(drawn, RED, strength=0.5, **FEW)[0],
+        glide.vary(drawn.array, RED, n=1, strength=0.5, **FEW)[0],
+    )
+    np.testing.assert_array_equal(edited.array, varied.array)
+    small = drawn.array[:9, :16]
+    large = [glide.upscale(i, RED, upsample_steps=2)[0] for i in (small, Image.fromarray(small))]
+    np.testing.assert_array_equal(large[0].array, large[1].array)
+    again = glide.repeat(edited.parameters, image=drawn)
+    np.testing.assert_array_equal(again.array, edited.array)
+    with pytest.raises(InputError, match="image is None"):
+        glide.inpaint(None, mask, RED)
+
+
+def test_a_layer_in_its_own_colours_is_painted_and_repeated(glide):
+    layer = Image.fromarray(np.dstack([NOISE, NOISE[..., 0]]))
+    layer.info["icc_profile"] = profiles.wide()
+    with pytest.warns(UserWarning, match="its one value besides 0, 1, as white"):
+        [drawn] = glide.inpaint(layer, np.uint8(np.tri(32)), RED, **FEW)
+    assert drawn.image.mode == "RGBA"
+    assert drawn.image.info == {"icc_profile": profiles.wide()}
+    np.testing.assert_array_equal(drawn.array[np.tri(32) == 0], np.asarray(layer)[np.tri(32) == 0])
+    with pytest.warns(UserWarning, match="as white"):
+        again = glide.repeat(drawn.parameters, image=layer, mask=np.uint8(np.tri(32)))
+    assert again.image.tobytes() == drawn.image.tobytes()
+    assert again.image.info == drawn.image.info
+    opaque = layer.copy()
+    opaque.putalpha(255)
+    with pytest.raises(InputError, match="pixels have changed"):
+        glide.repeat(drawn.parameters, image=opaque, mask=np.tri(32))
+
+
+def test_losses_are_told(glide):
+    deep = Image.fromarray(NOISE[..., 0].astype(np.uint16) * 257)
+    with pytest.warns(UserWarning, match="16 bits a channel, of which 8 are left"):
+        glide.inpaint(deep, np.tri(32), RED, **FEW)
+    with pytest.warns(UserWarning, match="its CMYK colours become sRGB"):
+        edits.inpainting(glide.loaded, Image.new("CMYK", (32, 32)), np.tri(32))
+    with pytest.warns(UserWarning, match="what is transparent in the picture is white"):
+        edits.redrawing(glide.loaded, Image.new("RGBA", (32, 32)))
 
 
 def test_an_edit_with_a_mask_changes_white_alone(glide):
