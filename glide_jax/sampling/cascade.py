@@ -196,6 +196,10 @@ def _advance(
     """Steps bounds[0] ... bounds[1] - 1 of a chain. Only the keyword arguments are not traced."""
     unmasked, x0_fn = _constraints(inputs.cond, knobs)
     guide, score = _guided(network(inputs.params), inputs, chain.schedule, knobs, unmasked)
+    if score is not None and "guidance_interval" in knobs:
+        score = scores.between(score, *knobs["guidance_interval"])
+    if score is not None and sampler != "ddpm":  # which shifts its mean by the score, not eps
+        score = scores.where_sound(score, chain.schedule)
     extra: dict[str, Any] = {"eta": knobs["eta"]} if solvers.SAMPLERS[sampler].eta else {}
     make = functools.partial(
         solvers.SAMPLERS[sampler].make, schedule=chain.schedule, x0_fn=x0_fn, score=score, **extra
