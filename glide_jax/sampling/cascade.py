@@ -58,6 +58,7 @@ class Weak(NamedTuple):
 
     network: Partial  # `Stage.network` with its parameters
     text: TextCond | None
+    mix: tuple[TextCond, ...]  # its encodings of `Mix.texts`
     scale: Scalar
 
 
@@ -259,7 +260,8 @@ def _guided(
         conds += [of_text(text) for text in guides.mix.texts]
         weights = guides.mix.weights
     if guides.weak is not None:
-        worse = guidance.conditional(guides.weak.network(), of_text(guides.weak.text))
+        texts = (guides.weak.text, *guides.weak.mix)
+        worse = guidance.unguided(guides.weak.network(), [of_text(t) for t in texts], weights)
         weak = worse, guides.weak.scale
     null = None if null_text is None else of_text(null_text)
     guide, plain = guidance.assemble(network, conds, weights, null, knobs, schedule, weak)
