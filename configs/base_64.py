@@ -18,6 +18,8 @@ def get_config(size: str = "full") -> ConfigDict:
     config = presets.text_to_image("base_64", "paper-base")
     config.data.update(source="webdataset", path="data/*.tar", workers=16)
     config.optim.warmup_steps = 1000
+    # It never sees the empty prompt, so there is nothing to guide it from; base_64_cfg learns that.
+    config.sampling.guidance_scale = config.log.guidance_scale = 1.0
     config.train.update(num_steps=2_500_000, batch_size=2048, remat="blocks")
     config.mesh.fsdp = 16
     config.log.prompts = presets.PHOTO_PROMPTS

@@ -16,7 +16,7 @@ def get_config(size: str = "full") -> ConfigDict:
     config = presets.inpainting(base_64.get_config(size))
     config.name = config.name.replace("base_64", "base_64_inpaint")
     config.diffusion.null_fraction = 0.2
-    config.sampling.guidance_scale = 5.0
+    config.sampling.guidance_scale, config.log.guidance_scale = 5.0, 3.0
     if size == "full":
         config.train.update(num_steps=500_000, init_from="runs/base_64/model")
     return config

@@ -79,6 +79,22 @@ def mixed(branches: Branches, weights: Float[Array, " k"]) -> Branches:
     return mix
 
 
+def unguided(
+    network: Network, conds: Sequence[Cond], weights: Float[Array, " k"] | None
+) -> Denoiser:
+    """The network with its condition bound, or the mix of its predictions under several.
+
+    Args:
+        network: takes x_t, t and a condition.
+        conds: the prompt's condition, and those mixed into it.
+        weights: see `mixed`; None if there is only one condition.
+    """
+    if weights is None:
+        return conditional(network, conds[0])
+    branches = mixed(together(network, conds), weights)
+    return lambda x_t, t: branches(x_t, t)[0]
+
+
 def extrapolate(scale: Scalar | ScaleOfTime) -> Combine:
     """Pushes eps away from the null condition, towards the prompt's (GLIDE, eq. 10).
 
@@ -288,12 +304,7 @@ def assemble(
         The guided denoiser of a memory, which begins as `fresh`, and the denoiser without
         guidance, which evaluates the network once.
     """
-    mix: Callable[[Branches], Branches] = lambda branches: branches
-    plain = conditional(network, conds[0])
-    if weights is not None:
-        mix = lambda branches: mixed(branches, weights)
-        alone = mix(together(network, conds))
-        plain = lambda x_t, t: alone(x_t, t)[0]
+    plain = unguided(network, conds, weights)
     combine, branches, renoise_null = None, None, "cfgpp_scale" in knobs
     if null is not None:
         scale = knobs["cfgpp_scale" if renoise_null else "guidance_scale"]
@@ -305,7 +316,9 @@ def assemble(
             combine = projected(schedule, scale, parallel, radius)
         if "guidance_rescale" in knobs:
             combine = rescaled(combine, schedule, knobs["guidance_rescale"])
-        branches = mix(together(network, [*conds, null]))
+        branches = together(network, [*conds, null])
+        if weights is not None:
+            branches = mixed(branches, weights)
 
     def guide(memory: Memory) -> Denoiser:
         def outside(x_t: Image, t: Timestep) -> Prediction:

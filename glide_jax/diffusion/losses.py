@@ -22,6 +22,41 @@ class Hybrid(NamedTuple):
     vb: PerImage  # bits per dimension, already weighted
 
 
+def min_snr_weight(snr: PerImage, gamma: float, prediction: str) -> PerImage:
+    """Min-SNR-gamma's weight of the error of a prediction (Hang et al., 2023, section 3.4).
+
+    It is min(SNR, gamma) for x_0, and so min(SNR, gamma) / SNR for eps and
+    min(SNR, gamma) / (SNR + 1) for v.
+
+    Args:
+        snr: alpha_bar / (1 - alpha_bar).
+        gamma: the cap; 5 is the paper's.
+        prediction: "eps" or "v".
+    """
+    # The weight of x_0's error in that of eps is SNR, and 1 more in that of v.
+    return (
+        jnp.minimum(snr, gamma) / (snr + 1.0)
+        if prediction == "v"
+        else jnp.minimum(gamma / snr, 1.0)
+    )
+
+
+def max_snr_weight(snr: PerImage, most: float, prediction: str) -> PerImage:
+    """The weight under which x_0's error counts at most `most` times at clean timesteps.
+
+    For eps it is Min-SNR's. For v it is (min(SNR, most) + 1) / (SNR + 1): noisy timesteps keep the
+    whole weight that the plain error of v gives them, of which Min-SNR leaves next to nothing.
+
+    Args:
+        snr: alpha_bar / (1 - alpha_bar).
+        most: the cap; infinity is a weight of 1 everywhere.
+        prediction: "eps" or "v".
+    """
+    if prediction == "v":
+        return (jnp.minimum(snr, most) + 1.0) / (snr + 1.0)
+    return jnp.minimum(most / snr, 1.0)
+
+
 def normal_kl(
     mean_1: Array, log_var_1: Array, mean_2: Array | float, log_var_2: Array | float
 ) -> Array:

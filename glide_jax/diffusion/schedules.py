@@ -8,6 +8,7 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float, Int
 
+from glide_jax.checks import shown
 from glide_jax.errors import InputError
 
 
@@ -184,11 +185,15 @@ def respace(spec: str | int | None, num_timesteps: int = 1000) -> np.ndarray:
         counts = [int(part) for part in text.split(",")]
     except ValueError:
         raise InputError(
-            f"respacing {text!r} is not understood; give a number of steps such as 50, sections "
+            f"respacing {shown(text)} is not understood; give a number of steps such as 50, sections "
             "such as '10,10,3,2,2', 'ddim50' or 'fast27'."
         ) from None
+    if len(counts) > num_timesteps:
+        raise InputError(
+            f"respacing {shown(text)} has {len(counts)} sections, of {num_timesteps} timesteps."
+        )
     if min(counts) < 0 or sum(counts) == 0:
-        raise InputError(f"respacing {text!r} asks for no steps; ask for at least 1.")
+        raise InputError(f"respacing {shown(text)} asks for no steps; ask for at least 1.")
     if sum(counts) == 1:
         # The rule below would keep t = 0, from which no picture comes.
         return np.array([num_timesteps - 1])
@@ -202,8 +207,8 @@ def _strided(text: str, num_timesteps: int) -> np.ndarray:
         if len(range(0, num_timesteps, stride)) == wanted:
             return np.arange(0, num_timesteps, stride)
     raise InputError(
-        f"respacing {text!r} is not possible: no whole stride through {num_timesteps} timesteps "
-        f"takes exactly {count!r} steps."
+        f"respacing {shown(text)} is not possible: no whole stride through {num_timesteps} timesteps "
+        f"takes exactly {shown(count)} steps."
     )
 
 
@@ -214,7 +219,7 @@ def _sections(counts: list[int], num_timesteps: int) -> np.ndarray:
         size = base + (k < extra)
         if size < count:
             raise InputError(
-                f"respacing asks for {count} steps in a section of {size} timesteps; "
+                f"respacing asks for {shown(count)} steps in a section of {size} timesteps; "
                 f"at most {num_timesteps} steps exist in all."
             )
         # The running float sum, rounded half to even, is what the released models were used with.

@@ -207,6 +207,7 @@ def unipc(
 ) -> Solver:
     """UniPC of order 2 on x_0, with B(h) = e^h - 1 (Zhao et al., 2023, algorithms 5 and 6).
 
+    A step with one earlier value has order 1, for which both weights are a_1 = 1/2 (section 3.3).
     One evaluation a step. The prediction at x_t first corrects the step that led there
     (UniC), then takes the next one (UniP, which at order 2 is that of DPM-Solver++(2M)). As in the
     paper the corrected x_t is not evaluated again.
@@ -226,9 +227,10 @@ def unipc(
         phi_2, phi_3 = _phi(-h)
         # Integrals of the polynomial in lambda through x_0 here and at the one or two steps before.
         curve = (phi_2 - 2.0 * phi_3) * h / (1.0 + before / h)
+        weight = jnp.where(history.taken > 1, h * phi_2 - curve, -0.5 * jnp.expm1(-h))
         curve = jnp.where(history.taken > 1, curve, 0.0)
         s = schedule.at(jnp.minimum(i + 1, schedule.t.shape[0] - 1))
-        through = (h * phi_2 - curve) * (x_0 - last)
+        through = weight * (x_0 - last)
         through += curve * jnp.where(history.taken > 1, h / before, 0.0) * (last - earlier)
         return _exponential(s, h, x_before, last) + s.sqrt_alpha_bar_prev * through
 

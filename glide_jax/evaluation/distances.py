@@ -8,6 +8,7 @@ from glide_jax.evaluation.features.extractor import Features, Outputs
 from glide_jax.evaluation.metrics import fidelity, frechet, manifold
 
 MOST_NEIGHBOURS = 10_000  # vectors of a set for precision and recall, as ADM's evaluator
+_SHUFFLE_SEED = 0  # frozen, since another order is another score
 
 
 def compare_sets(features: Features, generated: Outputs, reference: Outputs) -> dict[str, Any]:
@@ -37,7 +38,9 @@ def compare_sets(features: Features, generated: Outputs, reference: Outputs) -> 
         numbers["spatial_frechet_distance"] = between(generated.spatial, reference.spatial)
     if generated.logits is not None:
         splits = min(fidelity.SCORE_SPLITS, max(1, len(generated.logits) // 100))
-        score, spread = fidelity.inception_score(generated.logits, splits=splits)
+        # Pictures come prompt by prompt and group by group; a split is to hold some of each.
+        order = np.random.default_rng(_SHUFFLE_SEED).permutation(len(generated.logits))
+        score, spread = fidelity.inception_score(generated.logits[order], splits=splits)
         name = "inception_score" if features.is_fid else "class_score"
         numbers |= {name: score, f"{name}_spread": spread, f"{name}_splits": splits}
     if fewest > 3:

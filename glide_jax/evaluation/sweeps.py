@@ -34,7 +34,9 @@ def combinations(
         samplers: names of samplers; the model's own if empty.
     """
     guides = [{"guidance_scale": scale} for scale in guidance_scales]
-    guides += [{"clip_guidance_scale": scale} for scale in clip_guidance_scales]
+    for scale in clip_guidance_scales:  # the curve begins without any guidance
+        nothing = {"guidance_scale": 1} if scale in (0, "0", "0.0") else {}
+        guides.append({**nothing, "clip_guidance_scale": scale})
     parts = (
         guides or [{}],
         [{"steps": value} for value in steps] or [{}],

@@ -171,9 +171,35 @@ class Call:
     progress: Progress | None = option(None)
 
     @property
+    def mix_weights(self) -> np.ndarray:
+        """The weights of the prompt and of those mixed into it, float64 (k,) of sum 1."""
+        weights = np.array([1.0, *(weight for _, weight in self.mix)])
+        return weights / weights.sum()
+
+    @property
+    def clip_guides(self) -> bool:
+        """Whether the CLIP has a say; at scale 0 it has none."""
+        return bool(self.clip_guidance_scale)
+
+    @property
+    def weak_guides(self) -> bool:
+        """Whether a worse model has a say; at scale 1 it has none."""
+        return self.autoguidance_model is not None and self.autoguidance_scale != 1.0
+
+    @property
+    def replaces_null(self) -> bool:
+        """Whether a CLIP or a worse model takes the place of the empty prompt, as in the papers.
+
+        It does unless the call gives a scale for that, or a prompt to keep away from.
+        """
+        asked = self.base.keys() & {"guidance_scale", "cfgpp_scale"}
+        alone = not asked and self.negative_prompt is None
+        return alone and (self.clip_guides or self.weak_guides)
+
+    @property
     def sees_x_0(self) -> bool:
         """Whether a CLIP or a score is given predicted x_0, which needs the network's gradient."""
-        clip = self.clip_guidance_scale is not None and self.clip_guidance_on == "x_0"
+        clip = self.clip_guides and self.clip_guidance_on == "x_0"
         return clip or (self.score is not None and self.score_on == "x_0")
 
 
@@ -220,6 +246,7 @@ def parse(values: Mapping[str, Any], call: Call | None = None) -> Call:
     call = dataclasses.replace(call, **own, **groups)
     _check_pairs(call.base, call.base)
     _check_pairs(call.upsampler, call.upsampler, "upsample_")
+    _check_extras(call)
     if call.keep is not None:
         checks.whole("keep", call.keep, 1, call.n)
     if not call.upsample:
@@ -233,6 +260,25 @@ def check_no_upsampler(call: Call) -> None:
         raise InputError(
             "upsample_steps, upsample_sampler or temperature is set, but no upsampler runs."
         )
+
+
+# Settings that only change how the predictions with a prompt and without are combined.
+_CLASSIFIER_FREE = (
+    "guidance_power", "guidance_rescale", "apg_parallel", "apg_radius", "apg_momentum"
+)  # fmt: skip
+
+
+def _check_extras(call: Call) -> None:
+    """Refuses extras of classifier-free guidance where something else takes its place."""
+    fields = {field.name: field for field in dataclasses.fields(StageSettings)}
+    for name in _CLASSIFIER_FREE if call.replaces_null else ():
+        value, off = call.base.get(name), option_of(fields[name]).off
+        if value is not None and value != off:
+            guide = "the CLIP" if call.clip_guides else "a worse model"
+            raise InputError(
+                f"{name} is {value:g}, but guidance by {guide} takes the place of classifier-free "
+                "guidance, which alone it changes; give guidance_scale, too, or leave it out."
+            )
 
 
 def _check_pairs(values: Mapping[str, Any], own: Mapping[str, Any], prefix: str = "") -> None:

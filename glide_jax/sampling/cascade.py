@@ -58,6 +58,7 @@ class Weak(NamedTuple):
 
     network: Partial  # `Stage.network` with its parameters
     text: TextCond | None
+    mix: tuple[TextCond, ...]  # its encodings of `Mix.texts`
     scale: Scalar
 
 
@@ -196,6 +197,10 @@ def _advance(
     """Steps bounds[0] ... bounds[1] - 1 of a chain. Only the keyword arguments are not traced."""
     unmasked, x0_fn = _constraints(inputs.cond, knobs)
     guide, score = _guided(network(inputs.params), inputs, chain.schedule, knobs, unmasked)
+    if score is not None and "guidance_interval" in knobs:
+        score = scores.between(score, *knobs["guidance_interval"])
+    if score is not None and sampler != "ddpm":  # which shifts its mean by the score, not eps
+        score = scores.where_sound(score, chain.schedule)
     extra: dict[str, Any] = {"eta": knobs["eta"]} if solvers.SAMPLERS[sampler].eta else {}
     make = functools.partial(
         solvers.SAMPLERS[sampler].make, schedule=chain.schedule, x0_fn=x0_fn, score=score, **extra
@@ -255,7 +260,8 @@ def _guided(
         conds += [of_text(text) for text in guides.mix.texts]
         weights = guides.mix.weights
     if guides.weak is not None:
-        worse = guidance.conditional(guides.weak.network(), of_text(guides.weak.text))
+        texts = (guides.weak.text, *guides.weak.mix)
+        worse = guidance.unguided(guides.weak.network(), [of_text(t) for t in texts], weights)
         weak = worse, guides.weak.scale
     null = None if null_text is None else of_text(null_text)
     guide, plain = guidance.assemble(network, conds, weights, null, knobs, schedule, weak)

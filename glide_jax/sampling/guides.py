@@ -3,7 +3,6 @@
 from collections.abc import Sequence
 
 import jax.numpy as jnp
-import numpy as np
 from jax.tree_util import Partial
 
 from glide_jax.sampling import cascade
@@ -24,7 +23,7 @@ def of_base(request: Request, loaded: Loaded, texts: Texts, rows: Sequence[int])
     """
     call, weak = request.call, request.weak
     pulls: dict[str, list[cascade.Pull]] = {sees: [] for sees in SEES}
-    if call.clip_guidance_scale is not None and loaded.clip is not None:
+    if call.clip_guides and loaded.clip is not None:
         clip = loaded.clip
         log_prob = clip.log_prob if call.clip_guidance_on == "x_t" else clip.log_prob_clean
         bound = Partial(log_prob, loaded.params["clip"], text_embedding=texts.clip(rows))
@@ -33,9 +32,8 @@ def of_base(request: Request, loaded: Loaded, texts: Texts, rows: Sequence[int])
         pulls[call.score_on].append(cascade.Pull(Partial(call.score), call.score_scale))
     mix = worse = None
     if call.mix:
-        weights = np.array([1.0, *(weight for _, weight in call.mix)])
-        mix = cascade.Mix(texts.mix(), jnp.float32(weights / weights.sum()))
-    if weak is not None:
+        mix = cascade.Mix(texts.mix("base"), jnp.float32(call.mix_weights))
+    if weak is not None and call.weak_guides:
         network = Partial(weak.stages["base"].network, weak.params["base"])
-        worse = cascade.Weak(network, texts.weak(rows), call.autoguidance_scale)
+        worse = cascade.Weak(network, texts.weak(rows), texts.mix("weak"), call.autoguidance_scale)
     return cascade.Guides(tuple(pulls["x_t"]), tuple(pulls["x_0"]), mix, worse)

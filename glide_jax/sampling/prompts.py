@@ -35,7 +35,7 @@ class Texts:
 
     encode: Callable[[str, int], Any]  # (reader, line) to its encoding, leading axis 1
     prompts: int  # lines before that of the empty or negative prompt, which those mixed in follow
-    mixed: int
+    mix_weights: np.ndarray  # of the prompt and of those mixed in, (k,) of sum 1
     weights: np.ndarray | None  # frames: positions between lines 0 and 1
 
     def prompt(self, stage: str, rows: Sequence[int]) -> TextCond:
@@ -43,8 +43,16 @@ class Texts:
         return self._join(stage, rows)
 
     def clip(self, rows: Sequence[int]) -> jax.Array:
-        """The prompts of a batch for the CLIP, (b, e)."""
-        return self._join("clip", rows)
+        """The prompts of a batch for the CLIP, (b, e), with those mixed in.
+
+        A log-probability is linear in the text's embedding, so the mix of embeddings stands for
+        the mix of scores.
+        """
+        own, others = self._join("clip", rows), self.mix("clip")
+        if not others:
+            return own
+        first, *rest = jnp.float32(self.mix_weights)
+        return sum((w * text for w, text in zip(rest, others, strict=True)), first * own)
 
     def weak(self, rows: Sequence[int]) -> TextCond:
         """The prompts of a batch for autoguidance's model."""
@@ -54,9 +62,10 @@ class Texts:
         """The empty or negative prompt for the base, leading axis 1."""
         return self.encode("base", self.prompts)
 
-    def mix(self) -> tuple[TextCond, ...]:
-        """The prompts mixed into each, for the base, leading axis 1."""
-        return tuple(self.encode("base", self.prompts + 1 + k) for k in range(self.mixed))
+    def mix(self, reader: str) -> tuple[Any, ...]:
+        """The prompts mixed into each, for the base, the CLIP or the weak model, leading axis 1."""
+        mixed = len(self.mix_weights) - 1
+        return tuple(self.encode(reader, self.prompts + 1 + k) for k in range(mixed))
 
     def _join(self, reader: str, rows: Sequence[int]) -> Any:
         encoded = [self._row(reader, row) for row in rows]
@@ -89,7 +98,7 @@ def encode_texts(loaded: Loaded, placed: Callable[[str], Params], request: Reque
         stage = loaded.stages[name]
         of_stage = functools.partial(placed, name)
         readers[name] = _Reader(stage.encode, stage.context, loaded.tokenizer, of_stage)
-    if call.clip_guidance_scale is not None or call.keep is not None:
+    if call.clip_guides or call.keep is not None:
         clip, tokenizer = loaded.clip, loaded.clip_tokenizer
         assert clip is not None, "checked with the request"
         assert tokenizer is not None, "read together with the CLIP"
@@ -109,4 +118,4 @@ def encode_texts(loaded: Loaded, placed: Callable[[str], Params], request: Reque
         ids, mask = (array[line : line + 1] for array in tokens[name])
         return cascade.encode_text(readers[name].encode, readers[name].params(), ids, mask)
 
-    return Texts(encode, len(request.prompts), len(call.mix), call.edit.weights)
+    return Texts(encode, len(request.prompts), call.mix_weights, call.edit.weights)

@@ -158,15 +158,10 @@ def _check_guides(call: Call, loaded: Loaded) -> None:
 
 
 def _unconditional(call: Call, settings: StageSettings) -> tuple[StageSettings, bool]:
-    """The base's settings, and whether it also predicts without the prompt.
-
-    A CLIP or a worse model takes the place of the empty prompt, as in the papers, unless the call
-    gives a scale for that or a prompt to keep away from.
-    """
-    if call.clip_guidance_scale is None and call.autoguidance_model is None:
+    """The base's settings, and whether it also predicts without the prompt."""
+    if not call.clip_guides and not call.weak_guides:
         return settings, True
-    asked = call.base.keys() & {"guidance_scale", "cfgpp_scale"}
-    if not asked and call.negative_prompt is None:
+    if call.replaces_null:
         settings = dataclasses.replace(settings, guidance_scale=1.0)
     return settings, settings.guidance_scale != 1.0 or settings.cfgpp_scale > 0.0
 

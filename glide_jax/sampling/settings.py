@@ -99,7 +99,7 @@ def parse_steps(name: str, value: Any) -> Steps | Respacing:
 
     value = str(value) if isinstance(value, Steps | Respacing) else value
     respacing = r"[a-z]+\d*|.*,.*"  # a word with a number, or sections
-    if isinstance(value, str) and len(value) < 100 and re.fullmatch(respacing, value.strip()):
+    if isinstance(value, str) and re.fullmatch(respacing, value.strip()):
         schedules.respace(value, NUM_TIMESTEPS)
         return Respacing(value)
     return Steps(checks.whole(name, value, 1, NUM_TIMESTEPS))

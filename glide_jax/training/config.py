@@ -8,6 +8,7 @@ import difflib
 import importlib
 import importlib.util
 import json
+import math
 import pathlib
 import sys
 from collections.abc import Mapping, Sequence
@@ -188,6 +189,11 @@ def _checked(values: dict[str, Any]) -> TrainConfig:
     read = lambda cls, name: _section(cls, values[name], name)
     train, diffusion = read(sections.Train, "train"), read(sections.Diffusion, "diffusion")
     log, optim = read(sections.Log, "log"), read(sections.Optim, "optim")
+    if diffusion.min_snr_gamma and diffusion.max_snr < math.inf:
+        raise InputError(
+            f"diffusion.min_snr_gamma is {diffusion.min_snr_gamma:g} and diffusion.max_snr "
+            f"{diffusion.max_snr:g}; give one of them, and leave the other at 0 or inf."
+        )
     checks.whole("optim.accumulate", optim.accumulate, 1, train.batch_size)
     if not train.ema:
         raise InputError("train.ema is (); give at least one decay, which is what is sampled from.")
@@ -282,10 +288,10 @@ def changes_since(workdir: pathlib.Path, config: TrainConfig) -> list[str]:
         old = flat(json.loads(path.read_text(encoding="utf-8")))
     except (OSError, ValueError) as error:
         raise InputError(f"{str(path)!r} cannot be read: {error}.") from None
-    new = flat(config.kept)
+    new, absent = flat(config.kept), _defaults()
     shown = lambda value: "absent" if value is None else checks.shown(value)
     for name in {**old, **new}:
-        was, now = old.get(name), new.get(name)
+        was, now = (fields.get(name, absent.get(name)) for fields in (old, new))
         if was == now or name == "name":
             continue
         if not name.startswith(_MAY_CHANGE):
@@ -295,6 +301,16 @@ def changes_since(workdir: pathlib.Path, config: TrainConfig) -> list[str]:
             )
         notes.append(f"{name} was {shown(was)} and is now {shown(now)}")
     return notes
+
+
+def _defaults() -> dict[str, Any]:
+    """What fields are where a config lacks them, which an older version may not have known."""
+    sections_of = {
+        "diffusion": sections.Diffusion, "tokenizer": sections.TokenizerChoice,
+        "optim": sections.Optim, "train": sections.Train, "log": sections.Log,
+    }  # fmt: skip
+    values = {name: dataclasses.asdict(cls()) for name, cls in sections_of.items()}
+    return flat(json.loads(json.dumps(values)))
 
 
 def keep_config(workdir: pathlib.Path, config: TrainConfig) -> None:

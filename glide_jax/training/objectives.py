@@ -41,7 +41,7 @@ def hybrid_loss(
     eps: Image,
     *,
     vb_weight: float = 1e-3,
-    max_snr: float = float("inf"),
+    weigh: Callable[[Array], Array] = jnp.ones_like,
     prediction: str = "eps",
 ) -> losses.Hybrid:
     """The loss of each image at given steps and noise: the objective without its random choices.
@@ -53,8 +53,7 @@ def hybrid_loss(
         i: steps.
         eps: the noise to add.
         vb_weight: see `losses.hybrid`.
-        max_snr: caps the weight that clean timesteps have in the error of x_0, as Min-SNR does
-            (Hang et al., 2023); infinity is the plain mean squared error of the prediction.
+        weigh: gives the weight of each image's error from its signal-to-noise ratio.
         prediction: "eps", or "v" (Salimans & Ho, 2022).
 
     Returns:
@@ -63,18 +62,15 @@ def hybrid_loss(
     s = schedule.at(i)
     x_t = samplers.q_sample(s, x_0, eps)
     out = denoise(x_t, schedule.t[i])
-    # The signal-to-noise ratio is the weight of x_0's error in that of eps, and 1 more in v's.
     snr = schedule.alpha_bar[i] / (1.0 - schedule.alpha_bar[i])
     if prediction == "v":
         target = parameterization.v_target(s, x_0, eps)
-        weight = (jnp.minimum(snr, max_snr) + 1.0) / (snr + 1.0)
         implied = out._replace(eps=parameterization.eps_of_v(s, x_t, out.eps))
     else:
         target, implied = eps, out
-        weight = jnp.minimum(max_snr / snr, 1.0)
     mse = ((target - out.eps) ** 2).mean(axis=(1, 2, 3))
     vb = losses.hybrid(schedule, i, x_0, x_t, eps, implied, vb_weight=vb_weight).vb
-    return losses.Hybrid(weight * mse + vb, mse, vb)
+    return losses.Hybrid(weigh(snr) * mse + vb, mse, vb)
 
 
 def text_to_image(
@@ -108,6 +104,10 @@ def text_to_image(
         InputError: `prediction` is not known.
     """
     checks.one_of("prediction", options.prediction, parameterization.PREDICTIONS)
+    weight, cap = losses.max_snr_weight, options.max_snr
+    if options.min_snr_gamma:
+        weight, cap = losses.min_snr_weight, options.min_snr_gamma
+    weigh = lambda snr: weight(snr, cap, options.prediction)
 
     def loss(params: Params, batch: Batch, key: Array) -> tuple[Array, dict[str, Array]]:
         i_key, eps_key, null_key, share_key, dropout_key, text_key = jax.random.split(key, 6)
@@ -129,7 +129,7 @@ def text_to_image(
             i,
             eps,
             vb_weight=options.vb_weight,
-            max_snr=options.max_snr,
+            weigh=weigh,
             prediction=options.prediction,
         )
         total, found = terms.loss.mean(), {"mse": terms.mse.mean(), "vb": terms.vb.mean()}

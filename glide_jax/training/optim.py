@@ -23,7 +23,7 @@ from glide_jax.types import Loss, Params
 OPTIMIZERS = ("adamw", "sgd", "adafactor", "lion", "muon")
 SCHEDULES = ("constant", "cosine", "linear")
 
-# First and last layers, which Muon's authors leave to Adam.
+# First and last layers, which Muon's authors leave to Adam; here it is NAdam.
 _ENDS = re.compile(r"(unet/(input_0|out_conv|bypass)|image/patches|(image|text)/out)/kernel$")
 
 
@@ -50,7 +50,7 @@ def _rate(count: Any, kind: str, peak: Any, warmup_steps: Any, begin: Any, end: 
         down = 0.5 * (1.0 + jnp.cos(jnp.pi * part))
     else:
         down = 1.0 - part if kind == "linear" else 1.0
-    up = count / jnp.maximum(warmup_steps, 1)
+    up = (count + 1) / jnp.maximum(warmup_steps, 1)  # a first step of 0 would be a batch lost
     return peak * jnp.where(count < warmup_steps, up, down)
 
 
@@ -77,6 +77,8 @@ def with_rate(opt_state: optax.OptState, rate: LearningRate, mesh: Mesh) -> opta
 
 def lr_schedule(options: Optim, num_steps: int) -> LearningRate:
     """A straight line up to `options.lr`, then the way of `options.schedule`.
+
+    Update k of `warmup_steps` has the share k / warmup_steps of the rate, so the first one moves.
 
     "constant" stays there. "cosine" is half a wave from the end of the warm-up down to 0 at the
     end of the run. "linear" stays, and falls in a straight line to 0 over the last
@@ -187,7 +189,7 @@ def optimizer(
     has factored second moments and neither b1, b2 nor eps. "lion" (Chen et al., 2023) needs a tenth
     of Adam's learning rate. "muon" (Jordan et al., 2024) has momentum b1 on kernels, a
     convolution's being one matrix from window and channels to channels, at Adam's size of step,
-    and Adam on the rest. Weight decay is decoupled (Loshchilov & Hutter, 2019) for all of them,
+    and NAdam (Dozat, 2016: Adam with Nesterov's momentum, as Muon's own) on the rest. Weight decay is decoupled (Loshchilov & Hutter, 2019) for all of them,
     times the learning rate. Clipping bounds the global norm of the gradient of what is trained.
 
     Args:
@@ -232,7 +234,7 @@ def optimizer(
 
 
 def _muon_axes(params: Params) -> PyTree:
-    """The axes of each kernel that are a matrix's rows and columns; None leaves it to Adam."""
+    """The axes of each kernel that are a matrix's rows and columns; None leaves it to NAdam."""
 
     def axes(path: Any, p: jnp.ndarray) -> optax.contrib.MuonDimensionNumbers | None:
         name = path_of(path)

@@ -31,7 +31,9 @@ class Diffusion:
     # Fraction of captions that are emptied; 0.2 makes classifier-free guidance possible.
     null_fraction: float = _real(0.0, 0.0, 1.0)
     vb_weight: float = _real(1e-3, 0.0, 1e6)  # weight of the bound that trains the variance
-    max_snr: float = float("inf")  # gamma of Min-SNR (Hang et al., 2023); 5 is usual
+    min_snr_gamma: float = _real(0.0, 0.0, 1e6)  # Min-SNR (Hang et al., 2023); 5 is theirs, 0 none
+    # A cap on clean timesteps' weight that leaves noisy ones theirs: for eps Min-SNR, for v not.
+    max_snr: float = _real(float("inf"), 0.0, float("inf"))
     # Fraction of timesteps drawn from the noisy end of the chain alone, and where that end begins.
     noisy_share: float = _real(0.0, 0.0, 1.0)
     noisy_from: float = _real(0.95, 0.0, 1.0)

@@ -1,6 +1,8 @@
 """Solvers on data whose score is known: their order is measured, not assumed."""
 
 import functools
+import itertools
+import math
 
 import jax
 import jax.numpy as jnp
@@ -182,3 +184,46 @@ def test_guidance_remembers_once_a_step_in_chains_run_in_pieces_too(name):
         solver = make(lambda x_t, t, k=k: remembers(float(k))(x_t, t)._replace(memory=()))
         x_t, own = solver(x_t, jnp.int32(5 - k), samplers.noise(keys, k + 1, (2, 2, 1)), own)
     np.testing.assert_allclose(x_t, whole, atol=1e-5)
+
+
+def papers_unipc(x_T: np.ndarray, t: np.ndarray) -> np.ndarray:
+    """UniPC-2 as its authors write it: R_p(h) a = b(h) / B(h), corrector and predictor (3.2, 3.3)."""
+    alpha, sigma = np.sqrt(ALPHA_BAR[t]), np.sqrt(1 - ALPHA_BAR[t])
+    lam = np.log(alpha / sigma)
+
+    def x_0_at(x, k):
+        spread = alpha[k] ** 2 * STD**2 + sigma[k] ** 2
+        return MEAN + alpha[k] * STD**2 / spread * (x - alpha[k] * MEAN)
+
+    def weights(ratios, h):
+        """Solves for a with b_n = n! h^n phi_{n+1}(-h) in the x_0 form."""
+        phi, b = np.expm1(-h) / -h - 1, []
+        for n in range(1, len(ratios) + 1):
+            b.append(phi * math.factorial(n) / np.expm1(-h))
+            phi = phi / -h - 1 / math.factorial(n + 1)
+        return np.linalg.solve([[r**n for r in ratios] for n in range(len(ratios))], b)
+
+    order = np.argsort(-t)  # noisiest first
+    x, values = x_T, [x_0_at(x_T, order[0])]
+    for step, (k, k_next) in enumerate(itertools.pairwise(order)):
+        h, m_0 = lam[k_next] - lam[k], values[-1]
+        B = np.expm1(-h)
+        plain = sigma[k_next] / sigma[k] * x - alpha[k_next] * B * m_0
+        predicted, differences, ratios = plain, [], []
+        if step > 0:
+            ratios = [(lam[order[step - 1]] - lam[k]) / h]
+            differences = [(values[-2] - m_0) / ratios[0]]
+            predicted = plain - alpha[k_next] * B * 0.5 * differences[0]
+        new = x_0_at(predicted, k_next)
+        a = weights([*ratios, 1.0], h) if ratios else [0.5]
+        moved = sum(w * d for w, d in zip(a, [*differences, new - m_0], strict=True))
+        x = plain - alpha[k_next] * B * moved
+        values.append(new)
+    return values[-1]
+
+
+@pytest.mark.parametrize(("grid", "steps"), [("logsnr", 3), ("logsnr", 4), ("karras", 7)])
+def test_unipc_is_the_papers_from_its_first_correction_on(grid, steps):
+    t = grids.timesteps(grid, steps, ALPHA_BAR)
+    x_0, x_T = draw("unipc", t, n=2)
+    np.testing.assert_allclose(x_0, papers_unipc(x_T, t), atol=3e-5)
