@@ -102,6 +102,15 @@ def read_parameters(path: str | os.PathLike) -> dict[str, Any] | None:
         return None
 
 
+def is_ours(path: str | os.PathLike) -> bool:
+    """Whether a file is a picture that this package wrote, whatever else may be wrong with it."""
+    try:
+        with open_encoded(path) as image:
+            return METADATA in image.info
+    except Exception:  # a broken file leads Pillow to whatever comes
+        return False
+
+
 def drawn_alike(a: Any, b: Any) -> bool:
     """Whether two pictures' parameters agree, but for places of files and the size of a batch."""
     if not (isinstance(a, Mapping) and isinstance(b, Mapping)):
