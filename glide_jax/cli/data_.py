@@ -1,6 +1,7 @@
 """`glide-jax data`: build captioned sets, and look at them or at pictures of one's own."""
 
 import functools
+import json
 import pathlib
 from typing import Any
 
@@ -11,6 +12,8 @@ from glide_jax.cli import common
 from glide_jax.cli.progress import progress_bars
 from glide_jax.data.survey import Survey, histogram
 from glide_jax.errors import InputError
+
+_CONTEXT = 128  # tokens of GLIDE's rows of text, and of a config's unless it says otherwise
 
 data_dir_option = click.option(
     "--data-dir", type=click.Path(path_type=pathlib.Path),
@@ -96,6 +99,7 @@ def look(
     records are usable, how large, and why the others are not.
     """
     from glide_jax.data import catalogue, survey
+    from glide_jax.tokenizers import GlideBPE
 
     keep = checks.whole("n", n, 1, 400)
     most = checks.whole("records", records, 1, 10_000_000)
@@ -104,9 +108,16 @@ def look(
     if folder is not None:
         _say_set(what, folder)
         common.say(f"looking at the split {split}")
+    for line in catalogue.passed_over(source):
+        common.say(f"passed over: {line}")
     with progress_bars("records") as progress:
         result = survey.survey(
-            source, most=most, keep=keep, progress=lambda done, all_: progress("look", done, all_)
+            source,
+            most=most,
+            keep=keep,
+            tokenizer=GlideBPE(),
+            context=_CONTEXT,
+            progress=lambda done, all_: progress("look", done, all_),
         )
     _say_survey(result, len(source))
     stem = common.slug(pathlib.Path(what).name or what)
@@ -181,6 +192,11 @@ def _say_survey(result: Survey, records: int) -> None:
         each = len(result.words) / result.usable
         common.say(f"{len(result.words):,} captions, {each:.1f} a picture; words in a caption:")
         common.say(histogram(result.words))
+    if result.cut:
+        common.say(
+            f"{result.cut:,} captions are longer than {_CONTEXT} tokens of GLIDE's tokenizer, "
+            "which is the usual text_context; a model does not see their ends"
+        )
 
 
 def _write_sheet(path: pathlib.Path, examples: list, what: str) -> None:
@@ -199,7 +215,7 @@ def _write_sheet(path: pathlib.Path, examples: list, what: str) -> None:
 
 
 def _write_histogram(path: pathlib.Path, words: list[int], what: str) -> None:
-    from glide_jax import files
+    from glide_jax import files, images
 
     try:
         from matplotlib.figure import Figure
@@ -210,6 +226,7 @@ def _write_histogram(path: pathlib.Path, words: list[int], what: str) -> None:
     axes = figure.subplots()
     axes.hist(words, bins=range(min(words), max(words) + 2), align="left")
     axes.set(xlabel="words in a caption", ylabel="captions", title=what)
+    ours = {images.METADATA: json.dumps({"histogram_of": what})}  # so that no reader takes it
     with files.replacing(path) as temporary:
-        figure.savefig(temporary, format="png", dpi=150)
+        figure.savefig(temporary, format="png", dpi=150, metadata=ours)
     common.result(path)

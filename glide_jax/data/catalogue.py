@@ -6,7 +6,7 @@ from bisect import bisect_right
 from collections.abc import Sequence
 from itertools import accumulate
 
-from glide_jax.data.example import Example, Rejected, Source
+from glide_jax.data.example import Example, Rejected, Source, spread
 from glide_jax.data.readers import built, procedural
 from glide_jax.data.readers.coco import Coco
 from glide_jax.data.readers.folder import Folder
@@ -88,18 +88,22 @@ def open_source(
     return READERS[name](path)
 
 
-def captions_in(source: Source) -> list[str]:
-    """Returns all captions of a source, without decoding its pictures where it can do that.
+def captions_in(source: Source, most: int | None = None) -> list[str]:
+    """Returns the captions of a source, without decoding its pictures where it can do that.
 
     Records that cannot be used have none.
+
+    Args:
+        source: the examples.
+        most: records to read at the most, spread evenly; None for all.
     """
     if isinstance(source, Joined):
-        return [text for part in source.parts for text in captions_in(part)]
+        return [text for part in source.parts for text in captions_in(part, most)]
     if isinstance(source, procedural.Scenes):
-        return source.all_captions()
+        return source.all_captions()[:most]
     texts: list[str] = []
     read = getattr(source, "captions_at", lambda index: source[index].captions)
-    for index in range(len(source)):
+    for index in spread(len(source), len(source) if most is None else most):
         try:
             texts += read(index)
         except Rejected:

@@ -132,6 +132,11 @@ def captions_of(texts: str | Iterable[Any] | None, name: str = "") -> tuple[str,
     return kept
 
 
+def spread(count: int, most: int) -> list[int]:
+    """Returns up to `most` of the numbers below `count`, at even distances."""
+    return [k * count // most for k in range(most)] if count > most else list(range(count))
+
+
 def _decode(data: bytes) -> NDArray[np.uint8]:
     with images.open_encoded(io.BytesIO(data)) as opened:
         image: Image.Image = opened

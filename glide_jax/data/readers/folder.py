@@ -69,7 +69,7 @@ class Folder:
         self._pass_over_ours(pictures)
         self._names = sorted(pictures | set(self._captions))
         used = {*self._names, *tables, *texts}
-        other_files([name for name in names if name not in used], self.passed)
+        other_files(self.path, [name for name in names if name not in used], self.passed)
         self._check()
 
     def __len__(self) -> int:

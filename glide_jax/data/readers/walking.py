@@ -14,6 +14,7 @@ from glide_jax.errors import InputError
 _BRACES = re.compile(r"\{([^{}]*)\}")
 _RANGE = re.compile(r"(\d{1,12})\.\.(\d{1,12})")
 _MOST_NAMES = 1_000_000  # a pattern in braces may stand for so many
+_LONGEST_LINK = 1024  # bytes of a link's target
 _RUN = "config.json"  # beside one of the next, it makes a folder a workdir of `glide-jax train`
 _OF_RUNS = {"checkpoints", "metrics.jsonl"}
 
@@ -85,11 +86,33 @@ def suffix_of(name: str) -> str:
     return os.path.splitext(name)[1].lower()
 
 
-def other_files(names: list[str], passed: Tally) -> None:
-    """Counts files that are of no use, by suffix."""
+def other_files(root: pathlib.Path, names: list[str], passed: Tally) -> None:
+    """Counts files that are of no use, by suffix.
+
+    Args:
+        root: the folder.
+        names: files as seen from it.
+        passed: takes them.
+    """
     for name in names:
         suffix = suffix_of(name)
-        passed.add(f"{suffix[:20]} files" if suffix else "files without a suffix", name)
+        if suffix:
+            passed.add(f"{suffix[:20]} files", name)
+        elif _was_link(root / name):
+            passed.add("symbolic links that were copied as text, and must be made again", name)
+        else:
+            passed.add("files without a suffix", name)
+
+
+def _was_link(path: pathlib.Path) -> bool:
+    """Whether a file holds the name of another one, as Git and zips leave links on Windows."""
+    try:
+        if path.stat().st_size > _LONGEST_LINK:
+            return False
+        target = path.read_text("utf-8")
+    except (OSError, UnicodeDecodeError):
+        return False
+    return bool(target.strip()) and "\0" not in target and os.path.exists(path.parent / target)
 
 
 def files_of(path: str | os.PathLike, suffix: str, passed: Tally) -> list[pathlib.Path]:
@@ -112,7 +135,7 @@ def files_of(path: str | os.PathLike, suffix: str, passed: Tally) -> list[pathli
     elif os.path.isdir(path):
         names = files_below(given, passed)
         chosen = [name for name in names if suffix_of(name) == suffix]
-        other_files([name for name in names if suffix_of(name) != suffix], passed)
+        other_files(given, [name for name in names if suffix_of(name) != suffix], passed)
         paths = sorted(given / name for name in chosen)
     else:
         paths = _matching(str(path))
