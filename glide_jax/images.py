@@ -149,6 +149,15 @@ def _parameters(image: Image.Image) -> dict[str, Any] | None:
     return parameters if isinstance(parameters, dict) else None
 
 
+def is_ours(path: str | os.PathLike) -> bool:
+    """Whether a file is a picture that this package wrote, whatever else may be wrong with it."""
+    try:
+        with open_encoded(path) as image:
+            return METADATA in image.info
+    except Exception:  # a broken file leads Pillow to whatever comes
+        return False
+
+
 def drawn_alike(a: Any, b: Any) -> bool:
     """Whether two pictures' parameters agree, but for places of files and the size of a batch."""
     if not (isinstance(a, Mapping) and isinstance(b, Mapping)):

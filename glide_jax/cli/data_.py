@@ -16,6 +16,8 @@ from glide_jax.errors import InputError
 if TYPE_CHECKING:
     from PIL import Image
 
+_CONTEXT = 128  # tokens of GLIDE's rows of text, and of a config's unless it says otherwise
+
 data_dir_option = click.option(
     "--data-dir", type=click.Path(path_type=pathlib.Path),
     help="Where built sets are kept; by default the folder data in the cache.",
@@ -100,6 +102,7 @@ def look(
     records are usable, how large, and why the others are not.
     """
     from glide_jax.data import catalogue, survey
+    from glide_jax.tokenizers import GlideBPE
 
     keep = checks.whole("n", n, 1, 400)
     most = checks.whole("records", records, 1, 10_000_000)
@@ -108,9 +111,16 @@ def look(
     if folder is not None:
         _say_set(what, folder)
         common.say(f"looking at the split {split}")
+    for line in catalogue.passed_over(source):
+        common.say(f"passed over: {line}")
     with progress_bars("records") as progress:
         result = survey.survey(
-            source, most=most, keep=keep, progress=lambda done, all_: progress("look", done, all_)
+            source,
+            most=most,
+            keep=keep,
+            tokenizer=GlideBPE(),
+            context=_CONTEXT,
+            progress=lambda done, all_: progress("look", done, all_),
         )
     _say_survey(result, len(source))
     stem = common.slug(pathlib.Path(what).name or what)
@@ -190,6 +200,11 @@ def _say_survey(result: Survey, records: int) -> None:
         each = len(result.words) / result.usable
         common.say(f"{len(result.words):,} captions, {each:.1f} a picture; words in a caption:")
         common.say(histogram(result.words))
+    if result.cut:
+        common.say(
+            f"{result.cut:,} captions are longer than {_CONTEXT} tokens of GLIDE's tokenizer, "
+            "which is the usual text_context; a model does not see their ends"
+        )
 
 
 def _sheet(examples: list) -> "Image.Image":

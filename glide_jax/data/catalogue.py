@@ -6,17 +6,19 @@ from bisect import bisect_right
 from collections.abc import Sequence
 from itertools import accumulate
 
-from glide_jax.data.example import Example, Rejected, Source
+from glide_jax.data.example import Example, Rejected, Source, spread
 from glide_jax.data.readers import built, procedural
 from glide_jax.data.readers.coco import Coco
 from glide_jax.data.readers.folder import Folder
 from glide_jax.data.readers.parquet import Parquet
 from glide_jax.data.readers.webdataset import WebDataset
+from glide_jax.data.tally import Tally
 from glide_jax.errors import InputError
 
 SETS = ("shapes", "emoji", "emoji_no_people", "clipart", "coco")  # built once, then read
 SIDES = (64, 256)  # each of them is built at these sizes
 READERS = {"folder": Folder, "webdataset": WebDataset, "parquet": Parquet}  # read in place
+SUFFIXES = {".tar": "webdataset", ".parquet": "parquet"}
 ENDLESS = "shapes_endless"
 NAMES = (*SETS, ENDLESS, "emoji+clipart", *READERS)
 DATA_DIR = pathlib.Path("~/.cache/glide_jax/data")
@@ -52,6 +54,7 @@ def open_source(
         InputError: there is no such source, set or split, the set is not built, or path or kinds
             are given to a source that has none.
     """
+    path = os.path.expanduser(path)
     if "+" in name:
         names = name.split("+")
         mine = lambda part: part == ENDLESS or ENDLESS not in names  # else another part's kinds
@@ -80,28 +83,38 @@ def open_source(
         return Coco(path, split)
     if name in SETS:
         return built.Built(built_folder(name, image_size, path or data_dir), split)
-    if not path:
+    if not str(path):
         raise InputError(f"source {name!r} reads files of yours; say which with path.")
     return READERS[name](path)
 
 
-def captions_in(source: Source) -> list[str]:
-    """Returns all captions of a source, without decoding its pictures where it can do that.
+def captions_in(source: Source, most: int | None = None) -> list[str]:
+    """Returns the captions of a source, without decoding its pictures where it can do that.
 
     Records that cannot be used have none.
+
+    Args:
+        source: the examples.
+        most: records to read at the most, spread evenly; None for all.
     """
     if isinstance(source, Joined):
-        return [text for part in source.parts for text in captions_in(part)]
+        return [text for part in source.parts for text in captions_in(part, most)]
     if isinstance(source, procedural.Scenes):
-        return source.all_captions()
+        return source.all_captions()[:most]
     texts: list[str] = []
     read = getattr(source, "captions_at", lambda index: source[index].captions)
-    for index in range(len(source)):
+    for index in spread(len(source), len(source) if most is None else most):
         try:
             texts += read(index)
         except Rejected:
             continue  # the loader counts and reports it
     return texts
+
+
+def passed_over(source: Source) -> list[str]:
+    """Returns a phrase for each kind of thing that a source's reader found and does not use."""
+    parts = source.parts if isinstance(source, Joined) else (source,)
+    return [line for part in parts for line in getattr(part, "passed", Tally()).lines()]
 
 
 def built_folder(
@@ -169,9 +182,11 @@ def find_source(
     if name in SETS and side in map(str, SIDES):
         folder = built_folder(name, int(side), root, exact=True)
         return folder, built.Built(folder, split)
-    path = pathlib.Path(what).expanduser()
+    path = pathlib.Path(os.path.expanduser(what))
     if what in READERS or (what not in NAMES and "+" not in what):
-        if not path.exists():
+        if (kind := SUFFIXES.get(path.suffix)) and not os.path.exists(path):
+            return None, open_source(kind, path=path)  # a pattern
+        if not os.path.exists(path):
             known = ", ".join(f"{one}_{side}" for one in SETS for side in SIDES)
             raise InputError(
                 f"{what!r} is neither a file or folder nor a set; known sets are {known}."
@@ -184,10 +199,13 @@ def find_source(
 
 def _kind(path: pathlib.Path) -> str:
     """Returns the name of the reader for a file or folder."""
-    names = [path.name] if path.is_file() else [one.name for one in path.iterdir()]
-    for suffix, kind in ((".tar", "webdataset"), (".parquet", "parquet")):
-        if any(name.endswith(suffix) for name in names):
+    try:
+        names = [one.name for one in path.iterdir()] if path.is_dir() else [path.name]
+    except OSError as error:
+        raise InputError(f"folder {str(path)!r} cannot be read: {error.strerror}.") from None
+    for suffix, kind in SUFFIXES.items():
+        if any(name.lower().endswith(suffix) for name in names):
             return kind
-    if path.is_file():
+    if not path.is_dir():
         raise InputError(f"{str(path)!r} is no .tar or .parquet file; give one, or a folder.")
     return "coco" if "annotations" in names else "folder"

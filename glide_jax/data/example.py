@@ -2,16 +2,21 @@
 
 import io
 import os
+import stat
 from collections.abc import Iterable
 from typing import Any, NamedTuple, Protocol, runtime_checkable
 
 import numpy as np
 from numpy.typing import NDArray
-from PIL import Image
+from PIL import Image, UnidentifiedImageError
 
-from glide_jax import colours, images
+from glide_jax import checks, colours, images
+from glide_jax.data import contents
 
 MOST_PIXELS = 1 << 26  # 8192 x 8192: larger is a mistake or an attack, and takes a worker's memory
+MOST_BYTES = 5 << 26  # most of an encoded picture: so many pixels uncompressed, and metadata
+MOST_TEXT = 1 << 20  # bytes of a record's captions
+_LONGEST_DETAIL = 300
 
 _MODES = ("1", "L", "LA", "P", "PA", "RGB", "RGBA", "RGBX")
 
@@ -35,7 +40,10 @@ class Rejected(Exception):
     def __init__(self, reason: str, detail: str = ""):
         super().__init__(reason, detail)  # both, or it would not survive being pickled
         self.reason = reason
-        self.detail = detail
+        # Names and words of files from outside may hold anything, also what moves a cursor.
+        detail = "".join(c if c.isprintable() else ascii(c)[1:-1] for c in detail)
+        cut = len(detail) > _LONGEST_DETAIL
+        self.detail = f"{detail[:_LONGEST_DETAIL]}..." if cut else detail
 
     def __str__(self) -> str:
         return f"{self.reason} ({self.detail})" if self.detail else self.reason
@@ -62,22 +70,53 @@ def decode(data: bytes | str | os.PathLike | io.IOBase, name: str = "") -> NDArr
     refused rather than guessed at.
 
     Raises:
-        Rejected: "corrupt image", "foreign mode", "too large", or "unreadable file" of a path.
+        Rejected: "corrupt image", "foreign mode", "too large", or "unreadable file" of a path;
+            content that is known to be something else is named, such as "web page".
     """
     if isinstance(data, str | os.PathLike):
-        try:
-            with open(data, "rb") as file:
-                data = file.read()
-        except OSError as error:
-            raise Rejected("unreadable file", _join(name, error.strerror or str(error))) from None
+        data = read_bytes(data, name, MOST_BYTES)
+    encoded: bytes = data if isinstance(data, bytes) else data.read()
+    if len(encoded) > MOST_BYTES:
+        raise Rejected("too large", _join(name, f"{len(encoded):,} bytes"))
     try:
-        return _decode(data if isinstance(data, bytes) else data.read())
+        return _decode(encoded)
     except Rejected as rejected:
         raise Rejected(rejected.reason, _join(name, rejected.detail)) from None
     except (Image.DecompressionBombError, Image.DecompressionBombWarning) as error:
         raise Rejected("too large", _join(name, str(error))) from None
     except Exception as error:  # a broken file makes Pillow raise anything
-        raise Rejected("corrupt image", _join(name, str(error) or type(error).__name__)) from None
+        if found := contents.kind_of(encoded):
+            reason, why = found
+        else:
+            reason, why = "corrupt image", str(error) or type(error).__name__
+        if isinstance(error, UnidentifiedImageError) and not found:
+            begin = checks.shown(encoded[:12])
+            why = f"it is damaged or in no picture format that is known; it begins with {begin}"
+        raise Rejected(reason, _join(name, why)) from None
+
+
+def read_bytes(path: str | os.PathLike, name: str, most: int) -> bytes:
+    """Returns the content of a file; a pipe or a device, which may have no end, is not opened.
+
+    Args:
+        path: the file.
+        name: for messages.
+        most: bytes it may have.
+
+    Raises:
+        Rejected: "unreadable file" or "too large".
+    """
+    try:
+        there = os.stat(path)
+        if not stat.S_ISREG(there.st_mode):
+            raise Rejected("unreadable file", _join(name, "it is a folder, a pipe or a device"))
+        if there.st_size > most:
+            raise Rejected("too large", _join(name, f"{there.st_size:,} bytes; at most {most:,}"))
+        with open(path, "rb") as file:
+            return file.read(most)
+    except (OSError, ValueError) as error:  # the latter of a name that no file can have
+        why = getattr(error, "strerror", None) or str(error)
+        raise Rejected("unreadable file", _join(name, why)) from None
 
 
 def captions_of(texts: str | Iterable[Any] | None, name: str = "") -> tuple[str, ...]:
@@ -92,6 +131,11 @@ def captions_of(texts: str | Iterable[Any] | None, name: str = "") -> tuple[str,
     if not kept:
         raise Rejected("no caption", name)
     return kept
+
+
+def spread(count: int, most: int) -> list[int]:
+    """Returns up to `most` of the numbers below `count`, at even distances."""
+    return [k * count // most for k in range(most)] if count > most else list(range(count))
 
 
 def _decode(data: bytes) -> NDArray[np.uint8]:

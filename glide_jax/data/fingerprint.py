@@ -1,18 +1,21 @@
-"""A short hash that identifies a set: hosts compare theirs before they start."""
+"""A short hash that identifies a set, which hosts compare, and runs when they are resumed."""
 
 import hashlib
 
 import numpy as np
 
+from glide_jax.data import catalogue
 from glide_jax.data.example import Rejected, Source
 
-_LOOKED_AT = 16
+_LOOKED_AT = 16  # pictures
+_CAPTIONS = 256
 
 
 def fingerprint(source: Source) -> str:
-    """Returns a hash of captions, sizes and pixels of a few records spread over the set.
+    """Returns a hash of captions, sizes and pixels of some records spread over the set.
 
-    Paths do not count: they may differ between hosts that have copies of the same set.
+    To it come the names of files in the set and their sizes, where its reader knows them. The place
+    of the set does not count: it may differ between hosts that have copies of the same.
     """
     digest = hashlib.sha256()
     for index in np.unique(np.linspace(0, max(len(source) - 1, 0), _LOOKED_AT).astype(int)):
@@ -26,4 +29,8 @@ def fingerprint(source: Source) -> str:
         except Rejected as rejected:
             content = rejected.reason.encode()
         digest.update(content)
+    digest.update(repr(catalogue.captions_in(source, _CAPTIONS)).encode())
+    for part in source.parts if isinstance(source, catalogue.Joined) else (source,):
+        for fact in getattr(part, "stamp", tuple)():
+            digest.update(repr(fact).encode("utf-8", "backslashreplace"))
     return digest.hexdigest()[:16]

@@ -1,14 +1,16 @@
 """Statistics of a source before training on it: sizes, caption lengths, unusable records."""
 
 from collections import Counter
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
 
 import numpy as np
 
-from glide_jax.data.example import Example, Rejected, Source
+from glide_jax.data.example import Example, Rejected, Source, spread
 from glide_jax.errors import InputError
+from glide_jax.tokenizers import Tokenizer
 
+_LETTERS = 64  # a token has fewer
 _BAR = 40  # characters of a histogram's longest bar
 
 
@@ -20,6 +22,7 @@ class Survey:
     usable: int = 0
     examples: list[Example] = field(default_factory=list)
     words: list[int] = field(default_factory=list)  # number in each caption
+    cut: int = 0  # captions that are longer than the context
     sizes: Counter[tuple[int, int]] = field(default_factory=Counter)  # (height, width)
     rejected: Counter[str] = field(default_factory=Counter)
     first_rejected: dict[str, str] = field(default_factory=dict)  # reason: the first record
@@ -30,6 +33,8 @@ def survey(
     *,
     most: int = 2000,
     keep: int = 64,
+    tokenizer: Tokenizer | None = None,
+    context: int = 0,
     progress: Callable[[int, int], None] | None = None,
 ) -> Survey:
     """Reads some records of a source, spread evenly.
@@ -38,6 +43,8 @@ def survey(
         source: the examples.
         most: records to read at the most.
         keep: usable ones among them to keep as examples, at the most.
+        tokenizer: if given, captions are counted that it makes longer than the context.
+        context: tokens of a caption's row.
         progress: called with (records read, records to read).
 
     Raises:
@@ -47,8 +54,8 @@ def survey(
         raise InputError(f"{min(most, keep)} records cannot be looked at; ask for 1 or more.")
     if not len(source):
         raise InputError("the source holds no records.")
-    indices = _spread(len(source), most)
-    shown = {indices[k] for k in _spread(len(indices), keep)}
+    indices = spread(len(source), most)
+    shown = {indices[k] for k in spread(len(indices), keep)}
     result = Survey(records=len(indices))
     for k, index in enumerate(indices):
         if progress:
@@ -61,6 +68,8 @@ def survey(
             continue
         result.usable += 1
         result.words += [len(caption.split()) for caption in example.captions]
+        if tokenizer is not None:
+            result.cut += count_cut(example.captions, tokenizer, context)
         result.sizes[example.image.shape[0], example.image.shape[1]] += 1
         if index in shown:
             result.examples.append(example)
@@ -86,6 +95,14 @@ def histogram(values: Sequence[int], bins: int = 12) -> str:
     return "\n".join(lines)
 
 
-def _spread(count: int, most: int) -> list[int]:
-    """Returns up to `most` of the numbers below `count`, at even distances."""
-    return [k * count // most for k in range(most)] if count > most else list(range(count))
+def count_cut(captions: Iterable[str], tokenizer: Tokenizer, context: int) -> int:
+    """Returns the number of captions whose ends a model does not see.
+
+    Args:
+        captions: the texts.
+        tokenizer: encodes them.
+        context: tokens of a caption's row.
+    """
+    room = context - int(tokenizer([""], context).mask.sum())  # without the marks of its ends
+    longest = _LETTERS * context  # more are not looked at: a text of megabytes is cut in any case
+    return sum(len(tokenizer.encode(text[:longest])) > room for text in captions)

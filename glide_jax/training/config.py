@@ -34,7 +34,7 @@ FILE, CHECKPOINTS = "config.json", "checkpoints"  # names in a workdir
 # Fields that a resumed run may change; "x." is everything in section x.
 _MAY_CHANGE = (
     "train.num_steps", "train.max_nonfinite_in_a_row", "optim.lr", "data.workers",
-    "data.max_rejected", "log.", "mesh.", "sampling.",
+    "data.max_rejected", "data.changed", "log.", "mesh.", "sampling.",
 )  # fmt: skip
 _SECTIONS = ("model", "diffusion", "data", "tokenizer", "optim", "train", "log", "mesh")
 _PACKAGED = pathlib.Path(__file__).parents[1] / "configs"
@@ -272,6 +272,11 @@ def shared_facts(config: TrainConfig) -> dict[str, Any]:
     return {"glide_jax": __version__, "jax": jax.__version__, **fields}
 
 
+def has_checkpoint(workdir: pathlib.Path) -> bool:
+    """Whether a workdir holds a run that can be resumed."""
+    return any((workdir / CHECKPOINTS).glob("[0-9]*"))
+
+
 def changes_since(workdir: pathlib.Path, config: TrainConfig) -> list[str]:
     """Compares the config with that of the run that a workdir holds, if it has a checkpoint.
 
@@ -282,7 +287,7 @@ def changes_since(workdir: pathlib.Path, config: TrainConfig) -> list[str]:
         InputError: a field has changed that decides what the run is.
     """
     path, notes = workdir / FILE, []
-    if not path.exists() or not any((workdir / CHECKPOINTS).glob("[0-9]*")):
+    if not path.exists() or not has_checkpoint(workdir):
         return notes
     try:
         old = flat(json.loads(path.read_text(encoding="utf-8")))

@@ -47,6 +47,8 @@ class Data:
     source: str = ""  # a name of `glide-jax data`: shapes, emoji, coco, folder ...
     path: str = ""  # folder or files of folder, webdataset, parquet; else the folder of built sets
     split: str = "train"
+    # A resumed run whose data is no longer that which it began with: refuse, or allow.
+    changed: str = _word("refuse", "refuse", "allow")
     kinds: tuple[str, ...] = ()  # scenes of shapes_endless: single, count, pair, relation; (): all
 
 

@@ -15,12 +15,19 @@ import numpy as np
 
 from glide_jax import images, tokenizers
 from glide_jax.checkpoints.store import Store
-from glide_jax.data.fingerprint import fingerprint
 from glide_jax.files import replacing
 from glide_jax.mesh.hosts import ALONE, Hosts, StopVote, whole
 from glide_jax.model_dir import reading, writing
 from glide_jax.networks import zoo
-from glide_jax.training import clip_objective, costs, hooks, loop, profiling, writers
+from glide_jax.training import (
+    clip_objective,
+    costs,
+    data_notes,
+    hooks,
+    loop,
+    profiling,
+    writers,
+)
 from glide_jax.training.config import CHECKPOINTS, TrainConfig, changes_since, keep_config
 from glide_jax.training.run import Run, prepare_run
 from glide_jax.training.sheet import Sheet
@@ -42,8 +49,9 @@ def train(
 ) -> bool:
     """Trains until the config's end or a signal, from whatever checkpoint the directory holds.
 
-    It writes into `workdir`: config.json, tokenizer/, checkpoints/, metrics.jsonl, tensorboard/,
-    samples/step_000100.png, and at the end model/, a model directory of the first average.
+    It writes into `workdir`: config.json, data.json, tokenizer/, checkpoints/, metrics.jsonl,
+    tensorboard/, samples/step_000100.png, and at the end model/, a model directory of the first
+    average.
 
     Args:
         config: the run's.
@@ -66,9 +74,12 @@ def train(
         workdir.mkdir(parents=True, exist_ok=True)
     kept = _kept_tokenizer(workdir)
     run = prepare_run(config, kept, cache)
+    data = data_notes.facts(run)
     if hosts.count > 1:
-        hosts.agree("the data", _facts(run, workdir, dry_run, hosts))
+        hosts.agree("the data", _facts(run, data, workdir, dry_run, hosts))
         (workdir / _SHARED).unlink(missing_ok=True)
+    for line in [*data_notes.check(run, data, workdir), *data_notes.lines(run)]:
+        say(line)
     compiled = costs.compile_step(run.plan)
     hosts.barrier("the compiled step")
     for line in [*notes, *costs.cost_lines(run.plan, compiled)]:
@@ -77,6 +88,7 @@ def train(
         return True
     if hosts.leads:
         keep_config(workdir, config)
+        data_notes.keep(data, workdir)
         if kept is None:
             _keep_tokenizer(workdir, run.tokenizer)
     with (
@@ -255,11 +267,13 @@ class _Session:
         writing.replace_model(self.workdir / "model", model, card=card)
 
 
-def _facts(run: Run, workdir: pathlib.Path, dry_run: bool, hosts: Hosts) -> dict[str, Any]:
+def _facts(
+    run: Run, data: dict[str, Any], workdir: pathlib.Path, dry_run: bool, hosts: Hosts
+) -> dict[str, Any]:
     """Facts besides the config that hosts must share: the data, the tokenizer and the folder."""
     found: dict[str, Any] = {
-        "the number of examples": len(run.source),
-        "the data (a hash of examples)": fingerprint(run.source),
+        "the number of examples": data["examples"],
+        "the data (a hash of examples)": data["hash"],
         "the tokenizer (ids of a sentence)": run.tokenizer.encode("two blue stars, 12 circles"),
     }
     if dry_run:

@@ -1,7 +1,9 @@
 """Decoding: every picture that has one right meaning gives it, and every other one is rejected."""
 
+import base64
 import contextlib
 import io
+import os
 import pickle
 import struct
 import zlib
@@ -119,8 +121,80 @@ def test_truncated_and_foreign_bytes_are_corrupt(picture):
     for kind in ("PNG", "JPEG", "WEBP", "GIF"):
         data = encoded(large, kind)
         assert rejected(data[: len(data) // 2]) == "corrupt image"
-    for data in (b"", b"hello", b"\x89PNG\r\n\x1a\n", b"%!PS-Adobe-3.0 EPSF-3.0\n%%EndProlog\n"):
+    for data in (b"hello", b"\x89PNG\r\n\x1a\n", b"\xff\xd8\xff\xe0 and no more"):
         assert rejected(data) == "corrupt image"
+
+
+@pytest.mark.parametrize(
+    ("data", "reason", "words"),
+    [
+        (b"", "empty file", "no bytes"),
+        (b"version https://git-lfs.github.com/spec/v1\noid sha256:4d7a\n", "Git LFS pointer",
+         "git lfs pull"),
+        (b"\n <!DOCTYPE HTML><title>403</title>", "web page", "HTML"),
+        (b"\xef\xbb\xbf<html lang='en'>", "web page", "HTML"),
+        (b'{"error": "not found"}', "JSON text", "server"),
+        (b"<?xml version='1.0'?>\n<Error><Code>AccessDenied</Code></Error>", "XML text", "server"),
+        (b"<?xml version='1.0'?>\n<!-- x -->\n<svg xmlns='x'/>", "SVG drawing", "pixels"),
+        (b"<svg/>", "SVG drawing", "pixels"),
+        (b"%!PS-Adobe-3.0 EPSF-3.0\n%%EndProlog\n", "PostScript document", "made a picture"),
+        (b"%PDF-1.7\n", "PDF document", "pages"),
+        (b"\0\0\0\x18ftypheic\0\0\0\0mif1heic", "HEIC picture", "JPEG"),
+        (b"\0\0\0\x18ftypisom\0\0\2\0", "video", "picture"),
+        (b"PK\3\4" + bytes(30), "archive", "unpacked"),
+        (bytes(5000), "file of zeros", "lost"),
+        (b"hello", "corrupt image", "begins with b'hello'"),
+    ],
+)  # fmt: skip
+def test_what_is_no_picture_is_named_in_words_that_a_person_knows(data, reason, words):
+    with pytest.raises(Rejected) as caught:
+        decode(data, "photo.jpg")
+    assert caught.value.reason == reason
+    assert caught.value.detail.startswith("photo.jpg: ")
+    assert words in caught.value.detail
+    assert "BytesIO" not in str(caught.value)
+
+
+AVIF = base64.b64decode(  # 16 x 16 pixels of (200, 10, 10)
+    "AAAAIGZ0eXBhdmlmAAAAAGF2aWZtaWYxbWlhZk1BMUIAAADrbWV0YQAAAAAAAAAhaGRscgAAAAAAAAAAcGljdAAAAAAA"
+    "AAAAAAAAAAAAAAAOcGl0bQAAAAAAAQAAAB5pbG9jAAAAAEQAAAEAAQAAAAEAAAETAAAAKgAAAChpaW5mAAAAAAABAAAA"
+    "GmluZmUCAAAAAAEAAGF2MDFDb2xvcgAAAABqaXBycAAAAEtpcGNvAAAAFGlzcGUAAAAAAAAAEAAAABAAAAAQcGl4aQAA"
+    "AAADCAgIAAAADGF2MUOBAAwAAAAAE2NvbHJuY2x4AAEADQAGgAAAABdpcG1hAAAAAAAAAAEAAQQBAoMEAAAAMm1kYXQS"
+    "AAoJGAz/2iAhoNCAMhsXh4eGIYSSSSZQAAAAOtb10MSbaR9LdpHse0A="
+)
+
+
+def test_avif_by_another_name_is_read_where_pillow_can(monkeypatch):
+    Image.init()
+    if "AVIF" in Image.OPEN:
+        assert abs(int(decode(AVIF, "a.jpg")[8, 8, 0]) - 200) < 9
+    monkeypatch.setattr(Image, "OPEN", {k: v for k, v in Image.OPEN.items() if k != "AVIF"})
+    with pytest.raises(Rejected, match="a newer one can") as caught:
+        decode(AVIF, "a.jpg")
+    assert caught.value.reason == "AVIF picture"
+
+
+def test_a_pipe_a_device_and_a_giant_are_not_read(tmp_path):
+    os.mkfifo(tmp_path / "pipe.jpg")
+    (tmp_path / "zero.jpg").symlink_to("/dev/zero")
+    (tmp_path / "folder.jpg").mkdir()
+    with open(tmp_path / "giant.jpg", "wb") as file:
+        file.truncate(1 << 40)
+    for name, reason in (
+        ("pipe.jpg", "unreadable file"), ("zero.jpg", "unreadable file"),
+        ("folder.jpg", "unreadable file"), ("giant.jpg", "too large"), ("a\0b", "unreadable file"),
+        ("\ud800", "unreadable file"), ("n" * 5000, "unreadable file"),
+    ):  # fmt: skip
+        with pytest.raises(Rejected) as caught:
+            decode(tmp_path / name, name)
+        assert caught.value.reason == reason
+
+
+def test_a_name_that_moves_the_cursor_is_shown_escaped_and_a_long_one_cut():
+    with pytest.raises(Rejected) as caught:
+        decode(b"", "a\x1b[2Jé\n" + "b" * 9999)
+    assert caught.value.detail.startswith("a\\x1b[2Jé\\nbbb")
+    assert len(caught.value.detail) < 400
 
 
 @pytest.mark.filterwarnings("ignore")  # Pillow has much to say of them

@@ -1,18 +1,20 @@
 """Sets that `builders` has written: TFDS ArrayRecord files, read at random without TensorFlow."""
 
-import json
 import pathlib
 from functools import cached_property
 from typing import Any
 
 import numpy as np
 
+from glide_jax import checks
 from glide_jax.data.example import Example, Rejected, captions_of, decode
+from glide_jax.data.readers.records import parse_json
 from glide_jax.errors import InputError
 from glide_jax.extras import extra
 
 VERSION = "1.0.0"
 INFO = "dataset_info.json"
+FEATURES = ("image", "captions", "name")
 
 
 class Built:
@@ -30,6 +32,7 @@ class Built:
         lengths = split_lengths(folder)
         if split not in lengths:
             raise InputError(f"split is {split!r}; {folder} has {', '.join(lengths)}.")
+        _check_form(folder)
         self.folder, self.split, self._length = folder, split, lengths[split]
 
     def __len__(self) -> int:
@@ -54,11 +57,13 @@ class Built:
             raise IndexError(index)
         try:
             record = self._records[index]
-        except (RuntimeError, ValueError) as error:
-            why = str(error).split("\n")[0]
+            texts = [text.decode() for text in np.ravel(record["captions"]).tolist()]
+            return {"image": record["image"], "captions": texts, "name": record["name"].decode()}
+        except InputError:
+            raise
+        except Exception as error:  # a damaged record leads its readers to whatever comes
+            why = (str(error) or type(error).__name__).split("\n")[0]
             raise Rejected("corrupt record", f"{self.folder}[{index}]: {why}") from None
-        texts = [text.decode() for text in np.ravel(record["captions"]).tolist()]
-        return {"image": record["image"], "captions": texts, "name": record["name"].decode()}
 
     @cached_property
     def _records(self) -> Any:
@@ -70,10 +75,11 @@ class Built:
                 split=self.split,  # pyright: ignore[reportCallIssue]
                 decoders={"image": tfds.decode.SkipDecoding()},
             )
-        except (OSError, RuntimeError, ValueError) as error:
-            why = str(error).split("\n")[0].rstrip(".")
+        except Exception as error:  # a damaged file leads TFDS to whatever comes
+            why = (str(error) or type(error).__name__).split("\n")[0].rstrip(".")
             raise InputError(
-                f"{self.folder} cannot be read ({why}): delete it and build it again."
+                f"{self.folder} cannot be read ({why[:300]}): fetch it or build it again, in "
+                "another folder."
             ) from None
 
     def __getstate__(self) -> dict[str, Any]:
@@ -88,18 +94,52 @@ def split_lengths(folder: pathlib.Path) -> dict[str, int]:
         InputError: `folder` holds no set that was built to the end.
     """
     try:
-        splits = json.loads((folder / INFO).read_bytes())["splits"]
-        return {s["name"]: sum(map(int, s["shardLengths"])) for s in splits}
+        splits = _read(folder / INFO)["splits"]
+        lengths = {str(s["name"]): sum(map(int, s["shardLengths"])) for s in splits}
+        if any(not 0 <= length < 1 << 40 for length in lengths.values()):
+            raise ValueError("a split has an impossible length")
+        return lengths
     except FileNotFoundError:
         raise InputError(f"{folder} is not a built set: it has no {INFO}.") from None
     except (OSError, ValueError, KeyError, TypeError) as error:
-        raise InputError(f"{folder / INFO} cannot be read: {error}.") from None
+        raise InputError(f"{folder / INFO} cannot be read: {str(error)[:300]}.") from None
+
+
+def _check_form(folder: pathlib.Path) -> None:
+    """Refuses sets that others wrote with TFDS in files, or of features, that are not ours.
+
+    Raises:
+        InputError: it says how to convert them.
+    """
+    form = _read(folder / INFO).get("fileFormat") or "tfrecord"  # the default of old versions
+    ours = any(folder.glob("*.array_record*"))
+    if form != "array_record" and not ours:
+        raise InputError(
+            f"{folder} holds a TFDS set of {checks.shown(form)} files, which only TensorFlow "
+            "reads; where that is installed, `tfds convert_format --dataset_version_dir="
+            f"{folder} --out_file_format=array_record --out_dir=NEW_FOLDER` writes one that is "
+            "read here."
+        )
+    try:
+        features = list(_read(folder / "features.json")["featuresDict"]["features"])
+    except (OSError, ValueError, KeyError, TypeError):
+        return  # TFDS says what it finds wrong when it reads the records
+    if missing := [name for name in FEATURES if name not in features]:
+        raise InputError(
+            f"{folder} holds a TFDS set with the features {checks.shown(features)}, and a set that "
+            f"is read here has {', '.join(FEATURES)} ({missing[0]} is missing): write its pictures "
+            "into a folder with a captions.jsonl, or into Parquet files."
+        )
+
+
+def _read(path: pathlib.Path) -> Any:
+    return parse_json(path.read_bytes().decode("utf-8"))
 
 
 def notes(folder: pathlib.Path) -> dict[str, Any]:
     """Returns the notes taken at building: rejected (reason: count) and attribution."""
     try:
-        content = json.loads((folder / "metadata.json").read_bytes())
+        content = _read(folder / "metadata.json")
         return content if isinstance(content, dict) else {}
     except (OSError, ValueError):
         return {}  # a set that others built has none

@@ -9,15 +9,18 @@ that the annotations give for each. Layout, that of the archives when they are u
 
 import contextlib
 import json
-import operator
 import os
 import pathlib
+import re
 import shutil
 import zipfile
 from collections.abc import Callable, Iterator, Sequence
+from typing import Any
 
 from glide_jax import checks
-from glide_jax.data.example import Example, captions_of, decode
+from glide_jax.data.example import Example, Rejected, captions_of, decode
+from glide_jax.data.readers.records import parse_json, utf8
+from glide_jax.data.tally import Tally
 from glide_jax.errors import InputError
 from glide_jax.files import replacing, replacing_dir
 
@@ -37,6 +40,9 @@ class Coco:
         split: "train" or "val".
         year: 2014 or 2017, the division into splits.
 
+    Attributes:
+        passed: the account of pictures and annotations that are there and not used.
+
     Raises:
         InputError: the split or year is unknown, or a file is missing or damaged.
     """
@@ -51,30 +57,96 @@ class Coco:
                     f"{str(needed)!r} does not exist; give the folder that holds COCO's "
                     "'annotations' and picture folders, or download it."
                 )
-        try:
-            table = json.loads(file.read_bytes())
-            by_id = operator.itemgetter("id")
-            images = sorted(table["images"], key=by_id)
-            captions: dict[int, list[str]] = {image["id"]: [] for image in images}
-            for note in sorted(table["annotations"], key=by_id):
-                captions[note["image_id"]].append(note["caption"])
-            self.names = [image["file_name"] for image in images]
-            self.caption_lists = [captions[image["id"]] for image in images]  # raw
-        except (ValueError, KeyError, TypeError) as error:
-            raise InputError(
-                f"{str(file)!r} is not a COCO captions file ({type(error).__name__}: {error})."
-            ) from None
-        for name in self.names:
-            if os.path.basename(name) != name:
-                raise InputError(f"{str(file)!r} names {name!r}; it must be a plain file name.")
+        self.passed = Tally()
+        self._records = _records(file, self.passed)
+        for name, _ in self._records:
+            if os.path.basename(name) != name or not name.isprintable():
+                raise InputError(
+                    f"{str(file)!r} names {checks.shown(name)}; it must be a plain file name."
+                )
 
     def __len__(self) -> int:
-        return len(self.names)
+        return len(self._records)
 
     def __getitem__(self, index: int) -> Example:
-        name = self.names[index]
-        captions = captions_of(self.caption_lists[index], name)
+        name, captions = self._records[index][0], self.captions_at(index)
         return Example(decode(self.images / name, name), captions, name)
+
+    def captions_at(self, index: int) -> tuple[str, ...]:
+        """Returns a record's captions, without its picture; raises `Rejected` as `[index]` does."""
+        name, captions = self._records[index]
+        return captions_of(captions, name)
+
+    def stamp(self) -> Iterator[Any]:
+        """Yields names and captions, by which a change of the set is noticed."""
+        yield from self._records
+
+
+def _records(file: pathlib.Path, passed: Tally) -> list[tuple[str, list[str]]]:
+    """Reads the names of pictures with their captions, in the order of the pictures' ids.
+
+    Sets made from COCO's have notes on pictures that they left out, ids as text, and gaps.
+
+    Args:
+        file: the annotations.
+        passed: takes pictures and notes that cannot be used.
+
+    Raises:
+        InputError: it is not a COCO captions file, or none of its pictures has a caption.
+    """
+    shown = checks.shown(str(file), 300)
+    try:
+        table = parse_json(utf8(file.read_bytes(), file.name))
+        images, notes = table["images"], table["annotations"]
+        if not (isinstance(images, list) and isinstance(notes, list)):
+            raise TypeError("its images and annotations must be lists")
+    except KeyError as error:
+        raise InputError(f"{shown} is not a COCO captions file (it has no {error}).") from None
+    except (OSError, ValueError, TypeError, Rejected) as error:
+        raise InputError(f"{shown} is not a COCO captions file ({error}).") from None
+    names: dict[int | str, str] = {}
+    twice: set[int | str] = set()
+    captions: dict[int | str, list[str]] = {}
+    for image in images:
+        key, name = _id(image, "id"), image.get("file_name") if isinstance(image, dict) else None
+        if key is None:
+            passed.add("pictures without an id", str(name))
+        elif not isinstance(name, str) or not name:
+            passed.add("pictures without a file name", f"id {key}")
+        elif names.setdefault(key, name) != name:
+            twice.add(key)
+            passed.add("pictures whose id another one has", name)
+    for note in sorted(notes, key=lambda note: _order(_id(note, "id"))):
+        key, text = _id(note, "image_id"), note.get("caption") if isinstance(note, dict) else None
+        if not isinstance(text, str):
+            passed.add("annotations without a caption", f"id {_id(note, 'id')}")
+        elif key not in names:
+            passed.add("captions of pictures that are not listed", f"image_id {key}: {text}")
+        else:
+            captions.setdefault(key, []).append(text)
+    keys = sorted((key for key in names if key not in twice), key=_order)
+    if not any(key in captions for key in keys):
+        raise InputError(
+            f"{shown} is not a COCO captions file (none of its {len(images):,} pictures has a "
+            f"caption; passed over: {passed})."
+        )
+    folder = f"{file.stem.removeprefix('captions_')}/"
+    return [(names[key].removeprefix(folder), captions.get(key, [])) for key in keys]
+
+
+def _id(row: Any, field: str) -> int | str | None:
+    """Returns an id; one that is written as text, or as a fraction, is the number that it names."""
+    value = row.get(field) if isinstance(row, dict) else None
+    if isinstance(value, float) and value.is_integer():
+        return int(value)
+    if isinstance(value, str) and re.fullmatch("[0-9]{1,18}", value):
+        return int(value)
+    return value if isinstance(value, int | str) else None
+
+
+def _order(key: int | str | None) -> tuple[bool, bool, int | str]:
+    """Numbers in their order, then text, and last what has no id."""
+    return (key is None, isinstance(key, str), 0 if key is None else key)
 
 
 def download(

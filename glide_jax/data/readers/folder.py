@@ -1,22 +1,33 @@
 """A folder of pictures with their captions, as people keep them.
 
-A picture's captions are the lines of the .txt file of its name beside it, or come from a
-captions.jsonl or metadata.jsonl in its folder or in one above it: one JSON object a line, with the
-file under "file_name" or "image" (as seen from that .jsonl) and a text or a list of them under
+A picture's captions are the lines of the text file of its name beside it (a.txt or a.TXT, else
+a.jpg.txt or a.caption), or come from a table in its folder or in one above it: captions.jsonl or
+metadata.jsonl with one JSON object a line, or captions.csv or metadata.csv. A row has the file
+under "file_name" or "image" (as seen from that table) and a text, or in JSON a list of them, under
 "text", "caption" or "captions".
 """
 
-import json
 import os
 import pathlib
+from collections import defaultdict
+from collections.abc import Iterator
+from typing import Any
 
-from glide_jax.data.example import Example, Rejected, captions_of, decode
-from glide_jax.data.readers.records import caption_fields
+from glide_jax import checks, images
+from glide_jax.data.example import MOST_TEXT, Example, captions_of, decode, read_bytes
+from glide_jax.data.readers import caption_tables
+from glide_jax.data.readers.caption_tables import normal
+from glide_jax.data.readers.records import lines_of, utf8
+from glide_jax.data.readers.walking import files_below, other_files, suffix_of
+from glide_jax.data.tally import Tally
 from glide_jax.errors import InputError
 
-SUFFIXES = (".jpg", ".jpeg", ".png", ".webp", ".gif", ".bmp", ".tif", ".tiff")
-TABLES = ("captions.jsonl", "metadata.jsonl")
-FILE_FIELDS = ("file_name", "image")
+SUFFIXES = (
+    ".jpg", ".jpeg", ".jpe", ".jfif", ".png", ".apng", ".webp", ".gif", ".bmp", ".tif", ".tiff",
+    ".avif", ".jp2", ".j2k", ".jpx", ".mpo", ".ppm", ".pgm", ".pbm", ".pnm",
+)  # fmt: skip
+TEXTS = (".txt", ".caption")
+_STAMPED = 20_000  # files whose sizes go into a fingerprint
 
 
 class Folder:
@@ -28,30 +39,38 @@ class Folder:
     Args:
         path: the folder.
 
+    Attributes:
+        passed: the account of files that are there and not used.
+
     Raises:
         InputError: it is missing, has no pictures, no captions at all, or a table is wrong.
     """
 
     def __init__(self, path: str | os.PathLike):
-        self.path = pathlib.Path(path)
-        if not self.path.is_dir():
-            raise InputError(f"folder {str(path)!r} does not exist; give one that holds pictures.")
-        pictures, texts, tables = _walk(self.path)
+        self.path, self.passed = pathlib.Path(path), Tally()
+        if not os.path.isdir(self.path):
+            shown = checks.shown(str(path), 300)
+            raise InputError(f"folder {shown} does not exist; give one that holds pictures.")
+        names = files_below(self.path, self.passed)
+        is_table = lambda name: name.rpartition("/")[2].lower() in caption_tables.NAMES
+        tables = sorted(filter(is_table, names))
+        pictures = {name for name in names if suffix_of(name) in SUFFIXES}
+        by_name = {normal(name): name for name in names} | {name: name for name in names}
         self._captions: dict[str, list[str]] = {}
-        for table in sorted(tables):  # the one nearer to the picture has the last word
-            self._captions |= _read_table(self.path, table)
+        self._foreign: dict[str, str] = {}
+        for name in tables:  # the one nearer to the picture has the last word
+            table = caption_tables.read_table(self.path, name, by_name)
+            for file, captions in table.captions.items():
+                if file not in self._captions or any(text.strip() for text in captions):
+                    self._captions[file] = captions
+            self._foreign |= table.foreign
+        texts = [name for name in names if suffix_of(name) in TEXTS and name not in self._captions]
+        self._texts = self._beside(sorted(pictures | set(self._captions)), texts)
+        self._pass_over_ours(pictures)
         self._names = sorted(pictures | set(self._captions))
-        if not self._names:
-            known = ", ".join(SUFFIXES)
-            raise InputError(
-                f"folder {str(path)!r} holds no pictures; it must have some ({known})."
-            )
-        self._texts = {name for name in self._names if _text_of(name) in texts}
-        if not self._texts and not self._captions:
-            raise InputError(
-                f"none of the {len(self._names)} pictures in {str(path)!r} has a caption: put a "
-                ".txt of the same name beside each, or one captions.jsonl in the folder."
-            )
+        used = {*self._names, *tables, *texts}
+        other_files(self.path, [name for name in names if name not in used], self.passed)
+        self._check()
 
     def __len__(self) -> int:
         return len(self._names)
@@ -63,60 +82,59 @@ class Folder:
     def captions_at(self, index: int) -> tuple[str, ...]:
         """Returns a record's captions, without its picture; raises `Rejected` as `[index]` does."""
         name = self._names[index]
-        return captions_of(self._captions_of(name), name)
+        for text in self._texts.get(name, ()):
+            lines = lines_of(utf8(read_bytes(self.path / text, text, MOST_TEXT), text))
+            if any(line.strip() for line in lines):
+                return captions_of(lines, name)
+        detail = f"{name}: {self._foreign[name]}" if name in self._foreign else name
+        return captions_of(self._captions.get(name), detail)
 
-    def _captions_of(self, name: str) -> list[str] | None:
-        if name not in self._texts:
-            return self._captions.get(name)
-        try:
-            return (self.path / _text_of(name)).read_text("utf-8-sig").splitlines()
-        except (OSError, UnicodeDecodeError) as error:
-            raise Rejected("no caption", f"{_text_of(name)}: {error}") from None
+    def stamp(self) -> Iterator[Any]:
+        """Yields names, captions of tables and sizes of files, by which a change is noticed."""
+        every = max(1, len(self._names) // _STAMPED)
+        for number, name in enumerate(self._names):
+            files = (name, *self._texts.get(name, ())) if number % every == 0 else ()
+            paths = [self.path / file for file in files]
+            sizes = [os.path.getsize(path) for path in paths if os.path.isfile(path)]
+            yield name, self._captions.get(name), sizes
 
+    def _beside(self, pictures: list[str], texts: list[str]) -> dict[str, tuple[str, ...]]:
+        """Returns the text files of each picture, the first that has a caption to be used."""
+        by_stem: defaultdict[str, list[str]] = defaultdict(list)
+        for text in sorted(texts, key=lambda name: (TEXTS.index(suffix_of(name)), name.lower())):
+            by_stem[normal(os.path.splitext(text)[0])].append(text)
+        found = {}
+        for name in pictures:
+            stem = os.path.splitext(normal(name))[0]
+            exact = f"{os.path.splitext(name)[0]}.txt"
+            beside = [*by_stem.get(stem, ()), *by_stem.get(normal(name), ())]
+            if beside:
+                found[name] = tuple(sorted(beside, key=lambda text: text != exact))
+        used = {text for beside in found.values() for text in beside}
+        for text in texts:
+            if text not in used:
+                self.passed.add("text files without a picture of their name", text)
+        return found
 
-def _text_of(name: str) -> str:
-    return f"{name.rpartition('.')[0]}.txt"
+    def _pass_over_ours(self, pictures: set[str]) -> None:
+        """Takes away what this package drew: sheets and samples, which have no captions."""
+        for name in sorted(pictures - set(self._captions) - set(self._texts)):
+            if suffix_of(name) == ".png" and images.is_ours(self.path / name):
+                self.passed.add("pictures without a caption that glide-jax drew", name)
+                pictures.discard(name)
 
-
-def _walk(path: pathlib.Path) -> tuple[set[str], set[str], list[str]]:
-    """Returns the pictures, the text files and the tables, as seen from `path`, with slashes."""
-    pictures, texts, tables = set(), set(), []
-    for folder, below, files in os.walk(path):
-        below[:] = [name for name in below if not name.startswith(".")]
-        within = pathlib.Path(folder).relative_to(path)
-        for file in files:
-            name = (within / file).as_posix()
-            if file in TABLES:
-                tables.append(name)
-            elif file.startswith("."):
-                continue
-            elif file.lower().endswith(SUFFIXES):
-                pictures.add(name)
-            elif file.endswith(".txt"):
-                texts.add(name)
-    return pictures, texts, tables
-
-
-def _read_table(path: pathlib.Path, table: str) -> dict[str, list[str]]:
-    """Reads a table: the captions of each file, named as seen from `path`."""
-    captions: dict[str, list[str]] = {}
-    try:
-        lines = (path / table).read_text("utf-8-sig").splitlines()
-    except (OSError, UnicodeDecodeError) as error:
-        raise InputError(f"{str(path / table)!r} cannot be read: {error}.") from None
-    for number, line in enumerate(lines, 1):
-        if not line.strip():
-            continue
-        where = f"line {number} of {str(path / table)!r}"
-        try:
-            row = json.loads(line)
-        except ValueError as error:
-            raise InputError(f"{where} is not a JSON object: {error}.") from None
-        file = next((row[f] for f in FILE_FIELDS if f in row), None) if type(row) is dict else None
-        if not isinstance(file, str) or not file:
-            raise InputError(f"{where} names no file; it must under 'file_name' or 'image'.")
-        name = os.path.normpath(os.path.join(os.path.dirname(table), file)).replace(os.sep, "/")
-        if os.path.isabs(name) or name.startswith("../"):
-            raise InputError(f"{where} names {file!r}, which lies outside of {str(path)!r}.")
-        captions.setdefault(name, []).extend(caption_fields(row))
-    return captions
+    def _check(self) -> None:
+        there = f"; it holds {self.passed}" if self.passed.counts else ""
+        if not self._names:
+            raise InputError(
+                f"folder {str(self.path)!r} holds no pictures; it must have some "
+                f"({', '.join(SUFFIXES[:7])}){there}."
+            )
+        if self._texts or any(self._captions.values()):
+            return
+        foreign = next(iter(self._foreign.values()), "")
+        raise InputError(
+            f"none of the {len(self._names)} pictures in {str(self.path)!r} has a caption: put a "
+            ".txt of the same name beside each, or one captions.jsonl in the folder"
+            f"{f'; {foreign}' if foreign else ''}{there}."
+        )

@@ -8,15 +8,28 @@ import bisect
 import os
 import threading
 from collections import OrderedDict
+from collections.abc import Iterator
 from typing import Any
 
-from glide_jax.data.example import Example, Rejected, captions_of, decode
-from glide_jax.data.readers.records import TEXT_FIELDS, caption_fields, files_of
+from glide_jax import checks
+from glide_jax.data import contents
+from glide_jax.data.example import (
+    MOST_BYTES,
+    MOST_TEXT,
+    Example,
+    Rejected,
+    captions_of,
+    decode,
+)
+from glide_jax.data.readers.records import TEXT_FIELDS, caption_fields
+from glide_jax.data.readers.walking import files_of
+from glide_jax.data.tally import Tally
 from glide_jax.errors import InputError
 from glide_jax.extras import extra
 
 IMAGE_COLUMNS = ("jpg", "image", "png", "webp")
 _MOST_TEXT = 1 << 26  # bytes of captions kept while all are read for a tokenizer
+_MOST_GROUP_TEXT = 1 << 28  # bytes of captions that a row group may have, since it is read whole
 
 
 class Parquet:
@@ -30,12 +43,16 @@ class Parquet:
         path: a file, a folder or a pattern.
         cache_bytes: most bytes of row groups that each process keeps.
 
+    Attributes:
+        passed: the account of files that are there and not used.
+
     Raises:
         InputError: there is no file, one is no Parquet file, or lacks a column.
     """
 
     def __init__(self, path: str | os.PathLike, *, cache_bytes: int = 1 << 30):
-        self.paths = [str(file.absolute()) for file in files_of(path, ".parquet")]
+        self.passed = Tally()
+        self.paths = [str(file.absolute()) for file in files_of(path, ".parquet", self.passed)]
         self._columns: list[tuple[str, list[str]]] = []
         self._groups: list[tuple[int, int, int]] = []  # (file, row group, its first row there)
         self._starts = [0]  # the first row of each group, and the end
@@ -57,7 +74,7 @@ class Parquet:
         path, group, row, name, (image_column, text_columns) = self._place(index)
         table = self._cache.get(path, group, [image_column, *text_columns])
         captions = _captions(table, row, text_columns, name)
-        image = table[image_column][row].as_py()
+        image = _cell(table, image_column, row, name, MOST_BYTES)
         data = image.get("bytes") if isinstance(image, dict) else image
         if not isinstance(data, bytes) or not data:  # img2dataset keeps rows that failed
             raise Rejected("missing image", name)
@@ -67,6 +84,10 @@ class Parquet:
         """Returns a record's captions, without its picture; raises `Rejected` as `[index]` does."""
         path, group, row, name, (_, text_columns) = self._place(index)
         return _captions(self._texts.get(path, group, text_columns), row, text_columns, name)
+
+    def stamp(self) -> Iterator[Any]:
+        """Yields sizes of files, by which a change of the set is noticed."""
+        yield [os.path.getsize(path) for path in self.paths]
 
     def _place(self, index: int) -> tuple[str, int, int, str, tuple[str, list[str]]]:
         """Returns a record's file, row group, row in that, name and columns."""
@@ -78,8 +99,18 @@ class Parquet:
 
 
 def _captions(table: Any, row: int, columns: list[str], name: str) -> tuple[str, ...]:
-    texts = {column: table[column][row].as_py() for column in columns}
+    texts = {column: _cell(table, column, row, name, MOST_TEXT) for column in columns}
     return captions_of(caption_fields(texts), name)
+
+
+def _cell(table: Any, column: str, row: int, name: str, most: int) -> Any:
+    """Returns a cell as Python has it, unless it has more bytes than a record can need."""
+    if (size := table[column].slice(row, 1).nbytes) > most + 4096:
+        raise Rejected("too large", f"{name}: {size:,} bytes of {column}; at most {most:,}")
+    try:
+        return table[column][row].as_py()
+    except ValueError as error:  # text that is not UTF-8, a date that no calendar has
+        raise Rejected("unreadable file", f"{name}, {column}: {error}") from None
 
 
 class _Cache:
@@ -113,24 +144,46 @@ def _read_group(path: str, group: int, columns: list[str]) -> Any:
     try:
         with parquet.ParquetFile(path) as file:
             return file.read_row_group(group, columns=columns, use_threads=False)
-    except (OSError, extra("pyarrow").ArrowException) as error:
+    except Exception as error:  # a damaged file leads Arrow to whatever comes
         raise Rejected("unreadable file", f"{path}, row group {group}: {error}") from None
 
 
 def _layout(path: str) -> tuple[list[int], tuple[str, list[str]]]:
     """Returns the rows of each row group, and the columns of pictures and of captions."""
     parquet = extra("pyarrow.parquet")
+    shown = checks.shown(path, 300)
     try:
         with parquet.ParquetFile(path) as file:
-            groups = [file.metadata.row_group(k).num_rows for k in range(file.num_row_groups)]
+            groups = [file.metadata.row_group(k) for k in range(file.num_row_groups)]
             names = file.schema_arrow.names
-    except (OSError, extra("pyarrow").ArrowException) as error:
-        raise InputError(f"{path!r} cannot be read as a Parquet file: {error}.") from None
+            rows, texts = [group.num_rows for group in groups], _text_columns(names)
+            most = max((_bytes_of(group, texts) for group in groups), default=0)
+    except Exception as error:  # a damaged file leads Arrow to whatever comes
+        with open(path, "rb") as file:
+            found = contents.kind_of(file.read(4096))
+        why = f"it seems to be: {found[0]}, {found[1]}" if found else str(error).rstrip(".")
+        raise InputError(f"{shown} cannot be read as a Parquet file: {why[:300]}.") from None
     image = next((column for column in IMAGE_COLUMNS if column in names), None)
-    texts = [column for column in TEXT_FIELDS if column in names]
     if image is None or not texts:
         raise InputError(
-            f"{path!r} has the columns {', '.join(names)}; it must have one of pictures "
+            f"{shown} has the columns {', '.join(names)[:300]}; it must have one of pictures "
             f"({', '.join(IMAGE_COLUMNS)}) and one of captions ({', '.join(TEXT_FIELDS)})."
         )
-    return groups, (image, texts)
+    if any(count < 0 for count in rows) or most > _MOST_GROUP_TEXT:
+        raise InputError(
+            f"{shown} has a row group with {most:,} bytes of captions, and {_MOST_GROUP_TEXT:,} "
+            "are the most; write it with smaller row groups."
+        )
+    return rows, (image, texts)
+
+
+def _text_columns(names: list[str]) -> list[str]:
+    return [name for field in TEXT_FIELDS for name in names if name.lower() == field]
+
+
+def _bytes_of(group: Any, columns: list[str]) -> int:
+    """Returns the bytes that columns of a row group take when they are unpacked."""
+    found = [group.column(k) for k in range(group.num_columns)]
+    return sum(
+        one.total_uncompressed_size for one in found if one.path_in_schema.split(".")[0] in columns
+    )

@@ -1,40 +1,80 @@
-"""Parts that the packed sources share: finding their files, and captions in JSON."""
+"""Parts that the readers share: captions in text and in JSON, as people write them."""
 
-import glob
-import os
-import pathlib
+import json
 from typing import Any
 
-from glide_jax.errors import InputError
+from glide_jax.data.example import Rejected
 
 TEXT_FIELDS = ("text", "caption", "captions")
+_MARKS = ((b"\xff\xfe", "UTF-16"), (b"\xfe\xff", "UTF-16"))
 
 
 def caption_fields(row: Any) -> list[str]:
     """Returns all texts that a JSON object gives as captions, under any of the usual names."""
     texts: list[Any] = []
-    for field in TEXT_FIELDS if isinstance(row, dict) else ():
-        value = row.get(field)
+    fields = lower_fields(row)
+    for field in TEXT_FIELDS:
+        value = fields.get(field)
         texts += value if isinstance(value, list) else [value]
     return [text for text in texts if isinstance(text, str)]
 
 
-def files_of(path: str | os.PathLike, suffix: str) -> list[pathlib.Path]:
-    """Returns the files of a path in the order of their names: itself, a folder's, or a pattern's.
+def lower_fields(row: Any) -> dict[str, Any]:
+    """Returns the fields of a JSON object under names in lower case; {} for anything else."""
+    return {str(name).lower(): row[name] for name in row} if isinstance(row, dict) else {}
+
+
+def no_caption_fields(row: Any) -> str:
+    """Returns a phrase on an object that has no field of captions, and "" for one that has."""
+    fields = lower_fields(row)
+    if not fields or any(field in fields for field in TEXT_FIELDS):
+        return ""
+    names = ", ".join(repr(str(name)[:40]) for name in list(row)[:8])
+    known = ", ".join(map(repr, TEXT_FIELDS))
+    return f"has the fields {names}, and captions must be under one of {known}"
+
+
+def parse_json(text: str) -> Any:
+    """Parses JSON from outside.
 
     Raises:
-        InputError: there is none.
+        ValueError: it is no JSON, or nested so deeply that it is an attack.
     """
-    given = pathlib.Path(path)
-    if given.is_file():
-        paths = [given]
-    elif given.is_dir():
-        paths = sorted(one for one in given.rglob(f"*{suffix}") if one.is_file())
-    else:
-        paths = sorted(map(pathlib.Path, glob.glob(str(path), recursive=True)))
-    if not paths:
-        raise InputError(
-            f"{str(path)!r} is no {suffix} file, no folder that holds some, and no pattern that "
-            "matches any."
-        )
-    return paths
+    try:
+        return json.loads(text)
+    except RecursionError:
+        raise ValueError("it is nested too deeply") from None
+
+
+def utf8(data: bytes, name: str) -> str:
+    """Returns the text of a file of captions.
+
+    Raises:
+        Rejected: "not UTF-8".
+    """
+    try:
+        text = data.decode("utf-8-sig")
+    except UnicodeDecodeError:
+        raise Rejected("not UTF-8", f"{name}: {encoding_of(data)}; save it as UTF-8") from None
+    if "\0" in text:
+        raise Rejected("not UTF-8", f"{name}: {encoding_of(data)}; save it as UTF-8")
+    return text
+
+
+def encoding_of(data: bytes) -> str:
+    """Returns a phrase on the encoding of text that is not UTF-8."""
+    for mark, encoding in _MARKS:
+        if data.startswith(mark):
+            return f"it begins as {encoding} does"
+    if b"\0" in data:
+        return "it has NUL bytes, as UTF-16 has"
+    return "its bytes are those of Latin-1, Windows-1252 or another encoding"
+
+
+def lines_of(text: str) -> list[str]:
+    """Returns the lines of a text.
+
+    Line feeds and carriage returns end lines; what else Unicode counts as a separator, such as
+    U+2028, is text, which `str.splitlines` would cut.
+    """
+    return text.replace("\r\n", "\n").replace("\r", "\n").split("\n")

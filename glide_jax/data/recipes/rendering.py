@@ -1,6 +1,8 @@
 """Vector drawings as pixels: rendered with resvg on white, and made smaller by area."""
 
 import io
+import re
+import xml.etree.ElementTree as ElementTree
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Generic, TypeVar
@@ -9,6 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
+from glide_jax import checks
 from glide_jax.data.example import Example, Rejected
 from glide_jax.extras import extra
 
@@ -18,6 +21,12 @@ SIDE = 256  # every drawing's side in pixels; smaller sets are made from this on
 _DPI = 96.0  # a length in mm or pt has no size without it, and is refused
 _FINE = 512  # width at which a page is drawn before its content is cut out
 _MARGIN = 8  # pixels of white around the content of a page, out of 256
+_DEEPEST = 100  # elements within each other; resvg ends the process at about 200
+_URL = re.compile(r"url\(\s*['\"]?#([^'\")]*)")
+_DRAWN = {"use", "image", "feImage", "pattern", "mask", "clipPath", "filter", "tref"}
+# Pictures within the file, by the first letters of PNG, JPEG, GIF and WebP in base64; a drawing
+# within the drawing could hide what is refused here.
+_RASTER = re.compile(r"data:[\w/+.;=-]*;base64,\s*(iVBOR|/9j/|R0lGOD|UklGR)")
 _BLANK = 16  # a picture whose values span less shows nothing
 
 
@@ -91,8 +100,54 @@ def reduce(image: NDArray[np.uint8], side: int) -> NDArray[np.uint8]:
     return np.asarray(Image.fromarray(image).resize(size, Image.Resampling.BOX))
 
 
+def check_safe(svg: str, name: str) -> None:
+    """Refuses a drawing that would overflow the renderer's stack, or that takes in other files.
+
+    Raises:
+        Rejected: "not drawable".
+    """
+    try:
+        root = ElementTree.fromstring(svg)
+    except (ElementTree.ParseError, ValueError) as error:
+        raise Rejected("not drawable", f"{name}: {error}") from None
+    by_id = {element.get("id", ""): element for element in root.iter()}
+    heights: dict[ElementTree.Element, int] = {}
+
+    def height(element: ElementTree.Element, level: int) -> int:
+        if level > _DEEPEST:
+            raise Rejected("not drawable", f"{name}: nested over {_DEEPEST} deep, or in itself")
+        if element not in heights:
+            below = [*element, *(by_id[one] for one in _references(element, name) if one in by_id)]
+            heights[element] = 1 + max((height(one, level + 1) for one in below), default=0)
+        return heights[element]
+
+    if height(root, 1) > _DEEPEST:
+        raise Rejected("not drawable", f"{name}: nested over {_DEEPEST} deep")
+
+
+def _references(element: ElementTree.Element, name: str) -> list[str]:
+    """Returns the ids of what an element draws besides its children.
+
+    Raises:
+        Rejected: it draws a file.
+    """
+    tag = element.tag.rpartition("}")[2]
+    found = [one for value in element.attrib.values() for one in _URL.findall(value)]
+    if tag == "style":  # its rules may be any element's
+        found += _URL.findall(element.text or "")
+    for attribute, value in element.attrib.items():
+        if attribute.rpartition("}")[2] != "href" or tag not in _DRAWN:
+            continue
+        if value.startswith("#"):
+            found.append(value[1:])
+        elif value and not _RASTER.match(value):
+            raise Rejected("not drawable", f"{name}: it takes in {checks.shown(value, 40)}")
+    return found
+
+
 def _render(svg: str, name: str, width: int, height: int | None = None) -> Image.Image:
     resvg = extra("resvg_py")
+    check_safe(svg, name)
     try:
         # The machine's own fonts would make the set depend on the machine.
         png = resvg.svg_to_bytes(

@@ -100,7 +100,7 @@ def test_what_cannot_be_used_is_rejected_one_by_one(tmp_path):
             source[index]
         reasons.append(caught.value.reason)
     assert reasons == [
-        "no caption", "no caption", "corrupt image", "no caption", "unreadable file",
+        "no caption", "no caption", "corrupt image", "not UTF-8", "unreadable file",
     ]  # fmt: skip
 
 

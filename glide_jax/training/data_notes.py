@@ -1,0 +1,75 @@
+"""Sentences on a run's data: what is not used, what is cut, and whether it has changed."""
+
+import json
+import pathlib
+from typing import Any
+
+from glide_jax import checks
+from glide_jax.data import catalogue
+from glide_jax.data.fingerprint import fingerprint
+from glide_jax.data.survey import count_cut
+from glide_jax.errors import InputError
+from glide_jax.files import replacing
+from glide_jax.training.config import has_checkpoint
+from glide_jax.training.run import Run
+
+FILE = "data.json"  # in a workdir: the data that its run began with
+_LOOKED_AT = 256  # captions
+
+
+def lines(run: Run) -> list[str]:
+    """Returns sentences on the things that a run's data has and that training does not see."""
+    found = [f"data: passed over: {line}" for line in catalogue.passed_over(run.source)]
+    captions = catalogue.captions_in(run.source, _LOOKED_AT)
+    context = run.config.model.text_context
+    if cut := count_cut(captions, run.tokenizer, context):
+        found.append(
+            f"data: {cut:,} of {len(captions):,} captions looked at are longer than the {context} "
+            "tokens of text_context; their ends are not seen"
+        )
+    return found
+
+
+def facts(run: Run) -> dict[str, Any]:
+    """Returns the number of a run's examples, and a hash of them."""
+    return {"examples": len(run.source), "hash": fingerprint(run.source)}
+
+
+def check(run: Run, now: dict[str, Any], workdir: pathlib.Path) -> list[str]:
+    """Compares the data with the data that the run of a workdir began with.
+
+    Args:
+        run: the run that is to go on.
+        now: the `facts` of its data.
+        workdir: holds the run's checkpoints.
+
+    Returns:
+        A sentence, if the data has changed and config.data.changed allows it.
+
+    Raises:
+        InputError: it has changed, and that is not allowed.
+    """
+    try:
+        began = json.loads((workdir / FILE).read_text(encoding="utf-8"))
+        was = (began["examples"], began["hash"])
+    except (OSError, ValueError, KeyError, TypeError, RecursionError):
+        return []  # a run of an older version, or none
+    if not has_checkpoint(workdir) or was == (now["examples"], now["hash"]):
+        return []
+    changed = (
+        f"the data has changed since the run in {checks.shown(str(workdir), 300)} began: it had "
+        f"{checks.shown(was[0])} examples (hash {checks.shown(was[1])}) and has "
+        f"{now['examples']} (hash {now['hash']!r})"
+    )
+    if run.config.data.changed == "allow":
+        return [f"note: {changed}"]
+    raise InputError(
+        f"{changed}; put it back, or go on with it by --config.data.changed=allow, or take "
+        "another --workdir."
+    )
+
+
+def keep(now: dict[str, Any], workdir: pathlib.Path) -> None:
+    """Keeps the facts of the data in a workdir, for those that resume."""
+    with replacing(workdir / FILE) as temporary:
+        temporary.write_text(json.dumps(now) + "\n", encoding="utf-8")
