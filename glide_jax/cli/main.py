@@ -101,7 +101,7 @@ def main() -> None:
 
 
 def _fail(message: str) -> int:
-    text = " ".join(message.split())
+    text = checks.printable(" ".join(message.split()))
     print(f"glide-jax: {text}{'' if text.endswith(('.', '?', ')')) else '.'}", file=sys.stderr)
     return 2
 
