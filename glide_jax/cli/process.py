@@ -1,18 +1,21 @@
-"""The first and the last moments of `glide-jax`, in which a signal to stop is one line, too."""
+"""The first and the last moments of `glide-jax`, in which a signal to stop is one line, too.
 
-import atexit
-import contextlib
+It imports next to nothing before it answers signals: Python's own answer is a traceback.
+"""
+
 import os
 import signal
 import sys
-import threading
 import time
-from collections.abc import Iterator
-from types import FrameType
-from typing import Any
+
+TYPE_CHECKING = False  # as type checkers see it, without the module `typing`
+if TYPE_CHECKING:
+    from types import FrameType
+    from typing import Any
 
 INTERRUPTED = "glide-jax: interrupted; what was finished is kept."
 SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
+_AGAIN = 1.0  # seconds after which a signal is a new wish; `timeout` sends the same one twice
 _PATIENCE = 2.0  # seconds in which Python gets to a signal, unless it waits for a compiler
 
 
@@ -26,18 +29,23 @@ class _Stop:
     def __init__(self) -> None:
         self.at_once = True
         self.came: int | None = None
+        self._since = 0.0
 
-    def __call__(self, number: int, frame: FrameType | None) -> None:
-        if self.at_once or self.came or _importing(frame):
+    def __call__(self, number: int, frame: "FrameType | None") -> None:
+        if self.at_once or _importing(frame):
             self.end(number)
-        self.came = number
-        raise KeyboardInterrupt
+        if self.came is None:
+            self.came, self._since = number, time.monotonic()
+            raise KeyboardInterrupt
+        if time.monotonic() - self._since > _AGAIN:
+            self.end(number)
 
     def end(self, number: int) -> None:
         """Ends the process with the line that `main` prints, and a shell's number of the signal."""
-        with contextlib.suppress(OSError):  # the terminal may be gone
+        try:
             os.write(2, f"{INTERRUPTED}\n".encode())
-        os._exit(128 + number)
+        finally:  # also where the terminal is gone
+            os._exit(128 + number)
 
     def watch(self, pipe: int) -> None:
         """Ends the process where the main thread does not come back to Python, as in a compiler.
@@ -59,6 +67,9 @@ def main() -> None:
     for number in SIGNALS:
         if number == signal.SIGINT or signal.getsignal(number) is not signal.SIG_IGN:  # nohup
             signal.signal(number, _stop)
+    import atexit
+    import threading
+
     atexit.register(signal.signal, signal.SIGINT, signal.SIG_IGN)  # runs last: all is done
     read, write = os.pipe()
     os.set_blocking(write, False)
@@ -84,23 +95,18 @@ def main() -> None:
         _stop.end(_stop.came)
 
 
-@contextlib.contextmanager
-def nothing_at_stake() -> Iterator[None]:
-    """Signals that reach the command line's handler inside end the process at once."""
-    before, _stop.at_once = _stop.at_once, True
-    try:
-        yield
-    finally:
-        _stop.at_once = before
+def nothing_at_stake() -> None:
+    """Lets signals that reach this module's handler end the process at once, from now on."""
+    _stop.at_once = True
 
 
-def _importing(frame: FrameType | None) -> bool:
+def _importing(frame: "FrameType | None") -> bool:
     while frame and not frame.f_code.co_filename.startswith("<frozen importlib"):
         frame = frame.f_back
     return frame is not None
 
 
-def _unraisable(fault: Any) -> None:
+def _unraisable(fault: "Any") -> None:
     """Answers an interrupt in a destructor, from where no exception gets out."""
     if fault.exc_type is KeyboardInterrupt:
         _stop.end(_stop.came or signal.SIGINT)

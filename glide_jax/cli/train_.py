@@ -94,7 +94,7 @@ def start(
         run.agree("the start", shared_facts(read))
         say(f"device: {description}")
         compiling.enable_cache(cache / "xla")
-        with process.nothing_at_stake():  # a first signal in the loop is the session's
-            done = session.train(read, workdir, say=say, dry_run=dry_run, cache=cache, hosts=run)
+        process.nothing_at_stake()  # a first signal in the loop is the session's
+        done = session.train(read, workdir, say=say, dry_run=dry_run, cache=cache, hosts=run)
     if run.count > 1 and not done:  # the launcher of all processes is to start them again
         raise click.exceptions.Exit(hosts.LOST)

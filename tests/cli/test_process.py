@@ -31,8 +31,10 @@ def probe(body: str, number: signal.Signals = signal.SIGINT) -> tuple[int, str]:
 
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP])
-def test_a_signal_unwinds_what_runs(number):
-    code, err = probe("try: signalled()\nfinally: print('tidy', file=sys.stderr)", number)
+def test_a_signal_unwinds_what_runs_also_where_it_comes_twice(number):
+    code, err = probe(
+        "try: signalled()\nfinally:\n signalled()\n print('tidy', file=sys.stderr)", number
+    )
     assert (code, err) == (128 + number, f"tidy\n{LINE}")
 
 
@@ -42,7 +44,7 @@ def test_a_signal_unwinds_what_runs(number):
         "class Odd:\n    def __del__(self): signalled()\nOdd()\ntime.sleep(9)",
         "try: signalled()\nexcept BaseException: raise RuntimeError from None",
         "try: signalled()\nexcept BaseException: sys.exit(0)",
-        "try: signalled()\nexcept BaseException: signalled()\ntime.sleep(9)",
+        "try: signalled()\nexcept BaseException: time.sleep(1.1)\nsignalled()\ntime.sleep(9)",
         "import atexit\natexit.register(signalled)\nsys.exit(0)",
         "import importlib\nsys.path.insert(0, '{here}')\nimport interrupts_its_import",
     ],
