@@ -8,7 +8,7 @@
 from glide_jax.errors import InputError
 from glide_jax.version import __version__
 
-TYPE_CHECKING = False  # as type checkers see it, without the module `typing`
+TYPE_CHECKING = False  # true to type checkers; the module `typing` takes its time
 if TYPE_CHECKING:
     from glide_jax.sampling.glide import Glide, load
 

@@ -8,7 +8,7 @@ import signal
 import sys
 import time
 
-TYPE_CHECKING = False  # as type checkers see it, without the module `typing`
+TYPE_CHECKING = False  # true to type checkers; the module `typing` takes its time
 if TYPE_CHECKING:
     from types import FrameType
     from typing import Any

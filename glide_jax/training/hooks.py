@@ -172,6 +172,18 @@ class Log:
         return line
 
 
+def check_window(meta: Mapping[str, Any]) -> None:
+    """Checks a checkpoint's "window", what `Log.gathered` gave, and its "metric".
+
+    Raises:
+        ValueError: one of them is something else.
+    """
+    numbers = [value for metrics in meta["window"] for value in metrics.values()]
+    numbers += [0.0 if meta["metric"] is None else meta["metric"]]
+    if not all(type(value) in (int, float) for value in numbers):
+        raise ValueError("its log is not what was saved")
+
+
 def describe(line: Mapping[str, Any], last: int) -> str:
     """A line of the log as the terminal shows it."""
     number = lambda name, form: format(line[name], form) if line.get(name) is not None else "-"
