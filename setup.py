@@ -78,7 +78,7 @@ setup(
     package_data={"glide_jax": ["tokenizers/assets/*", *(f"**/*.{kind}" for kind in DATA_FILES)]},
     install_requires=REQUIRES,
     extras_require=EXTRAS,
-    entry_points={"console_scripts": ["glide-jax = glide_jax.cli.main:main"]},
+    entry_points={"console_scripts": ["glide-jax = glide_jax.cli.process:main"]},
     classifiers=[
         "Development Status :: 3 - Alpha",
         "Intended Audience :: Science/Research",

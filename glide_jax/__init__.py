@@ -5,11 +5,10 @@
 >>> [picture] = glide("two blue stars on a white background")
 """
 
-from typing import TYPE_CHECKING
-
 from glide_jax.errors import InputError
 from glide_jax.version import __version__
 
+TYPE_CHECKING = False  # true to type checkers; the module `typing` takes its time
 if TYPE_CHECKING:
     from glide_jax.sampling.glide import Glide, load
 

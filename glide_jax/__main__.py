@@ -1,5 +1,5 @@
 """`python -m glide_jax` is `glide-jax`."""
 
-from glide_jax.cli.main import main
+from glide_jax.cli.process import main
 
 main()

@@ -4,9 +4,13 @@ A wrong one raises `InputError`: one sentence with its name, the value and the r
 """
 
 import math
+import unicodedata
 from typing import Any
 
 from glide_jax.errors import InputError
+
+_CONTROLS = ("Cc", "Cf", "Cs", "Zl", "Zp")  # Unicode's categories
+_JOINERS = "\u200c\u200d"
 
 
 def whole(name: str, value: Any, low: int, high: int) -> int:
@@ -75,5 +79,17 @@ def one_of(name: str, value: Any, known: tuple[str, ...]) -> str:
 
 def shown(value: Any, limit: int = 80) -> str:
     """The text by which a message quotes a value: in quotes, printable, cut where it is long."""
-    text = ascii(value) if isinstance(value, str) and not value.isprintable() else repr(value)
+    text = printable(repr(value))
     return text if len(text) <= limit else f"{text[:limit]}..."
+
+
+def printable(text: str) -> str:
+    """Text as one line that a terminal may be given: what controls a terminal is escaped.
+
+    Escaped are control characters, line ends among them, marks of writing direction and lone
+    surrogates; joiners stay, which some scripts and emoji are written with.
+    """
+    return "".join(
+        ascii(c)[1:-1] if unicodedata.category(c) in _CONTROLS and c not in _JOINERS else c
+        for c in text
+    )

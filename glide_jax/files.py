@@ -1,11 +1,21 @@
-"""Files that are either whole or absent."""
+"""Files that are either whole or absent, read as JSON, or held by one process."""
 
 import contextlib
+import fcntl
+import json
 import os
 import pathlib
 import shutil
+import socket
 import tempfile
+import time
 from collections.abc import Iterator
+from typing import Any
+
+from glide_jax import checks
+from glide_jax.errors import InputError
+
+_WAY_OUT = "wait for its end or stop it, or take another folder."
 
 
 @contextlib.contextmanager
@@ -57,6 +67,98 @@ def replacing_dir(path: str | os.PathLike) -> Iterator[pathlib.Path]:
         temporary.replace(path)  # an empty directory in the way is replaced
     finally:
         shutil.rmtree(temporary, ignore_errors=True)
+
+
+def read_object(path: pathlib.Path) -> dict[str, Any]:
+    """The JSON object that a file holds.
+
+    Raises:
+        InputError: it holds something else, or cannot be read.
+    """
+    name = checks.shown(str(path), 200)
+    try:
+        if not path.is_file():  # a named pipe, say, from which nothing comes
+            raise InputError(f"{name} {'is no file' if path.exists() else 'is missing'}.")
+        value = json.loads(path.read_text(encoding="utf-8"))
+    except OSError as error:
+        raise InputError(f"{name} cannot be read: {error.strerror}.") from None
+    except InputError:
+        raise
+    except (ValueError, RecursionError) as error:  # also bytes that are no text, and huge numbers
+        raise InputError(f"{name} is not valid JSON: {checks.printable(str(error))}.") from None
+    if not isinstance(value, dict):
+        raise InputError(f"{name} holds {checks.shown(value)}; it must be a JSON object.")
+    return value
+
+
+def set_aside(path: pathlib.Path, content: bytes) -> pathlib.Path:
+    """Adds damaged lines of a file to one beside it, of which the path is returned."""
+    aside = path.with_name(f"{path.name}.damaged")
+    with open(aside, "ab") as file:
+        file.write(content.rstrip(b"\n") + b"\n")
+        file.flush()
+        os.fsync(file.fileno())
+    return aside
+
+
+@contextlib.contextmanager
+def held(path: pathlib.Path, what: str) -> Iterator[bool]:
+    """Keeps other processes out of what a lock file stands for, as long as this one lives.
+
+    Args:
+        path: the lock file, which names its holder; it is gone in the end. A process that was
+            killed leaves it, but no lock.
+        what: the thing that is locked, for the message.
+
+    Yields:
+        Whether it is locked: some file systems know no locks.
+
+    Raises:
+        InputError: another process holds it.
+        OSError: the file cannot be written.
+    """
+    while True:
+        file = open(path, "a+", encoding="utf-8", errors="replace")  # noqa: SIM115
+        try:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            with file:
+                raise InputError(f"{what} is in use by {_holder(file)}; {_WAY_OUT}") from None
+        except OSError:
+            file.close()
+            path.unlink(missing_ok=True)
+            yield False
+            return
+        if _is_at(file.fileno(), path):  # and was not removed by a holder before
+            break
+        file.close()
+    with file:
+        try:
+            file.truncate(0)
+            since = time.strftime("%Y-%m-%d %H:%M:%S")
+            json.dump({"pid": os.getpid(), "host": socket.gethostname(), "since": since}, file)
+            with _naming(path):
+                file.flush()
+            yield True
+        finally:
+            path.unlink(missing_ok=True)
+
+
+def _holder(file: Any) -> str:
+    try:
+        file.seek(0)
+        found = json.loads(file.read(1000))
+        host, since = (checks.printable(str(found[key]))[:100] for key in ("host", "since"))
+        return f"process {int(found['pid'])} on {host} since {since}"
+    except (OSError, ValueError, KeyError, TypeError, RecursionError):
+        return "another process"
+
+
+def _is_at(descriptor: int, path: pathlib.Path) -> bool:
+    try:
+        return os.path.samestat(os.fstat(descriptor), path.stat())
+    except FileNotFoundError:
+        return False
 
 
 @contextlib.contextmanager

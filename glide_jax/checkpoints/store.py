@@ -6,6 +6,7 @@ import json
 import math
 import os
 import pathlib
+import re
 import shutil
 from collections.abc import Callable, Iterator
 from logging import getLogger
@@ -16,12 +17,14 @@ import jax.numpy as jnp
 import orbax.checkpoint as ocp
 from absl import logging
 
+from glide_jax import checks
 from glide_jax.errors import InputError
 from glide_jax.mesh.hosts import ALONE, Hosts
 from glide_jax.trees import path_of
 
 T = TypeVar("T")
 _MARKERS = ("_CHECKPOINT_METADATA", "commit_success.txt")  # written last, if at all
+_DAMAGED = ".damaged"
 _UNFINISHED = ".orbax-checkpoint-tmp"
 _DISK = (errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EACCES, errno.EFBIG, errno.EIO)
 
@@ -58,10 +61,9 @@ class Store:
         self._note, self._hosts = note or (lambda text: None), hosts
         with self._writing():
             self.directory.mkdir(parents=True, exist_ok=True)
-        for path in sorted(self.directory.glob(f"*{_UNFINISHED}*")) if hosts.leads else ():
-            step = path.name.removesuffix(path.name[path.name.index(_UNFINISHED) :])
-            self._note(f"checkpoint {step} was not finished and is left out.")
-            shutil.rmtree(path, ignore_errors=True)
+        if hosts.leads:
+            with self._writing():
+                self._tidy()
         hosts.barrier("the checkpoints")
         self._keep = keep
         # Faults reach the user as our messages; Orbax and asyncio would log them again, at length.
@@ -76,7 +78,7 @@ class Store:
     @property
     def steps(self) -> list[int]:
         """Steps of the complete checkpoints, in ascending order."""
-        return sorted(self._manager.all_steps())
+        return sorted(step for step in self._manager.all_steps() if self._path(step).is_dir())
 
     def save(self, step: int, state: Any, meta: dict[str, Any], metric: float = math.inf) -> None:
         """Starts a checkpoint of `step`; waits for the one before it, if it is still written.
@@ -120,13 +122,16 @@ class Store:
             for step in sorted(set(done[: -self._keep]) - {best}):
                 self._manager.delete(step)
 
-    def restore(self, like: T) -> tuple[T, dict[str, Any]] | None:
+    def restore(
+        self, like: T, check: Callable[[dict[str, Any]], None] = lambda meta: None
+    ) -> tuple[T, dict[str, Any]] | None:
         """The newest checkpoint that is whole, and its meta; None if there is no checkpoint.
 
         Damaged ones are noted, and moved aside so that their steps can be saved again.
 
         Args:
             like: the state's tree of ShapeDtypeStructs with the shardings to restore onto.
+            check: raises anything at a meta that is not as the caller gave it to `save`.
 
         Raises:
             InputError: no checkpoint is whole, or one belongs to another model.
@@ -134,7 +139,7 @@ class Store:
         steps = self.steps[::-1]
         marks = {name for step in steps for name in _MARKERS if (self._path(step) / name).exists()}
         for step in steps:
-            restored, fault = self._restore_step(step, like, marks)
+            restored, fault = self._restore_step(step, like, marks, check)
             faults = [why for why in self._hosts.gather("a checkpoint", fault) if why]
             if restored is not None and not faults:
                 if _checksum(restored[0]) == restored[1]["checksum"]:
@@ -163,17 +168,22 @@ class Store:
         self.close()
 
     def _restore_step(
-        self, step: int, like: T, marks: set[str]
+        self, step: int, like: T, marks: set[str], check: Callable[[dict[str, Any]], None]
     ) -> tuple[tuple[T, dict[str, Any]] | None, str | None]:
         """This host's part of a checkpoint and its meta, or the fault that it found."""
         try:
             if missing := [m for m in sorted(marks) if not (self._path(step) / m).exists()]:
                 raise ValueError(f"it has no {missing[0]}")
             meta = self._read(step, meta=ocp.args.JsonRestore()).meta
+            if type(meta["checksum"]) is not int or not isinstance(meta["tree"], dict):
+                raise ValueError("its metadata is not what was saved")
+            check(meta)
             self._check_layout(step, meta, _layout(like))
             return (self._read(step, state=ocp.args.StandardRestore(like)).state, meta), None
         except (InputError, PermissionError):
             raise
+        except (KeyError, TypeError, AttributeError, RecursionError):
+            return None, "its metadata is not what was saved"
         except Exception as error:  # Orbax may raise anything on a broken file
             if "RESOURCE_EXHAUSTED" in str(error):
                 raise
@@ -186,7 +196,7 @@ class Store:
         try:  # damage is noted when the checkpoint is restored
             value = json.loads((self._path(step) / "meta" / "metadata").read_text())["metric"]
             return math.inf if value is None else float(value)
-        except (OSError, ValueError, KeyError, TypeError):
+        except (OSError, ValueError, KeyError, TypeError, OverflowError, RecursionError):
             return math.inf
 
     def _read(self, step: int, **items: Any) -> Any:
@@ -202,13 +212,50 @@ class Store:
                     f"config {meta.get('config', {}).get('name')!r} made it."
                 )
 
+    def _tidy(self) -> None:
+        """Removes what is half written, and moves out of the way what would stop Orbax's start."""
+        strange = []
+        for path in sorted(self.directory.iterdir()):
+            name, cut, _ = path.name.partition(_UNFINISHED)
+            if cut:
+                self._note(f"checkpoint {name} was not finished and is left out.")
+                _remove(path)
+            elif re.fullmatch("0|[1-9][0-9]*", name):
+                if why := self._obstacle(path):
+                    self._move(path, why)
+            elif not name.startswith(".") and not name.endswith(_DAMAGED):
+                strange.append(name)
+        if strange:
+            first, rest = checks.shown(strange[0]), len(strange) - 1
+            self._note(
+                f"{first}{f' and {rest} more' if rest else ''} in {self.directory.name}/ is passed "
+                "over: a checkpoint is a folder with a step's number for its name."
+            )
+
+    def _obstacle(self, path: pathlib.Path) -> str | None:
+        if not path.is_dir():
+            return "it is no folder"
+        if not all(part.is_dir() or part.is_file() for part in path.rglob("*")):
+            return "it holds more than files"  # such as a named pipe, from which nothing comes
+        names = ocp.path.step.standard_name_format()
+        try:  # as Orbax reads it of every step when it starts
+            _ = names.find_step(path.parent, int(path.name)).commit_timestamp
+        except (ValueError, TypeError, AttributeError, RecursionError):
+            return f"its {_MARKERS[0]} is not what was saved"
+        return None
+
+    def _move(self, path: pathlib.Path, why: str) -> None:
+        reason = checks.printable(why.split("\n")[0][:100].rstrip(".: "))
+        aside = path.with_name(f"{path.name}{_DAMAGED}")
+        self._note(
+            f"checkpoint {path.name} is damaged ({reason}) and is left out, as {aside.name}."
+        )
+        _remove(aside)
+        path.rename(aside)
+
     def _set_aside(self, step: int, why: str) -> None:
-        reason = why.split("\n")[0][:100].rstrip(".: ")
-        aside = self.directory / f"{step}.damaged"
-        self._note(f"checkpoint {step} is damaged ({reason}) and is left out, as {aside.name}.")
         if self._hosts.leads:
-            shutil.rmtree(aside, ignore_errors=True)
-            self._path(step).rename(aside)
+            self._move(self._path(step), why)
         self._hosts.barrier("the damaged checkpoint")
         self._metrics.pop(step)
         self._manager.reload()
@@ -223,6 +270,13 @@ class Store:
                 if getattr(error, "errno", None) == number or os.strerror(number) in str(error):
                     raise OSError(number, os.strerror(number), str(self.directory)) from error
             raise
+
+
+def _remove(path: pathlib.Path) -> None:
+    if path.is_dir() and not path.is_symlink():
+        shutil.rmtree(path, ignore_errors=True)
+    else:
+        path.unlink(missing_ok=True)
 
 
 def _layout(tree: Any) -> dict[str, str]:

@@ -67,17 +67,19 @@ def command(model, stages, what, batch_sizes, presets, rounds, convolutions, ref
     with tqdm(unit="call", desc="timing", total=bench.count(loads, options)) as bar:
         for row in bench.rows(loads, options, bar.update):
             rows.append(row)
-            tqdm.write(f"{row.name}: {row.times[bench.OURS].median:.4g} s", file=sys.stderr)
+            line = f"{row.name}: {row.times[bench.OURS].median:.4g} s"
+            tqdm.write(checks.printable(line), file=sys.stderr)
     about = {"glide_jax": __version__, "commit": _commit(), **machine.facts(), "dtype": dtype,
              "convolutions": convolutions, "rounds": options.rounds}  # fmt: skip
-    print(summary.markdown(rows))
+    for line in summary.markdown(rows).split("\n"):
+        common.result(line)
     if start:
         from glide_jax.cli import preload
 
         about["start"] = preload.measure(start, device)
         for name, seconds in about["start"].items():
             parts = ", ".join(f"{part} {value:.1f} s" for part, value in seconds.items())
-            print(f"{name} start of {start}: {parts}")
+            common.result(f"{name} start of {start}: {parts}")
     for path in summary.write_summary(out, rows, about):
         common.result(path)
 

@@ -44,14 +44,14 @@ def cache_folder() -> pathlib.Path:
 
 def say(text: str) -> None:
     """A line on standard error: results alone go to standard output."""
-    print(text, file=sys.stderr, flush=True)
+    print(checks.printable(text), file=sys.stderr, flush=True)
 
 
-def result(path: pathlib.Path) -> None:
-    """A line on standard output, above any progress bars."""
+def result(line: object) -> None:
+    """A line on standard output, above any progress bars: a path, or a row of a table."""
     from tqdm import tqdm
 
-    tqdm.write(str(path), file=sys.stdout)
+    tqdm.write(checks.printable(str(line)), file=sys.stdout)
     sys.stdout.flush()
 
 

@@ -42,9 +42,9 @@ def fit(file: pathlib.Path) -> None:
         mine = [vote for vote in given if vote.question == question]
         if not mine:
             continue
-        print(f"{question}: {len(mine)} votes")
+        common.result(f"{question}: {len(mine)} votes")
         scores = votes.elo_scores(mine)
         width = max(map(len, scores))
         for name, score in sorted(scores.items(), key=lambda item: -item[1].elo):
             interval = f"{score.low:6.0f} to {score.high:6.0f}"
-            print(f"  {name:{width}} {score.elo:6.0f}  {interval}  ({score.votes} votes)")
+            common.result(f"  {name:{width}} {score.elo:6.0f}  {interval}  ({score.votes} votes)")

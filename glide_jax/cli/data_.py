@@ -156,7 +156,7 @@ def speed(ctx: click.Context, config: str, seconds: str) -> None:
     run = prepare_run(read, cache=common.cache_folder())
     rate = throughput(run.loader(), wanted)
     size, workers = read.batches.batch_size, read.batches.workers
-    print(f"{rate:,.1f} pictures/s in batches of {size} with {workers} workers")
+    common.result(f"{rate:,.1f} pictures/s in batches of {size} with {workers} workers")
 
 
 def default_data_dir() -> pathlib.Path:
@@ -199,7 +199,8 @@ def _say_survey(result: Survey, records: int) -> None:
     if result.words:
         each = len(result.words) / result.usable
         common.say(f"{len(result.words):,} captions, {each:.1f} a picture; words in a caption:")
-        common.say(histogram(result.words))
+        for line in histogram(result.words).split("\n"):
+            common.say(line)
     if result.cut:
         common.say(
             f"{result.cut:,} captions are longer than {_CONTEXT} tokens of GLIDE's tokenizer, "

@@ -40,13 +40,14 @@ def command(model: str | None, dtype: str) -> None:
     rows += [("cache", f"{folder} ({_size(folder)})"), ("models", ", ".join(_models()) or "none")]
     width = max(len(name) for name, _ in rows)
     for name, value in rows:
-        print(f"{name:{width}}  {value}")
+        common.result(f"{name:{width}}  {value}")
     hint = common.unused_accelerator()
     if hint and "(cpu)" in dict(rows)["devices"]:
-        print(f"\n{hint}")
+        common.result("")
+        common.result(hint)
     if healthy and model is not None:
         for line in _fits(model, dtype):
-            print(line)
+            common.result(line)
     sys.exit(0 if healthy else 1)
 
 
@@ -61,7 +62,8 @@ def _fits(model: str, dtype: str) -> list[str]:
     compiling.enable_cache(folder / "xla")
     directory = reading.find_model(model, folder / "models")
     budget, whose = memory.free()
-    lines = [f"\n{directory.resolve().name} in {dtype}, guided; {budget / 2**30:.1f} GiB {whose}"]
+    name = directory.resolve().name
+    lines = ["", f"{name} in {dtype}, guided; {budget / 2**30:.1f} GiB {whose}"]
     for name, config in reading.stage_configs(directory).items():
         needs = memory.of_stage(config, dtype)
         fits = needs.fits(budget)

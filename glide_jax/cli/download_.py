@@ -28,7 +28,7 @@ def command(names: tuple[str, ...], folder: pathlib.Path | None, sha256: str | N
         raise InputError(f"--sha256 is for one name, but there are {len(names)}; give one name.")
     if not names:
         for name in released.RELEASED:
-            print(name)
+            common.result(name)
         return
     for name in names:
         released.check_name(name)
@@ -37,4 +37,4 @@ def command(names: tuple[str, ...], folder: pathlib.Path | None, sha256: str | N
         with progress_bars("B") as progress:
             report = functools.partial(progress, name)
             path = released.fetch_released(name, folder, sha256=sha256, progress=report)
-        print(path)
+        common.result(path)

@@ -20,4 +20,4 @@ def command(model: str, out: pathlib.Path) -> None:
     directory = reading.find_model(model, common.cache_folder() / "models")
     common.check_out(out)
     for path in importing.export_files(directory, out):
-        print(path)
+        common.result(path)

@@ -32,4 +32,4 @@ def command(files: tuple[pathlib.Path, ...], out: pathlib.Path, name: str | None
         list(files), out, name=name or out.resolve().name, dtype="float16" if half else "float32"
     ):
         common.say(line)
-    print(out)
+    common.result(out)

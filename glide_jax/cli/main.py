@@ -8,7 +8,7 @@ import sys
 import click
 
 from glide_jax import checks
-from glide_jax.cli import common
+from glide_jax.cli import common, process
 from glide_jax.errors import InputError
 from glide_jax.version import __version__
 
@@ -91,7 +91,7 @@ def main() -> None:
         where = f"{checks.shown(str(error.filename), 200)}: " if error.filename else ""
         code = _fail(f"{where}{error.strerror or error}")
     except (KeyboardInterrupt, click.Abort):  # Abort is a RuntimeError, so this comes first
-        print("glide-jax: interrupted; what was finished is kept.", file=sys.stderr)
+        common.say(process.INTERRUPTED)
         code = INTERRUPTED
     except (MemoryError, RuntimeError) as error:  # JAX raises RuntimeError for full memory
         if isinstance(error, RuntimeError) and "RESOURCE_EXHAUSTED" not in str(error):
@@ -101,10 +101,6 @@ def main() -> None:
 
 
 def _fail(message: str) -> int:
-    text = " ".join(message.split())
+    text = checks.printable(" ".join(message.split()))
     print(f"glide-jax: {text}{'' if text.endswith(('.', '?', ')')) else '.'}", file=sys.stderr)
     return 2
-
-
-if __name__ == "__main__":
-    main()

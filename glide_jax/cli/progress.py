@@ -5,6 +5,8 @@ import sys
 from collections.abc import Callable, Iterator
 from typing import Any
 
+from glide_jax import checks
+
 Report = Callable[[str, int, int | None], None]  # a stage, how much of it is done, and of how much
 
 
@@ -28,7 +30,7 @@ def progress_bars(unit: str, *, prefix: str = "", width: int = 0) -> Iterator[Re
 
     def report(stage: str, done: int, total: int | None) -> None:
         if stage not in bars:
-            name = f"{prefix}{stage:{width}}"
+            name = checks.printable(f"{prefix}{stage:{width}}")
             bars[stage] = tqdm(total=total or None, desc=name, file=sys.stderr, **style)
         bar = bars[stage]
         bar.total = total or None

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from glide_jax.cli.common import say
+from glide_jax.cli.common import result, say
 from glide_jax.cli.train_ import overrides
 from glide_jax.errors import InputError
 
@@ -112,18 +112,18 @@ def _table(plan: "Plan", summary: bool) -> None:
     rows = placement.rows(plan.state_like.params)
     if not summary:
         wide = max(len(row.name) for row in rows)
-        print(f"{'parameter':{wide}}  {'shape':20}  {'spec':22}  bytes per device")
+        result(f"{'parameter':{wide}}  {'shape':20}  {'spec':22}  bytes per device")
         for row in rows:
             sizes = " x ".join(map(str, row.shape)) or "scalar"
             spec = ", ".join(axis or "-" for axis in row.spec) if any(row.spec) else "whole"
-            print(f"{row.name:{wide}}  {sizes:20}  {spec:22}  {row.bytes:,}")
-        print()
-    print(f"{plan.config.name} ({plan.config.stage}) on {plan.mesh.size} devices: {shape}")
+            result(f"{row.name:{wide}}  {sizes:20}  {spec:22}  {row.bytes:,}")
+        result("")
+    result(f"{plan.config.name} ({plan.config.stage}) on {plan.mesh.size} devices: {shape}")
     split = sum(any(row.spec) for row in rows)
     count = sum(math.prod(row.shape) for row in rows)
-    print(f"{count:,} parameters in {len(rows)} arrays, of which {split} are split")
+    result(f"{count:,} parameters in {len(rows)} arrays, of which {split} are split")
     for name, (whole, each) in placement.totals(plan).items():
-        print(f"{name:11} {whole / 2**30:9.3f} GiB in all, {each / 2**30:8.3f} GiB per device")
+        result(f"{name:11} {whole / 2**30:9.3f} GiB in all, {each / 2**30:8.3f} GiB per device")
 
 
 def _check(config: "TrainConfig", shape: tuple[int, ...]) -> None:
@@ -145,7 +145,7 @@ def _check(config: "TrainConfig", shape: tuple[int, ...]) -> None:
             f"not those of one device, {worst.name} by {worst.relative:.2g} of its size; do not "
             "train on such a mesh."
         )
-    print(f"check: loss within {loss:.1e}, each of {len(found)} gradients within "
+    result(f"check: loss within {loss:.1e}, each of {len(found)} gradients within "
           f"{worst.relative:.1e} of one device's")  # fmt: skip
 
 
@@ -156,32 +156,32 @@ def _compile(plan: "Plan", topology: str, what: str) -> None:
     say(f"compiling the {what} program for {topology}")
     report = (pods.train_step if what == "train" else pods.sampler)(plan)
     n, chip = plan.mesh.size, roofline.chip(topology)
-    print(f"compiled in {report.seconds:.0f} s; of a device, by the compiler's report:")
+    result(f"compiled in {report.seconds:.0f} s; of a device, by the compiler's report:")
     for name in ("arguments", "temporary", "code", "peak"):
-        print(f"  {name:11} {getattr(report, name) / 2**30:8.3f} GiB")
-    print(f"  {'accessed':11} {report.accessed / 2**30:8.1f} GiB")
-    print("collectives, of a device (those in loops once):")
+        result(f"  {name:11} {getattr(report, name) / 2**30:8.3f} GiB")
+    result(f"  {'accessed':11} {report.accessed / 2**30:8.1f} GiB")
+    result("collectives, of a device (those in loops once):")
     for kind, traffic in report.collectives.items() or {"none": None}.items():
         if traffic is None:
-            print("  none")
+            result("  none")
         else:
-            print(f"  {kind:18} {traffic.count:6} of {traffic.bytes / 2**30:8.3f} GiB, "
+            result(f"  {kind:18} {traffic.count:6} of {traffic.bytes / 2**30:8.3f} GiB, "
                   f"{traffic.sent / 2**30:8.3f} GiB sent")  # fmt: skip
     sent = sum(traffic.sent for traffic in report.collectives.values())
     again = 4 / 3 if what == "train" and plan.config.train.remat == "blocks" else 1.0
     found = roofline.predict(roofline.Load(report.flops * again / n, report.accessed, sent), chip)
-    print(f"predicted, not measured, at {roofline.EFFICIENCY:.0%} of {chip.flops / 1e12:.0f} "
+    result(f"predicted, not measured, at {roofline.EFFICIENCY:.0%} of {chip.flops / 1e12:.0f} "
           f"TFLOP/s, {chip.bandwidth / 1e9:.0f} GB/s of memory, {chip.links / 1e9:.0f} GB/s of "
           "links:")  # fmt: skip
-    print(f"  {report.flops / 1e12:.4g} TFLOP in all; compute {found.compute:.3g} s, memory "
+    result(f"  {report.flops / 1e12:.4g} TFLOP in all; compute {found.compute:.3g} s, memory "
           f"{found.memory:.3g} s, network {found.network:.3g} s")  # fmt: skip
     useful = [
         roofline.mfu(report.flops / n, seconds, chip) for seconds in (found.best, found.worst)
     ]
-    print(f"  {found.best:.3g} to {found.worst:.3g} s a step, limited by {found.limit}; MFU "
+    result(f"  {found.best:.3g} to {found.worst:.3g} s a step, limited by {found.limit}; MFU "
           f"{useful[0]:.0%} to {useful[1]:.0%}")  # fmt: skip
     if what == "train":
         steps = plan.config.train.num_steps
         days = [seconds * steps / 86400 for seconds in (found.best, found.worst)]
-        print(f"  {steps:,} steps in {days[0]:.3g} to {days[1]:.3g} days, "
+        result(f"  {steps:,} steps in {days[0]:.3g} to {days[1]:.3g} days, "
               f"{report.flops * steps:.3g} FLOP")  # fmt: skip

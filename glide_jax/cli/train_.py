@@ -5,7 +5,7 @@ from typing import Any
 
 import click
 
-from glide_jax.cli import cluster, common
+from glide_jax.cli import cluster, common, process
 
 
 @click.command("train", context_settings={"ignore_unknown_options": True, "allow_extra_args": True})
@@ -94,6 +94,7 @@ def start(
         run.agree("the start", shared_facts(read))
         say(f"device: {description}")
         compiling.enable_cache(cache / "xla")
+        process.nothing_at_stake()  # a first signal in the loop is the session's
         done = session.train(read, workdir, say=say, dry_run=dry_run, cache=cache, hosts=run)
     if run.count > 1 and not done:  # the launcher of all processes is to start them again
         raise click.exceptions.Exit(hosts.LOST)

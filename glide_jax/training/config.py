@@ -21,7 +21,7 @@ from glide_jax import checks
 from glide_jax.data import masks
 from glide_jax.data.loader import DataOptions
 from glide_jax.errors import InputError
-from glide_jax.files import replacing
+from glide_jax.files import read_object, replacing
 from glide_jax.model_dir import disk, schema
 from glide_jax.networks import zoo
 from glide_jax.sampling import settings
@@ -287,12 +287,16 @@ def changes_since(workdir: pathlib.Path, config: TrainConfig) -> list[str]:
         InputError: a field has changed that decides what the run is.
     """
     path, notes = workdir / FILE, []
-    if not path.exists() or not has_checkpoint(workdir):
+    if not has_checkpoint(workdir):
         return notes
     try:
-        old = flat(json.loads(path.read_text(encoding="utf-8")))
-    except (OSError, ValueError) as error:
-        raise InputError(f"{str(path)!r} cannot be read: {error}.") from None
+        old = flat(read_object(path))
+    except (InputError, RecursionError) as error:
+        why = str(error).rstrip(".") if isinstance(error, InputError) else "it is nested too deeply"
+        raise InputError(
+            f"{why}; it decides whether the checkpoints beside it are of this run, so put it back "
+            '(meta/metadata of each holds it, as "config") or take another --workdir.'
+        ) from None
     new, absent = flat(config.kept), _defaults()
     shown = lambda value: "absent" if value is None else checks.shown(value)
     for name in {**old, **new}:

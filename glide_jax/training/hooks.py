@@ -172,6 +172,18 @@ class Log:
         return line
 
 
+def check_window(meta: Mapping[str, Any]) -> None:
+    """Checks a checkpoint's "window", what `Log.gathered` gave, and its "metric".
+
+    Raises:
+        ValueError: one of them is something else.
+    """
+    numbers = [value for metrics in meta["window"] for value in metrics.values()]
+    numbers += [0.0 if meta["metric"] is None else meta["metric"]]
+    if not all(type(value) in (int, float) for value in numbers):
+        raise ValueError("its log is not what was saved")
+
+
 def describe(line: Mapping[str, Any], last: int) -> str:
     """A line of the log as the terminal shows it."""
     number = lambda name, form: format(line[name], form) if line.get(name) is not None else "-"
@@ -207,7 +219,7 @@ def duration(seconds: float) -> str:
 
 
 class Interrupted:
-    """Whether SIGTERM or SIGINT has come; the loop checks it after each step."""
+    """Whether SIGTERM, SIGHUP or SIGINT has come; the loop checks it after each step."""
 
     name: str | None = None
 
@@ -217,18 +229,27 @@ class Interrupted:
 
 
 @contextlib.contextmanager
-def handling(numbers: Sequence[int], handler: Callable[..., None]) -> Iterator[None]:
+def handling(
+    numbers: Sequence[int], handler: Callable[..., None]
+) -> Iterator[Mapping[int, Callable | int | None]]:
     """Signals call a handler inside, if this is the main thread, which alone signals reach.
+
+    A SIGHUP that is ignored stays so, which is all that `nohup` does.
 
     Args:
         numbers: the signals.
         handler: takes the number and the frame.
+
+    Yields:
+        The handlers before, by signal.
     """
     old = {}
     if threading.current_thread() is threading.main_thread():
-        old = {number: signal.signal(number, handler) for number in numbers}
+        for number in numbers:
+            if number != signal.SIGHUP or signal.getsignal(number) != signal.SIG_IGN:
+                old[number] = signal.signal(number, handler)
     try:
-        yield
+        yield old
     finally:
         for number, before in old.items():
             signal.signal(number, before)
@@ -236,19 +257,21 @@ def handling(numbers: Sequence[int], handler: Callable[..., None]) -> Iterator[N
 
 @contextlib.contextmanager
 def interruptible() -> Iterator[Interrupted]:
-    """Turns SIGTERM and SIGINT into a request to stop; Ctrl-C again, a second later, acts at once.
+    """Turns signals into a request to stop; Ctrl-C again, a second later, acts as it did before.
 
-    Further SIGTERMs change nothing: `timeout` and job schedulers send it to a process and to its
-    group, so that one request arrives twice.
+    SIGTERM, SIGHUP (a terminal that is gone) and SIGINT are requests. Further ones change nothing:
+    `timeout` and job schedulers send SIGTERM to a process and to its group, so that one request
+    arrives twice.
     """
     interrupted, first = Interrupted(), 0.0
 
-    def request(number: int, _: Any) -> None:
+    def request(number: int, frame: Any) -> None:
         nonlocal first
         if not interrupted():
             interrupted.name, first = signal.Signals(number).name, time.monotonic()
         elif number == signal.SIGINT and time.monotonic() - first > 1.0:
-            raise KeyboardInterrupt
+            before = old[number]
+            (before if callable(before) else signal.default_int_handler)(number, frame)
 
-    with handling((signal.SIGTERM, signal.SIGINT), request):
+    with handling((signal.SIGTERM, signal.SIGHUP, signal.SIGINT), request) as old:
         yield interrupted

@@ -5,6 +5,7 @@ import dataclasses
 import functools
 import json
 import math
+import os
 import pathlib
 import secrets
 from collections.abc import Callable
@@ -13,9 +14,8 @@ from typing import Any
 import jax
 import numpy as np
 
-from glide_jax import images, tokenizers
+from glide_jax import checks, files, images, tokenizers
 from glide_jax.checkpoints.store import Store
-from glide_jax.files import replacing
 from glide_jax.mesh.hosts import ALONE, Hosts, StopVote, whole
 from glide_jax.model_dir import reading, writing
 from glide_jax.networks import zoo
@@ -35,6 +35,7 @@ from glide_jax.training.step import TrainState
 from glide_jax.version import __version__
 
 Say = Callable[[str], None]
+_LOCK = ".lock"
 _SHARED = ".shared"  # a file by which hosts know that they have the same folder
 
 
@@ -65,10 +66,28 @@ def train(
         Whether the run is at its end, and was not stopped before.
 
     Raises:
-        InputError: a field is wrong, another run's state is in the directory, or too much of the
-            data is unusable.
+        InputError: a field is wrong, another run's state is in the directory or another process
+            trains there, or too much of the data is unusable.
         OSError: the directory cannot be written to.
     """
+    if dry_run or not hosts.leads:
+        return _train(config, workdir, say, dry_run, cache, hosts)
+    workdir.mkdir(parents=True, exist_ok=True)
+    name = f"--workdir {checks.shown(str(workdir), 200)}"
+    with files.held(workdir / _LOCK, name) as locked:
+        if not locked:
+            say(f"note: the file system of {name} has no locks; start no second run there.")
+        return _train(config, workdir, say, dry_run, cache, hosts)
+
+
+def _train(
+    config: TrainConfig,
+    workdir: pathlib.Path,
+    say: Say,
+    dry_run: bool,
+    cache: pathlib.Path | None,
+    hosts: Hosts,
+) -> bool:
     notes = changes_since(workdir, config)
     if not dry_run:
         workdir.mkdir(parents=True, exist_ok=True)
@@ -114,7 +133,7 @@ class _Session:
 
     def train(self) -> bool:
         run, hosts, config = self.run, self.hosts, self.run.config
-        restored = self.store.restore(run.plan.state_like)
+        restored = self.store.restore(run.plan.state_like, hooks.check_window)
         state, meta = restored or (run.begin(), {})
         first, last = int(state.step), config.train.num_steps
         if restored:
@@ -192,7 +211,7 @@ class _Session:
     def _open_outputs(self, step: int) -> None:
         if not self.hosts.leads:
             return
-        self.outputs.append(writers.JsonLines(self.workdir / "metrics.jsonl", step))
+        self.outputs.append(writers.JsonLines(self.workdir / "metrics.jsonl", step, self.say))
         try:
             self.outputs.append(writers.TensorBoard(self.workdir / "tensorboard", step))
         except ImportError:
@@ -280,7 +299,7 @@ def _facts(
         return found
     mark = workdir / _SHARED
     if hosts.leads:
-        with replacing(mark) as temporary:
+        with files.replacing(mark) as temporary:
             temporary.write_text(secrets.token_hex(8), encoding="utf-8")
     hosts.barrier("the workdir")
     text = mark.read_text(encoding="utf-8") if mark.exists() else "not there"
@@ -290,14 +309,14 @@ def _facts(
 def _kept_tokenizer(workdir: pathlib.Path) -> tokenizers.Tokenizer | None:
     """The tokenizer that the run began with."""
     path = workdir / "tokenizer" / "spec.json"
-    if not path.exists():
+    if not os.path.lexists(path):
         return None
-    return tokenizers.load(json.loads(path.read_text(encoding="utf-8")), path.parent)
+    return tokenizers.load(files.read_object(path), path.parent)
 
 
 def _keep_tokenizer(workdir: pathlib.Path, tokenizer: tokenizers.Tokenizer) -> None:
     folder = workdir / "tokenizer"
     folder.mkdir(exist_ok=True)
     spec = tokenizer.save(folder)
-    with replacing(folder / "spec.json") as temporary:
+    with files.replacing(folder / "spec.json") as temporary:
         temporary.write_text(json.dumps(spec), encoding="utf-8")

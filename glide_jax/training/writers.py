@@ -3,30 +3,42 @@
 import json
 import os
 import pathlib
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import numpy as np
 
-from glide_jax.files import replacing
+from glide_jax import checks, files
+from glide_jax.errors import InputError
 
 
 class JsonLines:
     """A file of one JSON object a line, each with its "step".
 
     Lines of steps that a resumed run is going to take again are dropped when the file is opened,
-    and so is half a line at its end: the file of a run that was killed and resumed is that of one
-    that was not.
+    and what is no line of a run, such as half of one at the end, is set aside in a file of its own:
+    the file of a run that was killed and resumed is that of one that was not.
 
     Args:
         path: the file; made if missing.
         step: the run goes on from it.
+        note: receives a sentence if something was set aside.
     """
 
-    def __init__(self, path: pathlib.Path, step: int = 0):
-        kept = [line for line in _lines(path) if _step(line) <= step]
-        with replacing(path) as temporary:
-            temporary.write_text("".join(f"{line}\n" for line in kept), encoding="utf-8")
+    def __init__(
+        self, path: pathlib.Path, step: int = 0, note: Callable[[str], None] = lambda text: None
+    ):
+        kept, broken = [], []
+        for line in _lines(path):
+            if (found := _step(line)) is None:
+                broken.append(line)
+            elif found <= step:
+                kept.append(line)
+        if broken:
+            aside = files.set_aside(path, b"\n".join(broken))
+            note(f"{len(broken)} of {path.name} are no lines of a run and are now in {aside.name}.")
+        with files.replacing(path) as temporary:
+            temporary.write_bytes(b"".join(line + b"\n" for line in kept))
         self._file = open(path, "a", encoding="utf-8")  # noqa: SIM115
 
     def write(self, line: Mapping[str, Any]) -> None:
@@ -76,16 +88,19 @@ class TensorBoard:
         self._writer.close()
 
 
-def _lines(path: pathlib.Path) -> list[str]:
+def _lines(path: pathlib.Path) -> list[bytes]:
+    if path.exists() and not path.is_file():  # a named pipe, say, from which nothing comes
+        raise InputError(f"{checks.shown(str(path), 200)} is no file; move it away.")
     try:
-        return path.read_text(encoding="utf-8", errors="replace").split("\n")
+        return [line for line in path.read_bytes().split(b"\n") if line.strip()]
     except FileNotFoundError:
         return []
 
 
-def _step(line: str) -> float:
-    """A line's step; infinity for what is no line of ours."""
+def _step(line: bytes) -> int | None:
+    """A line's step; None for what is no line of ours."""
     try:
-        return int(json.loads(line)["step"])
-    except (ValueError, KeyError, TypeError):
-        return float("inf")
+        step = json.loads(line)["step"]
+    except (ValueError, KeyError, TypeError, RecursionError):
+        return None
+    return step if type(step) is int else None

@@ -23,3 +23,9 @@ def test_each_stage_has_a_bar_under_its_name(capsys):
     assert "w3 base     : 100%" in err
     assert "w3 upsample :  50%" in err
     assert "2/4" in err
+
+
+def test_a_stage_named_from_outside_cannot_steer_the_terminal(capsys):
+    with progress.progress_bars("B") as report:
+        report("a\x1b[2J\x9b\u202eb.pt", 1, 2)
+    assert r"a\x1b[2J\x9b\u202eb.pt" in capsys.readouterr().err

@@ -181,6 +181,24 @@ def test_a_second_ctrl_c_after_a_while_acts_at_once():
             os.kill(os.getpid(), signal.SIGINT)
 
 
+def test_a_terminal_that_goes_away_is_a_request_to_stop_unless_nohup_ignores_it():
+    before = signal.getsignal(signal.SIGHUP)
+    with hooks.interruptible() as interrupted:
+        os.kill(os.getpid(), signal.SIGHUP)
+        assert interrupted.name == "SIGHUP"
+    assert signal.getsignal(signal.SIGHUP) == before
+    signal.signal(signal.SIGHUP, signal.SIG_IGN)
+    try:
+        with hooks.interruptible() as interrupted:
+            os.kill(os.getpid(), signal.SIGHUP)
+            assert not interrupted()
+            os.kill(os.getpid(), signal.SIGTERM)
+            assert interrupted.name == "SIGTERM"
+        assert signal.getsignal(signal.SIGHUP) == signal.SIG_IGN
+    finally:
+        signal.signal(signal.SIGHUP, before)
+
+
 def test_signals_are_left_alone_in_a_thread():
     found = []
 
