@@ -2,9 +2,10 @@
 
 import numpy as np
 import pytest
-from PIL import Image
+from PIL import Image, PngImagePlugin
 
 from glide_jax import images
+from tests import profiles
 
 FEW = ("--steps", "2", "--upsample-steps", "2")
 
@@ -84,6 +85,68 @@ def test_the_best_are_kept_and_say_their_scores(run, repeats, tiny_full):
     assert [choice["n"] for choice in said] == [3, 3]
     assert said[0]["score"] >= said[1]["score"]
     assert repeats(kept[0]) == kept[0].read_bytes()
+
+
+def test_a_layer_with_a_profile_keeps_all_it_has_and_is_repeated(run, repeats, tmp_path):
+    pixels = np.random.default_rng(0).integers(0, 256, (40, 32, 4), np.uint8)
+    texts, exif = PngImagePlugin.PngInfo(), Image.Exif()
+    texts.add_text("workflow", "{}")
+    exif[0x013B] = "somebody"
+    Image.fromarray(pixels).save(
+        tmp_path / "a.png", icc_profile=profiles.wide(), exif=exif, pnginfo=texts
+    )
+    strokes = np.zeros((40, 32, 4), np.uint8)
+    strokes[20:30, 8:20] = 0, 200, 0, 255
+    Image.fromarray(strokes).save(tmp_path / "mask.png")
+    argv = (tmp_path / "a.png", "red", "--mask", tmp_path / "mask.png")
+    [painted] = run("inpaint", *argv, *FEW)
+    out, kept = images.read(painted), strokes[..., 3] == 0
+    np.testing.assert_array_equal(np.asarray(out)[kept], pixels[kept])
+    assert (np.asarray(out)[~kept, 3] == 255).all()
+    assert (out.info["icc_profile"], out.info["workflow"]) == (profiles.wide(), "{}")
+    assert out.getexif()[0x013B] == "somebody"
+    assert repeats(painted) == painted.read_bytes()
+
+
+@pytest.mark.parametrize(
+    ("metadata", "says"),
+    [
+        (5, "carries no parameters"), ("model", "carries no parameters"), (["model"], "carries no"),
+        ({"model": 3}, "the model 3; it must be text"), ({"dtype": ["x"]}, "it must be text"),
+        ({"prompt": None}, "the prompt None; it must be text"), ({"dtype": "x"}, "dtype is 'x'"),
+        ({"seed": 10**30}, "seed is 1000"), ({"seed": "0"}, "it must be a whole number"),
+        ({"model_path": "gone/nowhere"}, "model 'gone/nowhere' is neither a directory nor a known"),
+        ({"model_path": None, "model": "nobody"}, "model 'nobody' is neither"),
+        ({"base": {"sampler": ["x"]}}, "sampler is ['x']"),
+    ],
+)  # fmt: skip
+def test_repeat_answers_odd_parameters_in_a_sentence(cli, photo, tmp_path, glide, metadata, says):
+    if isinstance(metadata, dict):
+        metadata = {**glide.parameters("red", steps=2, upsample_steps=2)[0], **metadata}
+    images.write_png(tmp_path / "odd.png", images.read(photo), metadata)
+    result = cli("repeat", tmp_path / "odd.png", "--out", tmp_path / "again")
+    assert (result.code, says in result.complaint) == (2, True), result.err
+    assert not (tmp_path / "again").exists()
+
+
+@pytest.mark.parametrize(
+    ("metadata", "says"),
+    [({"prompt": "x"}, "carries no parameters"), ({"model": "shapes"}, "no 'dtype'; they are not")],
+)
+def test_repeat_answers_parts_of_parameters_in_a_sentence(cli, photo, tmp_path, metadata, says):
+    images.write_png(tmp_path / "odd.png", images.read(photo), metadata)
+    assert says in cli("repeat", tmp_path / "odd.png", "--out", tmp_path / "again").complaint
+
+
+def test_repeat_replaces_no_other_picture(cli, run, photo, tmp_path):
+    [drawn] = run("sample", "red", *FEW)
+    (tmp_path / "again").mkdir()
+    mine = tmp_path / "again" / drawn.name
+    mine.write_bytes(photo.read_bytes())
+    [again] = run("repeat", drawn, out="again", model=None)
+    assert (again != mine, again.read_bytes()) == (True, drawn.read_bytes())
+    assert mine.read_bytes() == photo.read_bytes()
+    assert "was there already" in cli("repeat", drawn, "--out", tmp_path / "again").err
 
 
 def test_repeat_refuses_what_has_changed(cli, run, photo, tmp_path):
