@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from typing import Any, NamedTuple
 
 import numpy as np
-from PIL import Image, ImageCms, ImageOps
+from PIL import Image, ImageCms
 
 from glide_jax import images
 
@@ -61,7 +61,7 @@ def own(image: Image.Image) -> Own:
     Raises:
         InputError: The pixels are fractions, which have no agreed range.
     """
-    image = ImageOps.exif_transpose(image)
+    image = images.turned(image)
     deep = image.mode.startswith("I") or images.DEEP in image.info
     changes = ["it has 16 bits a channel, of which 8 are left"] * deep
     opaque, alpha = _parts(images.eight_bits(image))

@@ -5,11 +5,12 @@ import json
 import math
 import os
 import pathlib
+import warnings
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, BinaryIO
 
 import numpy as np
-from PIL import Image, ImageDraw, PngImagePlugin, UnidentifiedImageError
+from PIL import Image, ImageDraw, ImageOps, PngImagePlugin, UnidentifiedImageError
 
 from glide_jax.errors import InputError
 from glide_jax.files import replacing
@@ -192,6 +193,20 @@ def texts(info: Mapping[Any, Any]) -> dict[str, Any]:
         for name, text in info.items()
         if keyword(name) and isinstance(text, str) and name not in (METADATA, "compression")
     }
+
+
+def turned(image: Image.Image) -> Image.Image:
+    """A copy of a picture that stands upright, as the camera held it, by its EXIF record."""
+    try:
+        return ImageOps.exif_transpose(image)
+    except Exception:  # a broken record leads Pillow to whatever comes
+        warnings.warn(
+            "a picture's EXIF record cannot be read; it is left out, and the picture not turned.",
+            stacklevel=2,
+        )
+        image = image.copy()
+        image.info.pop("exif", None)
+        return image
 
 
 def flat(image: Image.Image, mode: str, ground: str) -> Image.Image:

@@ -133,6 +133,17 @@ def test_exif_and_texts_stay_and_the_orientation_is_done(tmp_path):
     assert images.METADATA not in colours.own(again).image.info
 
 
+@pytest.mark.parametrize("kind", ["PNG", "WEBP"])
+def test_a_broken_exif_record_is_left_out_and_told(tmp_path, kind):
+    Image.new("RGB", (4, 4), "red").save(
+        tmp_path / "a", kind, exif=b"Exif\0\0garbage", lossless=True
+    )
+    with pytest.warns(UserWarning, match="EXIF record cannot be read"):
+        own = colours.own(images.read(tmp_path / "a"))
+    assert own.image.info == {}
+    assert own.image.getpixel((0, 0)) == (255, 0, 0)
+
+
 @pytest.mark.parametrize("kind", ["JPEG", "WEBP"])
 def test_exif_and_xmp_come_out_of_other_formats(tmp_path, kind):
     exif, xmp = Image.Exif(), b"<x/>"
@@ -153,7 +164,7 @@ def test_sixteen_bits_become_the_nearest_of_eight(tmp_path):
     assert own.changes == ["it has 16 bits a channel, of which 8 are left"]
 
 
-def test_sixteen_bits_of_colour_are_told():
+def test_sixteen_bits_of_colour_are_told(tmp_path):
     import struct
     import zlib
 
@@ -162,7 +173,8 @@ def test_sixteen_bits_of_colour_are_told():
     )
     head = b"\x89PNG\r\n\x1a\n" + chunk(b"IHDR", struct.pack(">IIBBBBB", 1, 1, 16, 2, 0, 0, 0))
     data = head + chunk(b"IDAT", zlib.compress(b"\0\x12\x34\x56\x78\x9a\xbc")) + chunk(b"IEND", b"")
-    own = colours.own(images.read(io.BytesIO(data)))
+    (tmp_path / "a.png").write_bytes(data)
+    own = colours.own(images.read(tmp_path / "a.png"))
     assert own.image.getpixel((0, 0)) == (0x12, 0x56, 0x9A)
     assert own.changes == ["it has 16 bits a channel, of which 8 are left"]
 

@@ -9,7 +9,7 @@ from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
-from PIL import Image, ImageOps
+from PIL import Image
 
 from glide_jax import images
 from glide_jax.errors import InputError
@@ -39,7 +39,7 @@ def read(mask: Image.Image | Mask, picture: Image.Image | None = None) -> Mask:
     """
     if isinstance(mask, Mask):
         return mask
-    mask = ImageOps.exif_transpose(mask)
+    mask = images.turned(mask)
     if mask.has_transparency_data:
         layer = np.asarray(images.converted(mask, "RGBA"))
         if layer[..., 3].min() < 255:
