@@ -73,7 +73,7 @@ def own(image: Image.Image) -> Own:
         out = to_srgb(opaque, profile)
         if opaque.mode == "CMYK" or (profile is not None and profile.to_srgb is not None):
             changes.append(f"its {opaque.mode} colours become sRGB")
-    if alpha is not None and alpha.getextrema()[0] < 255:
+    if alpha is not None and np.asarray(alpha).min() < 255:
         out.putalpha(alpha)
     out.info = info
     return Own(out, changes)
@@ -124,7 +124,7 @@ def to_srgb(image: Image.Image, profile: Profile | None) -> Image.Image:
     """A picture without transparency as RGB, its colours converted to sRGB by its profile."""
     if profile is None or profile.to_srgb is None:
         return images.converted(image, "RGB")
-    out = ImageCms.applyTransform(images.converted(image, profile.mode), profile.to_srgb)
+    out = profile.to_srgb.apply(images.converted(image, profile.mode))
     out.info.pop("icc_profile", None)
     return out
 
@@ -133,13 +133,13 @@ def from_srgb(image: Image.Image, profile: Profile | None) -> Image.Image:
     """An RGB picture in sRGB with its colours as a profile has them."""
     if profile is None or profile.from_srgb is None:
         return image
-    return ImageCms.applyTransform(image, profile.from_srgb)
+    return profile.from_srgb.apply(image)
 
 
 @functools.lru_cache(maxsize=32)  # most pictures of a set have the same few
 def _opened(data: bytes, mode: str) -> Profile:
     profile = ImageCms.ImageCmsProfile(io.BytesIO(data))
-    space = profile.profile.xcolor_space.strip()
+    space = profile.profile.xcolor_space.strip()  # pyright: ignore[reportAttributeAccessIssue]
     own = _MODES.get(space)
     if own is None or (own != "RGB" and own != mode) or (own == "RGB" and mode == "CMYK"):
         raise ValueError(f"it is for {space}, and the picture is {mode}")
@@ -161,5 +161,5 @@ def _changes_nothing(mode: str, transform: ImageCms.ImageCmsTransform) -> bool:
     else:
         shown = Image.fromarray(np.stack(np.meshgrid(*[levels] * 3), -1).reshape(1, -1, 3))
     before = np.asarray(shown.convert("RGB"), np.int16)
-    after = np.asarray(ImageCms.applyTransform(shown, transform), np.int16)
+    after = np.asarray(transform.apply(shown), np.int16)
     return bool(np.abs(after - before).max() <= 1)

@@ -58,7 +58,10 @@ def read(path: str | os.PathLike) -> Image.Image:
     """
     try:
         with open_encoded(path) as image:
-            deep = any(";16" in str(tile) for tile in image.tile) and image.mode[0] != "I"
+            deep = (
+                any(";16" in str(tile) for tile in getattr(image, "tile", ()))
+                and image.mode[0] != "I"
+            )
             image.load()
             image.info.update({DEEP: True} if deep else {})
             return image
