@@ -1,6 +1,7 @@
 """Every config file: the whole size is a possible one, the smoke size is trained for two steps."""
 
 import dataclasses
+import json
 import math
 import operator
 import os
@@ -10,14 +11,16 @@ import subprocess
 import sys
 
 import jax
+import numpy as np
 import pytest
 
 from glide_jax import InputError, compiling
 from glide_jax.data.readers import shapes
 from glide_jax.networks import initial
+from glide_jax.sampling import cascade
 from glide_jax.tokenizers import SentencePiece
 from glide_jax.training import costs, loop
-from glide_jax.training.config import read_config
+from glide_jax.training.config import changes_since, keep_config, read_config
 from glide_jax.training.run import prepare_run
 
 FOLDER = pathlib.Path(__file__).parents[1] / "configs"
@@ -90,6 +93,63 @@ def test_the_whole_size_is_possible(name):
     config = read_config(name)
     with pytest.raises(dataclasses.FrozenInstanceError):
         config.seed = 1
+
+
+@pytest.mark.parametrize("name", [*NAMES, *(f"{name}:smoke" for name in NAMES), *PARTS])
+def test_what_never_sees_the_empty_prompt_is_not_guided_away_from_it(name):
+    config = read_config(name)
+    if config.stage == "clip" or config.diffusion.null_fraction > 0:
+        return
+    assert config.log.guidance_scale == 1.0
+    assert config.part.sampling["guidance_scale"] == 1.0
+
+
+def test_the_papers_base_is_guided_once_it_is_fine_tuned_for_it():
+    scales = lambda c: (c.log.guidance_scale, c.part.sampling["guidance_scale"])
+    assert scales(read_config("base_64")) == (1.0, 1.0)
+    assert scales(read_config("base_64_cfg")) == (3.0, 3.0)
+    assert scales(read_config("base_64_inpaint")) == (3.0, 5.0)
+
+
+def test_the_boxed_models_are_trained_with_the_weight_that_they_were_trained_with():
+    for name in ("shapes_64", "shapes_256", "emoji_64"):
+        diffusion = read_config(name).diffusion
+        assert (diffusion.max_snr, diffusion.min_snr_gamma) == (5.0, 0.0)
+    assert read_config("shapes_64", ["diffusion.max_snr=inf", "diffusion.min_snr_gamma=5"])
+    with pytest.raises(InputError, match=r"min_snr_gamma is 5 and diffusion\.max_snr 5; give one"):
+        read_config("shapes_64", ["diffusion.min_snr_gamma=5"])
+
+
+def test_a_run_of_a_version_without_a_field_goes_on_with_its_default(tmp_path):
+    config = read_config("shapes_64:smoke")
+    keep_config(tmp_path, config)
+    (tmp_path / "checkpoints" / "3").mkdir(parents=True)
+    old = json.loads((tmp_path / "config.json").read_text())
+    del old["diffusion"]["min_snr_gamma"], old["log"]["peak_tflops"]
+    (tmp_path / "config.json").write_text(json.dumps(old))
+    assert changes_since(tmp_path, config) == []
+    other = read_config("shapes_64:smoke", ["diffusion.max_snr=inf", "diffusion.min_snr_gamma=5"])
+    with pytest.raises(InputError, match=r"holds a run with diffusion\.m"):
+        changes_since(tmp_path, other)
+
+
+@pytest.mark.parametrize("seed", [0, 1, 2**31 - 1, 2**31, 2**32 - 1])
+def test_every_seed_that_is_accepted_makes_the_key_of_its_number(seed, tokenizer):
+    run = prepare_run(read_config("shapes_64:smoke", [f"seed={seed}"]), tokenizer)
+    np.testing.assert_array_equal(jax.random.key_data(run.key), np.uint32([0, seed]))
+    np.testing.assert_array_equal(
+        jax.random.key_data(cascade.image_keys(seed, [0], 0)[0]),
+        jax.random.key_data(
+            jax.random.fold_in(jax.random.fold_in(jax.random.wrap_key_data(
+                np.uint32([0, seed])), 0), 0)
+        ),
+    )  # fmt: skip
+
+
+@pytest.mark.parametrize("seed", ["-1", "4294967296", "1.5"])
+def test_another_seed_is_refused_with_the_range(seed):
+    with pytest.raises(InputError, match=r"seed is .*whole number"):
+        read_config("shapes_64:smoke", [f"seed={seed}"])
 
 
 def test_the_papers_sizes_have_the_papers_parameters():

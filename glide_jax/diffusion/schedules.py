@@ -185,8 +185,8 @@ def respace(spec: str | int | None, num_timesteps: int = 1000) -> np.ndarray:
         counts = [int(part) for part in text.split(",")]
     except ValueError:
         raise InputError(
-            f"respacing {shown(text)} is not understood; give a number of steps such as 50, sections "
-            "such as '10,10,3,2,2', 'ddim50' or 'fast27'."
+            f"respacing {shown(text)} is not understood; give a number of steps such as 50, "
+            "sections such as '10,10,3,2,2', 'ddim50' or 'fast27'."
         ) from None
     if len(counts) > num_timesteps:
         raise InputError(
@@ -207,8 +207,8 @@ def _strided(text: str, num_timesteps: int) -> np.ndarray:
         if len(range(0, num_timesteps, stride)) == wanted:
             return np.arange(0, num_timesteps, stride)
     raise InputError(
-        f"respacing {shown(text)} is not possible: no whole stride through {num_timesteps} timesteps "
-        f"takes exactly {shown(count)} steps."
+        f"respacing {shown(text)} is not possible: no whole stride through {num_timesteps} "
+        f"timesteps takes exactly {shown(count)} steps."
     )
 
 

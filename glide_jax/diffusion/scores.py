@@ -68,7 +68,13 @@ def limited(score: Score, guides_at: Callable[[Timestep], Bool[Array, " b"]]) ->
 
 
 def between(score: Score, low: Scalar, high: Scalar) -> Score:
-    """A score that guides where low <= t <= high alone."""
+    """A score that guides in an interval of timesteps alone, as `guidance.limited`.
+
+    Args:
+        score: within low <= t <= high; elsewhere it is 0.
+        low: a timestep, cleaner.
+        high: a timestep, noisier.
+    """
     return limited(score, lambda t: (low <= t) & (t <= high))
 
 

@@ -35,7 +35,7 @@ class Texts:
 
     encode: Callable[[str, int], Any]  # (reader, line) to its encoding, leading axis 1
     prompts: int  # lines before that of the empty or negative prompt, which those mixed in follow
-    mix_weights: np.ndarray  # of the prompt and of those mixed in, (k,) of sum 1
+    mix_weights: np.ndarray  # (k,), of sum 1: the prompt's, then those of the ones mixed in
     weights: np.ndarray | None  # frames: positions between lines 0 and 1
 
     def prompt(self, stage: str, rows: Sequence[int]) -> TextCond:

@@ -313,7 +313,7 @@ def changes_since(workdir: pathlib.Path, config: TrainConfig) -> list[str]:
 
 
 def _defaults() -> dict[str, Any]:
-    """What fields are where a config lacks them, which an older version may not have known."""
+    """Defaults of the fields that a config of an older version may lack."""
     sections_of = {
         "diffusion": sections.Diffusion, "tokenizer": sections.TokenizerChoice,
         "optim": sections.Optim, "train": sections.Train, "log": sections.Log,

@@ -188,9 +188,10 @@ def optimizer(
     "adamw" is ADM's choice. "sgd" has Nesterov's momentum b1. "adafactor" (Shazeer & Stern, 2018)
     has factored second moments and neither b1, b2 nor eps. "lion" (Chen et al., 2023) needs a tenth
     of Adam's learning rate. "muon" (Jordan et al., 2024) has momentum b1 on kernels, a
-    convolution's being one matrix from window and channels to channels, at Adam's size of step,
-    and NAdam (Dozat, 2016: Adam with Nesterov's momentum, as Muon's own) on the rest. Weight decay is decoupled (Loshchilov & Hutter, 2019) for all of them,
-    times the learning rate. Clipping bounds the global norm of the gradient of what is trained.
+    convolution's being one matrix from window and channels to channels, at Adam's size of step, and
+    NAdam on the rest (Dozat, 2016: Adam with Nesterov's momentum, which Muon has, too). Weight
+    decay is decoupled (Loshchilov & Hutter, 2019) for all of them, times the learning rate.
+    Clipping bounds the global norm of the gradient of what is trained.
 
     Args:
         options: its name and its numbers; the learning rate in it is not read.

@@ -82,7 +82,7 @@ class Run:
         """The key of all noise, whole on every device."""
         # Made there and not put there, since a mesh may have devices of other hosts.
         make = jax.jit(jax.random.key, out_shardings=partition.replicated(self.plan.mesh))
-        return make(np.uint32(self.config.seed))  # as a plain argument it would have to fit int32
+        return make(np.uint32(self.config.seed))  # a plain int would have to fit int32
 
 
 def prepare_run(

@@ -26,9 +26,9 @@ Cell = tuple[str, int, float]  # sampler, steps, scale
 ABOUT = """\
 Made by `launch/studies/measure_clip_guidance.py {options}`{where}: {n} captions, seen and held out,
 of every kind, one picture each, the same starting noise in every cell, seed {seed}, 64 px, no
-upsampler, steps spread evenly from timestep 999, model sha256 {sha256}. Percent of pictures in which
-everything the caption states holds by the exact judge, with exact 95% intervals; scale 0 is the
-model without any guidance."""
+upsampler, steps spread evenly from timestep 999, model sha256 {sha256}. Percent of pictures in
+which everything the caption states holds by the exact judge, with exact 95% intervals; scale 0 is
+the model without any guidance."""
 
 
 def evaluate_cells(glide: Glide, sha256: str, args: argparse.Namespace) -> dict[Cell, Share]:

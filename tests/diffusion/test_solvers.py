@@ -187,7 +187,7 @@ def test_guidance_remembers_once_a_step_in_chains_run_in_pieces_too(name):
 
 
 def papers_unipc(x_T: np.ndarray, t: np.ndarray) -> np.ndarray:
-    """UniPC-2 as its authors write it: R_p(h) a = b(h) / B(h), corrector and predictor (3.2, 3.3)."""
+    """UniPC-2 as its authors write it, with weights a of R(h) a = b(h) / B(h) (their section 3)."""
     alpha, sigma = np.sqrt(ALPHA_BAR[t]), np.sqrt(1 - ALPHA_BAR[t])
     lam = np.log(alpha / sigma)
 

@@ -4,9 +4,11 @@ import dataclasses
 import subprocess
 import sys
 
+import numpy as np
 import pytest
 
 from glide_jax import InputError
+from glide_jax.diffusion import schedules
 from glide_jax.sampling import call, settings
 from glide_jax.sampling.settings import Respacing, Steps
 
@@ -27,6 +29,17 @@ WRONG = [
     *[({"steps": v}, v) for v in ("abc", "ddim600", "10,-5", "fast28", "500,a")],
     *each("steps", ("600,10",), "600 steps"),
     *each("steps", ("9" * 5000, "ddim" + "9" * 5000), "9999"),
+    *[
+        ({"steps": v}, says)
+        for v, says in (
+            (",".join(["20"] * 60), "20 steps in a section of 17 timesteps"),
+            ("8," * 60 + "a few", "is not understood"),
+            ("1," * 1000 + "1", "has 1001 sections"),
+            ("9" * 200 + ",1", "steps in a section of 500"),
+            ("ddim" + "0" * 120, "no whole stride"),
+            ("0," * 60 + "0", "asks for no steps"),
+        )
+    ],
     *each(
         "guidance_scale", ("nan", "inf", "-inf", "abc", "101", "", "1e400"), "guidance_scale is {}"
     ),
@@ -97,12 +110,73 @@ def test_text_and_numbers_are_the_same_and_none_is_the_default():
 @pytest.mark.parametrize(
     ("value", "parsed"),
     [("27", Steps(27)), (1000, Steps(1000)), (" 5 ", Steps(5)), ("fast27", Respacing("fast27")),
+     (20.0, Steps(20)), (np.float32(20), Steps(20)), (np.int64(20), Steps(20)),
+     (",".join(["8"] * 60), Respacing(",".join(["8"] * 60))),
      ("ddim50", Respacing("ddim50")), ("10,10,3,2,2", Respacing("10,10,3,2,2"))],
 )  # fmt: skip
 def test_steps_are_a_number_or_a_respacing(value, parsed):
     assert settings.parse_steps("steps", value) == parsed
     assert settings.parse_steps("steps", parsed) == parsed
-    assert str(parsed) == str(value).strip()
+    assert str(parsed) == str(value).strip().removesuffix(".0")
+
+
+def test_a_respacing_of_any_length_is_the_steps_of_its_sections():
+    text = ",".join(["8"] * 60)  # 119 letters
+    settings_of = lambda steps: call.parse({"steps": steps}).base["steps"]
+    t = schedules.respace(str(settings_of(text)))
+    sizes = [17] * 40 + [16] * 20  # 1000 timesteps in 60 sections
+    starts = np.cumsum([0, *sizes[:-1]])
+    expected = [
+        int(start) + int(np.rint(k * (size - 1) / 7))
+        for start, size in zip(starts, sizes, strict=True)
+        for k in range(8)
+    ]
+    np.testing.assert_allclose(t, expected, atol=1)  # sums of halves round either way
+    assert len(t) == 480
+
+
+@pytest.mark.parametrize("steps", [20.0, np.float32(20), np.int64(20), "20", 20])
+def test_a_number_of_any_type_keeps_a_presets_grid(steps):
+    settings = call.stage_settings(call.parse(dict(preset="fast", steps=steps)), "base", DEFAULTS)
+    assert (settings.grid, settings.steps, settings.sampler) == ("logsnr", Steps(20), "unipc")
+    assert settings.record()["steps"] == "20"
+    own = call.stage_settings(call.parse(dict(grid="karras", steps=steps)), "base", DEFAULTS)
+    assert (own.grid, own.steps) == ("karras", Steps(20))
+
+
+CLIP, WEAK = dict(clip_guidance_scale=2.0), dict(autoguidance_model="other")
+EXTRAS = dict(
+    guidance_power=1.0, guidance_rescale=0.7, apg_parallel=0.0, apg_radius=9.0, apg_momentum=-0.5
+)
+
+
+@pytest.mark.parametrize(("guide", "says"), [(CLIP, "the CLIP"), (WEAK, "a worse model")])
+@pytest.mark.parametrize(("name", "value"), EXTRAS.items())
+def test_extras_of_classifier_free_guidance_need_it(guide, says, name, value):
+    with pytest.raises(InputError, match=f"{name} is .* guidance by {says} takes the place") as e:
+        call.parse({**guide, name: value})
+    assert "give guidance_scale, too, or leave it out" in str(e.value)
+    for more in ({"guidance_scale": 3.0}, {"negative_prompt": "a cat"}):
+        assert call.parse({**guide, **more, name: value}).base[name] == value
+    plus = {"cfgpp_scale": 0.5, **DDIM}
+    if name != "guidance_power":
+        assert call.parse({**guide, **plus, name: value}).base[name] == value
+    off = settings.option_of(settings.StageSettings.__dataclass_fields__[name]).off
+    assert call.parse({**guide, name: off}).base[name] == off
+    assert call.parse({name: value}).base[name] == value
+
+
+def test_a_guide_without_a_say_does_not_take_the_place_of_the_empty_prompt():
+    for nothing in (
+        dict(clip_guidance_scale=0), dict(clip_guidance_scale="0.0"),
+        dict(autoguidance_model="other", autoguidance_scale=1),
+    ):  # fmt: skip
+        parsed = call.parse({**nothing, "guidance_rescale": 0.7})
+        assert not parsed.replaces_null
+    assert call.parse(CLIP).replaces_null
+    assert call.parse(WEAK).replaces_null
+    assert call.parse({**WEAK, "clip_guidance_scale": 0}).replaces_null
+    assert not call.parse({**CLIP, "guidance_scale": 2}).replaces_null
 
 
 def test_a_call_goes_over_a_preset_and_a_preset_over_the_model():

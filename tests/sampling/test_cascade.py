@@ -7,11 +7,11 @@ import numpy as np
 import pytest
 from jax.tree_util import Partial
 
-from glide_jax.diffusion import grids, schedules
+from glide_jax.diffusion import grids, guidance, schedules
 from glide_jax.diffusion.solvers import SAMPLERS
-from glide_jax.sampling import cascade
+from glide_jax.sampling import cascade, running
 from glide_jax.sampling.settings import StageSettings, Steps
-from glide_jax.types import Cond, Prediction, Stage
+from glide_jax.types import Cond, Prediction, Stage, TextCond
 
 STD, SIDE, N = 0.3, 4, 64
 ALPHA_BAR = schedules.alpha_bar("squaredcos_cap_v2")
@@ -53,14 +53,14 @@ def chain(sampler, steps, scale=None, on="x_t", **settings):
     inputs = cascade.Inputs(jnp.float32(ALPHA_BAR), keys, Cond(), None, guides)
     seen = []
     keep = lambda done, total, x_t: seen.append(np.asarray(x_t, np.float64))
-    cascade.run(STAGE, inputs, settings, progress=keep)
+    running.Running(STAGE, inputs, settings).finish(keep)
     schedule = cascade.schedule_of(STAGE, settings)
     return np.asarray(schedule.t[:steps])[::-1], seen
 
 
 @pytest.fixture(autouse=True)
 def every_step(monkeypatch):
-    monkeypatch.setattr(cascade, "_SECONDS_BETWEEN_REPORTS", 0.0)
+    monkeypatch.setattr(running, "_SECONDS_BETWEEN_REPORTS", 0.0)
 
 
 FAST = ("ddim", "dpmpp_2m", "unipc")
@@ -121,3 +121,48 @@ def test_the_interval_limits_scores(sampler):
     assert (high[first] != plain[first]).any()
     none = draw(3.0, guidance_interval=(900.5, 900.6))[1]
     np.testing.assert_array_equal(none[-1], plain[-1])
+
+
+def _text_network(params):
+    """eps is the condition, so that a mix of predictions is the mix of conditions."""
+
+    def predict(x_t, t, cond):
+        return Prediction(cond.text.pooled[:, :, None, None] * x_t, 0.3 + 0 * x_t)
+
+    return predict
+
+
+TEXTS = [TextCond(jnp.full((1, 1), value), {}) for value in (0.9, 0.5, -0.4)]
+WEIGHTS = jnp.float32([0.8, 0.5, -0.3])
+TEXT_STAGE = STAGE._replace(network=_text_network)
+
+
+@pytest.mark.parametrize("scale", [2.0, 7.0])
+def test_a_model_that_is_its_own_weak_model_changes_nothing_of_a_mix(scale):
+    first = Cond(text=TextCond(jnp.broadcast_to(TEXTS[0].pooled, (N, 1)), {}))
+    mix = cascade.Mix(tuple(TEXTS[1:]), WEIGHTS)
+    own = cascade.Weak(Partial(_text_network, 0.0), first.text, mix.texts, scale)
+    other = own._replace(mix=(TEXTS[1], TEXTS[1]))
+    keys = cascade.image_keys(0, np.arange(N), 0)
+
+    def draw(weak):
+        inputs = cascade.Inputs(
+            jnp.float32(0), keys, first, None, cascade.Guides((), (), mix, weak)
+        )
+        return running.Running(TEXT_STAGE, inputs, StageSettings(Steps(4), "ddim")).finish()
+
+    np.testing.assert_allclose(draw(own), draw(None), atol=1e-3)
+    assert float(jnp.abs(draw(other) - draw(None)).max()) > 0.1
+
+
+def test_autoguidance_of_a_mix_is_the_extrapolation_of_both_mixes():
+    mixed = lambda values: float(np.dot(np.float64(WEIGHTS), values))
+    good, bad = [0.9, 0.5, -0.4], [0.1, 0.2, 0.6]
+    conds = [Cond(text=TextCond(jnp.full((2, 1), value), {})) for value in good]
+    worse = [Cond(text=TextCond(jnp.full((2, 1), value), {})) for value in bad]
+    weak = guidance.unguided(_text_network(0.0), worse, WEIGHTS), 3.0
+    network, schedule = _text_network(0.0), schedules.from_alpha_bar(ALPHA_BAR)
+    guide, _ = guidance.assemble(network, conds, WEIGHTS, None, {}, schedule, weak)
+    found = guide(())(jnp.ones((2, 4, 4, 3)), jnp.array([5, 5])).eps
+    expected = mixed(bad) + 3.0 * (mixed(good) - mixed(bad))
+    np.testing.assert_allclose(found, np.full((2, 4, 4, 3), expected), rtol=1e-5)

@@ -155,7 +155,10 @@ def test_chains_cut_by_a_caller_and_looked_at_give_the_same_picture(glide):
 
 def test_clip_guidance_runs_and_differs(glide_full):
     plain = pixels(glide_full(RED, guidance_scale=1.0, **FEW))
-    none = pixels(glide_full(RED, clip_guidance_scale=0.0, **FEW))
+    none = pixels(glide_full(RED, clip_guidance_scale=0.0, guidance_scale=1.0, **FEW))
+    without = glide_full(RED, clip_guidance_scale=0.0, **FEW)
+    np.testing.assert_array_equal(pixels(without), pixels(glide_full(RED, **FEW)))
+    assert without[0].parameters["base"]["guidance_scale"] != 1.0
     guided = pixels(glide_full(RED, clip_guidance_scale=500.0, **FEW))
     assert np.abs(none.astype(int) - plain).max() <= 1
     assert (guided != plain).any()

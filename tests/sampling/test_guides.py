@@ -168,6 +168,48 @@ def test_autoguidance_by_the_model_itself_does_nothing_and_by_a_worse_one_someth
     assert programs() == before
 
 
+@pytest.mark.slow
+@pytest.mark.parametrize("mix", [[(BLUE, 1.0)], [(BLUE, 0.5), ("a green star", -0.3)]])
+def test_autoguidance_of_a_mix_by_the_model_itself_does_nothing(glide, tiny_model, mix):
+    options = dict(mix=mix, sampler="ddim", **BASE)
+    unguided = glide(RED, guidance_scale=1.0, **options)
+    for scale in (2.0, 5.0):
+        itself = dict(autoguidance_model=str(tiny_model), autoguidance_scale=scale)
+        assert differ(unguided, glide(RED, **itself, **options)) <= 1
+    [p] = glide.parameters(RED, autoguidance_model=str(tiny_model), **options)
+    assert p["base"]["guidance_scale"] == 1.0
+
+
+@pytest.mark.slow
+def test_autoguidance_at_scale_1_is_the_call_without_it(glide, tiny_full):
+    nothing = dict(autoguidance_model=tiny_full, autoguidance_scale=1.0)
+    np.testing.assert_array_equal(pixels(glide(RED, **BASE)), pixels(glide(RED, **nothing, **BASE)))
+
+
+@pytest.mark.slow
+def test_the_clip_follows_the_whole_mix(glide_full):
+    options = dict(clip_guidance_scale=300.0, sampler="ddim", **BASE)
+    plain, mixed = glide_full(RED, **options), glide_full(RED, mix=[(BLUE, 1.0)], **options)
+    assert differ(plain, glide_full(RED, mix=[(RED, 3.0)], **options)) <= 1
+    assert differ(mixed, glide_full(BLUE, mix=[(RED, 1.0)], **options)) <= 1
+    assert differ(mixed, glide_full(RED, mix=[(BLUE, 1.0)], **(options | dict(guidance_scale=1.0,
+                                    clip_guidance_scale=0.0)))) > 1  # fmt: skip
+    before = programs()
+    glide_full(RED, mix=[(BLUE, -0.4)], **options)
+    assert programs() == before
+
+
+@pytest.mark.slow
+def test_an_interval_limits_the_clip(glide_full):
+    options = dict(clip_guidance_scale=500.0, sampler="ddim", **BASE)
+    unguided = glide_full(RED, guidance_scale=1.0, **(options | dict(clip_guidance_scale=0.0)))
+    for on in ("x_t", "x_0"):
+        never = glide_full(RED, guidance_interval=(0.5, 0.6), clip_guidance_on=on, **options)
+        assert differ(unguided, never) <= 1
+        some = glide_full(RED, guidance_interval=(0, 600), clip_guidance_on=on, **options)
+        assert differ(unguided, some) > 1
+
+
 @pytest.mark.usefixtures("unwrapped")
 def test_autoguidance_by_a_model_of_another_size_is_refused(glide):
     loaded = glide.loaded

@@ -5,7 +5,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from glide_jax.diffusion import parameterization, samplers, schedules
+from glide_jax.diffusion import losses, parameterization, samplers, schedules
 from glide_jax.errors import InputError
 from glide_jax.training import objectives
 from glide_jax.training.sections import Diffusion
@@ -75,6 +75,53 @@ def test_the_cap_on_signal_to_noise_only_lowers_clean_timesteps():
     assert value(max_snr=1e12) == pytest.approx(value(), rel=1e-5)
 
 
+SNR = np.array([1e-9, 0.02, 1.0, 5.0, 40.0])  # float64, noisy to clean
+
+
+@pytest.mark.parametrize(
+    ("prediction", "name", "expected"),
+    [
+        ("eps", "min_snr_gamma", np.minimum(SNR, 5.0) / SNR),
+        ("v", "min_snr_gamma", np.minimum(SNR, 5.0) / (SNR + 1.0)),
+        ("eps", "max_snr", np.minimum(SNR, 5.0) / SNR),
+        ("v", "max_snr", (np.minimum(SNR, 5.0) + 1.0) / (SNR + 1.0)),
+    ],
+)
+def test_weights_by_signal_to_noise_are_those_of_their_names(prediction, name, expected):
+    weight = {"min_snr_gamma": losses.min_snr_weight, "max_snr": losses.max_snr_weight}[name]
+    found = weight(jnp.float32(SNR), 5.0, prediction)
+    np.testing.assert_allclose(found, expected, rtol=1e-5)
+
+
+def test_a_run_weighs_the_error_of_v_as_the_field_says():
+    # The network is wrong by 1 in every pixel, so that the loss is the mean of the weights.
+    x_0 = batch().image
+
+    def wrong(params, x_t, t, cond, **_):
+        s = SCHEDULE.at(t)
+        eps = (x_t - s.sqrt_alpha_bar * x_0) / s.sqrt_one_minus_alpha_bar
+        return Prediction(parameterization.v_target(s, x_0, eps) + 1.0, jnp.zeros_like(x_t))
+
+    a = schedules.alpha_bar("squaredcos_cap_v2")[
+        np.asarray(jax.random.randint(jax.random.split(KEY, 6)[0], (8,), 0, 1000))
+    ]
+    snr = a / (1 - a)
+    for name, expected in (
+        ("min_snr_gamma", np.minimum(snr, 5.0) / (snr + 1.0)),
+        ("max_snr", (np.minimum(snr, 5.0) + 1.0) / (snr + 1.0)),
+    ):
+        loss = make(wrong, prediction="v", vb_weight=0.0, **{name: 5.0})
+        value, metrics = jax.jit(loss)(PARAMS, batch(), KEY)
+        assert float(value) == pytest.approx(expected.mean(), rel=2e-3)
+        assert float(metrics["mse"]) == pytest.approx(1.0, rel=2e-3)
+
+
+def test_min_snr_leaves_the_noisy_end_of_v_next_to_nothing():
+    a = schedules.alpha_bar("squaredcos_cap_v2")[900]
+    assert float(losses.min_snr_weight(a / (1 - a), 5.0, "v")) == pytest.approx(0.024, abs=5e-4)
+    assert float(losses.max_snr_weight(a / (1 - a), 5.0, "v")) == pytest.approx(1.0)
+
+
 def test_noising_has_unit_variance_at_every_timestep():
     noise = jax.random.normal(jax.random.key(5), (1000, 4, 4, 3))
     x_t = samplers.q_sample(SCHEDULE.at(jnp.arange(1000)), jnp.zeros_like(noise), noise)
@@ -97,14 +144,17 @@ def test_the_batch_decides_what_the_network_is_told():
 
 
 def test_the_whole_is_the_mean_of_the_deterministic_part_at_the_steps_it_drew():
-    options = {"vb_weight": 1e-2, "max_snr": 3.0}
-    value, metrics = jax.jit(make(**options, null_fraction=0.0))(PARAMS, batch(), jax.random.key(7))
+    options = {"vb_weight": 1e-2}
+    value, metrics = jax.jit(make(**options, max_snr=3.0, null_fraction=0.0))(
+        PARAMS, batch(), jax.random.key(7)
+    )
     i_key, eps_key = jax.random.split(jax.random.key(7), 6)[:2]
     i = jax.random.randint(i_key, (8,), 0, 1000)
     eps = jax.random.normal(eps_key, (8, 4, 4, 3))
     cond = objectives.condition(batch(), encode(PARAMS, batch().tokens, None))
     denoise = lambda x_t, t: linear(PARAMS, x_t, t, cond, train=True, rngs={"dropout": 0})
-    terms = objectives.hybrid_loss(denoise, SCHEDULE, batch().image, i, eps, **options)
+    weigh = lambda snr: jnp.minimum(3.0 / snr, 1.0)
+    terms = objectives.hybrid_loss(denoise, SCHEDULE, batch().image, i, eps, weigh=weigh, **options)
     assert float(value) == pytest.approx(float(terms.loss.mean()), rel=1e-6)
     for k in range(4):
         inside = np.asarray(i) // 250 == k

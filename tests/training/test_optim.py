@@ -117,24 +117,51 @@ def test_muon_makes_a_convolution_orthogonal_and_leaves_the_ends_to_adam():
     np.testing.assert_allclose(stem, stem.mean(), rtol=1e-3)  # Adam's first step is a sign
 
 
+def test_what_muon_leaves_is_trained_by_nadam():
+    gradients = np.random.default_rng(0).standard_normal((4, 4))
+    b1, b2, eps, m, v = 0.9, 0.999, 1e-8, np.zeros(4), np.zeros(4)
+    params = {"unet": {"middle": {"scale": jnp.zeros(4)}}}
+    tx = make("muon", constant(0.1), b1=b1, b2=b2, eps=eps)
+    state = tx.init(params)
+    for k, g in enumerate(gradients, 1):
+        given = jax.tree.map(lambda p, g=g: jnp.float32(g), params)
+        update, state = tx.update(given, state, params)
+        m, v = b1 * m + (1 - b1) * g, b2 * v + (1 - b2) * g**2
+        ahead = b1 * m / (1 - b1 ** (k + 1)) + (1 - b1) * g / (1 - b1**k)  # Dozat's algorithm
+        expected = -0.1 * ahead / (np.sqrt(v / (1 - b2**k)) + eps)
+        np.testing.assert_allclose(update["unet"]["middle"]["scale"], expected, rtol=1e-4)
+
+
 @pytest.mark.parametrize(
     ("kind", "expected"),
     [
-        ("constant", [0.0, 1.0, 2.0, 2.0, 2.0, 2.0]),
-        ("cosine", [0.0, 1.0, 2.0, 1.0, 0.0, 0.0]),
-        ("linear", [0.0, 1.0, 2.0, 2.0, 0.0, 0.0]),
+        ("constant", [0.1, 1.0, 2.0, 2.0, 2.0, 2.0, 2.0]),
+        ("cosine", [0.1, 1.0, 2.0, 2.0, 1.0, 0.0, 0.0]),
+        ("linear", [0.1, 1.0, 2.0, 2.0, 2.0, 0.0, 0.0]),
     ],
 )
 def test_learning_rates_rise_stay_and_fall(kind, expected):
     rate = schedule(kind, 2.0, 100, warmup_steps=20, decay_fraction=0.4)
-    found = [float(rate(count)) for count in (0, 10, 20, 60, 100, 101)]
+    found = [float(rate(count)) for count in (0, 9, 19, 20, 60, 100, 101)]
     np.testing.assert_allclose(found, expected, atol=1e-6)
 
 
 def test_a_warm_up_without_end_is_refused():
     with pytest.raises(InputError, match=r"warmup_steps is 50.*num_steps, which is 50"):
         schedule("cosine", 1.0, 50, warmup_steps=50)
-    assert float(schedule("constant", 1.0, 50, warmup_steps=50)(25)) == 0.5
+    assert float(schedule("constant", 1.0, 50, warmup_steps=50)(24)) == 0.5
+
+
+def test_the_first_step_moves_under_every_warm_up_and_none_is_above_the_peak():
+    for steps in (0, 1, 2, 7):
+        rates = [float(schedule("constant", 2.0, 9, warmup_steps=steps)(k)) for k in range(9)]
+        expected = [2.0 * min(1.0, (k + 1) / max(steps, 1)) for k in range(9)]
+        np.testing.assert_allclose(rates, expected, rtol=1e-6)
+    rate = schedule("constant", 1.0, 9, warmup_steps=3)
+    state, _ = run(make("sgd", rate, b1=0.0), 1)
+    moved = PARAMS["text"]["qkv"]["kernel"] - state.params["text"]["qkv"]["kernel"]
+    gradient = 2.0 * (PARAMS["text"]["qkv"]["kernel"] - TARGET["text"]["qkv"]["kernel"])
+    np.testing.assert_allclose(moved, gradient / 3.0, rtol=1e-5)
 
 
 @pytest.mark.parametrize(
