@@ -162,11 +162,14 @@ def _layout(path: str) -> tuple[list[int], tuple[str, list[str]]]:
         with open(path, "rb") as file:
             found = contents.kind_of(file.read(4096))
         why = f"it seems to be: {found[0]}, {found[1]}" if found else str(error).rstrip(".")
-        raise InputError(f"{shown} cannot be read as a Parquet file: {why[:300]}.") from None
+        raise InputError(
+            f"{shown} cannot be read as a Parquet file: {checks.printable(why)}."
+        ) from None
     image = next((column for column in IMAGE_COLUMNS if column in names), None)
     if image is None or not texts:
+        there = checks.printable(", ".join(names))
         raise InputError(
-            f"{shown} has the columns {', '.join(names)[:300]}; it must have one of pictures "
+            f"{shown} has the columns {there}; it must have one of pictures "
             f"({', '.join(IMAGE_COLUMNS)}) and one of captions ({', '.join(TEXT_FIELDS)})."
         )
     if any(count < 0 for count in rows) or most > _MOST_GROUP_TEXT:
