@@ -83,13 +83,16 @@ def shown(value: Any, limit: int = 80) -> str:
     return text if len(text) <= limit else f"{text[:limit]}..."
 
 
-def printable(text: str) -> str:
+def printable(text: str, limit: int | None = None) -> str:
     """Text as one line that a terminal may be given: what controls a terminal is escaped.
 
     Escaped are control characters, line ends among them, marks of writing direction and lone
-    surrogates; joiners stay, which some scripts and emoji are written with.
+    surrogates; joiners stay, which some scripts and emoji are written with. Text of more than
+    `limit` characters is cut.
     """
-    return "".join(
+    cut = limit is not None and len(text) > limit
+    text = "".join(
         ascii(c)[1:-1] if unicodedata.category(c) in _CONTROLS and c not in _JOINERS else c
-        for c in text
+        for c in text[:limit]
     )
+    return f"{text}..." if cut else text

@@ -16,7 +16,6 @@ from glide_jax.data import contents
 MOST_PIXELS = 1 << 26  # 8192 x 8192: larger is a mistake or an attack, and takes a worker's memory
 MOST_BYTES = 5 << 26  # most of an encoded picture: so many pixels uncompressed, and metadata
 MOST_TEXT = 1 << 20  # bytes of a record's captions
-_LONGEST_DETAIL = 300
 
 _MODES = ("1", "L", "LA", "P", "PA", "RGB", "RGBA", "RGBX")
 
@@ -40,10 +39,7 @@ class Rejected(Exception):
     def __init__(self, reason: str, detail: str = ""):
         super().__init__(reason, detail)  # both, or it would not survive being pickled
         self.reason = reason
-        # Names and words of files from outside may hold anything, also what moves a cursor.
-        detail = "".join(c if c.isprintable() else ascii(c)[1:-1] for c in detail)
-        cut = len(detail) > _LONGEST_DETAIL
-        self.detail = f"{detail[:_LONGEST_DETAIL]}..." if cut else detail
+        self.detail = checks.printable(detail)
 
     def __str__(self) -> str:
         return f"{self.reason} ({self.detail})" if self.detail else self.reason

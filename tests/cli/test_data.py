@@ -1,5 +1,8 @@
 """`glide-jax data` on sets of a few pictures."""
 
+import os
+import tarfile
+
 import numpy as np
 import pytest
 from PIL import Image
@@ -64,6 +67,64 @@ def test_looking_at_a_folder_says_what_is_rejected_and_why(cli, tmp_path):
     assert "1 rejected: corrupt image, such as corrupt image (bad.png" in done.err
     assert "1 rejected: no caption, such as no caption (mute.png)" in done.err
     assert "3 are 30 x 20 pixels" in done.err
+
+
+def fill(folder, *names, caption="a green thing"):
+    folder.mkdir(exist_ok=True)
+    for name in names:
+        Image.new("RGB", (30, 20), (0, 99, 0)).save(folder / name, "PNG")
+        (folder / name).with_suffix(".txt").write_text(caption)
+
+
+def test_looking_says_what_is_passed_over_and_names_the_first_of_each_bad_kind(cli, tmp_path):
+    fill(tmp_path / "mine", "a.png", "b.jpg", "c.jpg", "d.jpg", "e.jpg", caption="long " * 300)
+    (tmp_path / "mine/f.heic").write_bytes(b"x")
+    (tmp_path / "mine/b.jpg").write_bytes(b"<!DOCTYPE html><html>403</html>")
+    (tmp_path / "mine/c.jpg").write_bytes(b"version https://git-lfs.github.com/spec/v1\n")
+    (tmp_path / "mine/d.jpg").write_bytes(b"")
+    (tmp_path / "mine/e.jpg").write_bytes(b"\x1b[2J no picture")
+    done = cli("data", "look", tmp_path / "mine", "--out", tmp_path / "out")
+    assert done.code == 0
+    for line in (
+        "passed over: .heic files (1, such as 'f.heic')",
+        "1 rejected: web page, such as web page (b.jpg: it is an HTML page",
+        "1 rejected: Git LFS pointer, such as Git LFS pointer (c.jpg: ",
+        "1 rejected: empty file, such as empty file (d.jpg: it has no bytes)",
+        "1 rejected: corrupt image, such as corrupt image (e.jpg: ",
+        "1 captions are longer than 128 tokens",
+    ):
+        assert line in done.err
+    assert "BytesIO" not in done.err
+    assert "\x1b" not in done.err
+
+
+def test_looking_again_takes_none_of_what_looking_wrote(cli, tmp_path):
+    fill(tmp_path / "mine", "a.png")
+    for _ in range(2):
+        done = cli("data", "look", tmp_path / "mine", "--out", tmp_path / "mine/out")
+        assert "1 of 1 records looked at are usable" in done.err
+    assert "pictures without a caption that glide-jax drew (2, such as 'out/mine-" in done.err
+
+
+def test_shards_are_looked_at_by_a_pattern_in_braces(cli, tmp_path):
+    fill(tmp_path / "[a]", "a.png")
+    for k in range(3):
+        with tarfile.open(tmp_path / f"[a]/{k:05}.tar", "w") as tar:
+            for suffix in ("png", "txt"):
+                tar.add(tmp_path / f"[a]/a.{suffix}", f"{k}.{suffix}")
+    for pattern, count in (("{00000..00001}.tar", 2), ("*.tar", 3), ("00002.tar", 1)):
+        done = cli("data", "look", tmp_path / "[a]" / pattern, "--out", tmp_path / "out")
+        assert f"{count} of {count} records looked at are usable" in done.err
+    done = cli("data", "look", tmp_path / "[a]/{00002..00003}.tar", "--out", tmp_path / "out")
+    assert (done.code, "00003.tar' is not there" in done.complaint) == (2, True)
+
+
+def test_a_pipe_is_refused_at_once(cli, tmp_path):
+    os.mkfifo(tmp_path / "x.tar")
+    os.mkfifo(tmp_path / "pipe")
+    for name in ("x.tar", "pipe"):
+        done = cli("data", "look", tmp_path / name, "--out", tmp_path / "out")
+        assert (done.code, done.err.count("\n")) == (2, 1)
 
 
 def test_an_oblong_picture_is_shown_whole(cli, tmp_path):

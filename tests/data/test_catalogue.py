@@ -78,6 +78,35 @@ def test_sources_in_one_take_each_what_is_theirs(data_dir):
     assert shapes.parse(both[len(both) - 1].captions[0]).kind == "single"
 
 
+def test_a_home_folder_is_the_persons(tmp_path, monkeypatch):
+    monkeypatch.setenv("HOME", str(tmp_path))
+    (tmp_path / "in").mkdir()
+    Image.new("RGB", (9, 9)).save(tmp_path / "in/a.png")
+    (tmp_path / "in/a.txt").write_text("one")
+    assert captions("folder", path="~/in") == ["one"]
+    assert catalogue.captions_in(catalogue.find_source("~/in")[1]) == ["one"]
+
+
+def test_some_captions_are_spread_over_the_set(tmp_path):
+    for k in range(20):
+        Image.new("RGB", (9, 9)).save(tmp_path / f"{k:02}.png")
+        (tmp_path / f"{k:02}.txt").write_text(f"{k}")
+    source = catalogue.open_source("folder", path=tmp_path)
+    assert catalogue.captions_in(source, 4) == ["0", "5", "10", "15"]
+    both = catalogue.Joined([source, source])
+    assert catalogue.captions_in(both, 1) == ["0", "0"]
+
+
+def test_what_parts_pass_over_is_said_of_the_whole(tmp_path):
+    Image.new("RGB", (9, 9)).save(tmp_path / "a.png")
+    (tmp_path / "a.txt").write_text("one")
+    (tmp_path / "b.heic").write_bytes(b"x")
+    source = catalogue.open_source("folder", path=tmp_path)
+    line = ".heic files (1, such as 'b.heic')"
+    assert catalogue.passed_over(catalogue.Joined([source, source])) == [line, line]
+    assert catalogue.passed_over(catalogue.open_source("shapes_endless", image_size=16)) == []
+
+
 def captions(name, **options):
     return catalogue.captions_in(catalogue.open_source(name, **options))
 

@@ -31,7 +31,8 @@ class Built:
     def __init__(self, folder: pathlib.Path, split: str):
         lengths = split_lengths(folder)
         if split not in lengths:
-            raise InputError(f"split is {split!r}; {folder} has {', '.join(lengths)}.")
+            has = checks.printable(", ".join(lengths))
+            raise InputError(f"split is {checks.shown(split)}; {folder} has {has}.")
         _check_form(folder)
         self.folder, self.split, self._length = folder, split, lengths[split]
 
@@ -76,10 +77,10 @@ class Built:
                 decoders={"image": tfds.decode.SkipDecoding()},
             )
         except Exception as error:  # a damaged file leads TFDS to whatever comes
-            why = (str(error) or type(error).__name__).split("\n")[0].rstrip(".")
+            why = checks.printable((str(error) or type(error).__name__).split("\n")[0].rstrip("."))
             raise InputError(
-                f"{self.folder} cannot be read ({why[:300]}): fetch it or build it again, in "
-                "another folder."
+                f"{self.folder} cannot be read ({why}): fetch it or build it again, in another "
+                "folder."
             ) from None
 
     def __getstate__(self) -> dict[str, Any]:
@@ -102,7 +103,8 @@ def split_lengths(folder: pathlib.Path) -> dict[str, int]:
     except FileNotFoundError:
         raise InputError(f"{folder} is not a built set: it has no {INFO}.") from None
     except (OSError, ValueError, KeyError, TypeError) as error:
-        raise InputError(f"{folder / INFO} cannot be read: {str(error)[:300]}.") from None
+        why = checks.printable(str(error))
+        raise InputError(f"{folder / INFO} cannot be read: {why}.") from None
 
 
 def _check_form(folder: pathlib.Path) -> None:

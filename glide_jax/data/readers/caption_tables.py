@@ -80,40 +80,45 @@ def normal(name: str) -> str:
     return unicodedata.normalize("NFC", name)
 
 
-def _json_lines(file: TextIO, path: pathlib.Path) -> Iterator[tuple[int, Any]]:
+def _lines(file: TextIO, path: pathlib.Path) -> Iterator[str]:
+    """Yields the lines of a file, which may be a device's or a hostile one without an end."""
     number = 0
     while line := file.readline(_LONGEST):
         number += 1
-        where = f"line {number} of {str(path)!r}"
         if len(line) >= _LONGEST:
-            raise InputError(f"{where} has over {_LONGEST:,} characters; it is no caption's.")
+            raise InputError(
+                f"line {number} of {str(path)!r} has over {_LONGEST:,} characters; it is no "
+                "caption's."
+            )
+        yield line
+
+
+def _json_lines(file: TextIO, path: pathlib.Path) -> Iterator[tuple[int, Any]]:
+    for number, line in enumerate(_lines(file, path), 1):
         if not line.strip():
             continue
         try:
             yield number, parse_json(line)
-        except json.JSONDecodeError as error:
-            why = f"{error.msg} at character {error.pos + 1}"
-            raise InputError(f"{where} is not a JSON object: {why}.") from None
         except ValueError as error:
-            raise InputError(f"{where} is not a JSON object: {error}.") from None
+            json_error = isinstance(error, json.JSONDecodeError)
+            why = f"{error.msg} at character {error.pos + 1}" if json_error else error
+            where = f"line {number} of {str(path)!r}"
+            raise InputError(f"{where} is not a JSON object: {why}.") from None
 
 
 def _csv(file: TextIO, path: pathlib.Path) -> Iterator[tuple[int, Any]]:
-    rows = csv.DictReader(file, restkey="")
-    while True:
-        where = f"line {rows.line_num + 1} of {str(path)!r}"
-        try:
-            row = next(rows, None)
-        except csv.Error as error:
-            raise InputError(f"{where} is not CSV: {error}.") from None
-        if row is None:
-            return
-        if "" in row:
-            raise InputError(
-                f"line {rows.line_num} of {str(path)!r} has more columns than the first; a caption "
-                "with a comma must be in double quotes."
-            )
-        yield rows.line_num, row
+    rows = csv.DictReader(_lines(file, path), restkey="")
+    try:
+        for row in rows:
+            if "" in row:
+                raise InputError(
+                    f"line {rows.line_num} of {str(path)!r} has more columns than the first; a "
+                    "caption with a comma must be in double quotes."
+                )
+            yield rows.line_num, row
+    except csv.Error as error:
+        where = f"line {rows.reader.line_num} of {str(path)!r}"
+        raise InputError(f"{where} is not CSV: {error}.") from None
 
 
 def _place(root: pathlib.Path, table: str, file: str, there: Mapping[str, str]) -> str | None:

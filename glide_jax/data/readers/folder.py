@@ -66,9 +66,9 @@ class Folder:
             self._foreign |= table.foreign
         texts = [name for name in names if suffix_of(name) in TEXTS and name not in self._captions]
         self._texts = self._beside(sorted(pictures | set(self._captions)), texts)
-        self._pass_over_ours(pictures)
-        self._names = sorted(pictures | set(self._captions))
-        used = {*self._names, *tables, *texts}
+        ours = self._ours(pictures - set(self._captions) - set(self._texts))
+        self._names = sorted((pictures - ours) | set(self._captions))
+        used = {*self._names, *ours, *tables, *texts}
         other_files(self.path, [name for name in names if name not in used], self.passed)
         self._check()
 
@@ -116,12 +116,13 @@ class Folder:
                 self.passed.add("text files without a picture of their name", text)
         return found
 
-    def _pass_over_ours(self, pictures: set[str]) -> None:
-        """Takes away what this package drew: sheets and samples, which have no captions."""
-        for name in sorted(pictures - set(self._captions) - set(self._texts)):
-            if suffix_of(name) == ".png" and images.is_ours(self.path / name):
-                self.passed.add("pictures without a caption that glide-jax drew", name)
-                pictures.discard(name)
+    def _ours(self, mute: set[str]) -> set[str]:
+        """Returns the pictures without a caption that this package drew: sheets and samples."""
+        pngs = sorted(name for name in mute if suffix_of(name) == ".png")
+        ours = [name for name in pngs if images.is_ours(self.path / name)]
+        for name in ours:
+            self.passed.add("pictures without a caption that glide-jax drew", name)
+        return set(ours)
 
     def _check(self) -> None:
         there = f"; it holds {self.passed}" if self.passed.counts else ""

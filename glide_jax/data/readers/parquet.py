@@ -29,6 +29,7 @@ from glide_jax.extras import extra
 
 IMAGE_COLUMNS = ("jpg", "image", "png", "webp")
 _MOST_TEXT = 1 << 26  # bytes of captions kept while all are read for a tokenizer
+_PART = 1 << 28  # bytes of a row group that are read at once
 _MOST_GROUP_TEXT = 1 << 28  # bytes of captions that a row group may have, since it is read whole
 
 
@@ -109,7 +110,9 @@ def _cell(table: Any, column: str, row: int, name: str, most: int) -> Any:
         raise Rejected("too large", f"{name}: {size:,} bytes of {column}; at most {most:,}")
     try:
         return table[column][row].as_py()
-    except ValueError as error:  # text that is not UTF-8, a date that no calendar has
+    except UnicodeDecodeError:
+        raise Rejected("not UTF-8", f"{name}, {column}: save it as UTF-8") from None
+    except (ValueError, IndexError) as error:  # a date that no calendar has, or too few rows
         raise Rejected("unreadable file", f"{name}, {column}: {error}") from None
 
 
@@ -140,10 +143,21 @@ class _Cache:
 
 
 def _read_group(path: str, group: int, columns: list[str]) -> Any:
-    parquet = extra("pyarrow.parquet")
+    """Reads a row group in parts, since a small file can unpack to more than there is memory."""
+    parquet, arrow = extra("pyarrow.parquet"), extra("pyarrow")
     try:
         with parquet.ParquetFile(path) as file:
-            return file.read_row_group(group, columns=columns, use_threads=False)
+            size = _bytes_of(file.metadata.row_group(group), columns)
+            rows = max(1, min(1024, _PART // max(size, 1)))
+            parts, total = [], 0
+            for part in file.iter_batches(
+                rows, row_groups=[group], columns=columns, use_threads=False
+            ):
+                total += part.nbytes
+                if total > 4 * size + _PART:
+                    raise ValueError(f"it unpacks to over {total:,} bytes, and promises {size:,}")
+                parts.append(part)
+            return arrow.Table.from_batches(parts)
     except Exception as error:  # a damaged file leads Arrow to whatever comes
         raise Rejected("unreadable file", f"{path}, row group {group}: {error}") from None
 
@@ -158,21 +172,32 @@ def _layout(path: str) -> tuple[list[int], tuple[str, list[str]]]:
             names = file.schema_arrow.names
             rows, texts = [group.num_rows for group in groups], _text_columns(names)
             most = max((_bytes_of(group, texts) for group in groups), default=0)
+            image = next((column for column in IMAGE_COLUMNS if column in names), None)
+            each = [_bytes_of(group, [image or ""]) / max(group.num_rows, 1) for group in groups]
     except Exception as error:  # a damaged file leads Arrow to whatever comes
         with open(path, "rb") as file:
-            found = contents.kind_of(file.read(4096))
-        why = f"it seems to be: {found[0]}, {found[1]}" if found else str(error).rstrip(".")
-        raise InputError(f"{shown} cannot be read as a Parquet file: {why[:300]}.") from None
-    image = next((column for column in IMAGE_COLUMNS if column in names), None)
-    if image is None or not texts:
+            head = file.read(4096)
+        found = None if head.startswith(b"PAR1") else contents.kind_of(head)
+        seems = f"it seems to be: {found[0]}, {found[1]}" if found else ""
+        why = seems or checks.printable(str(error).rstrip("."))
         raise InputError(
-            f"{shown} has the columns {', '.join(names)[:300]}; it must have one of pictures "
+            f"{shown} cannot be read as a Parquet file: {checks.printable(why)}."
+        ) from None
+    if image is None or not texts:
+        there = checks.printable(", ".join(names))
+        raise InputError(
+            f"{shown} has the columns {there}; it must have one of pictures "
             f"({', '.join(IMAGE_COLUMNS)}) and one of captions ({', '.join(TEXT_FIELDS)})."
         )
     if any(count < 0 for count in rows) or most > _MOST_GROUP_TEXT:
         raise InputError(
             f"{shown} has a row group with {most:,} bytes of captions, and {_MOST_GROUP_TEXT:,} "
             "are the most; write it with smaller row groups."
+        )
+    if max(each, default=0) > MOST_BYTES:
+        raise InputError(
+            f"{shown} has pictures of over {MOST_BYTES:,} bytes in row group "
+            f"{each.index(max(each))}; such a file is damaged."
         )
     return rows, (image, texts)
 

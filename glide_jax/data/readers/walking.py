@@ -150,18 +150,19 @@ def files_of(path: str | os.PathLike, suffix: str, passed: Tally) -> list[pathli
 
 def _matching(pattern: str) -> list[pathlib.Path]:
     """Returns the files of a pattern; each name that braces alone give must be there."""
+    if not pattern:
+        return []
+    # Braces and brackets of a folder that exists are part of its name.
+    parents = pathlib.Path(pattern).parents
+    known = str(next((one for one in parents if os.path.isdir(one)), ""))
     paths: list[str] = []
-    for name in _expanded(pattern):
-        # Brackets of a folder that exists are part of its name.
-        known = next(
-            (one for one in pathlib.Path(name).parents if os.path.isdir(one)), pathlib.Path()
-        )
-        rest = os.path.relpath(name, known) if name else name
-        matches = glob.glob(os.path.join(glob.escape(str(known)), rest), recursive=True)
-        files = [name] if os.path.isfile(name) else list(filter(os.path.isfile, matches))
-        if not files and name != pattern and not glob.has_magic(rest):
+    for name in _expanded(os.path.relpath(pattern, known) if known else pattern):
+        path = os.path.join(known, name)
+        matches = glob.glob(os.path.join(glob.escape(known), name), recursive=True)
+        files = [path] if os.path.isfile(path) else list(filter(os.path.isfile, matches))
+        if not files and _BRACES.search(pattern) and not glob.has_magic(name):
             raise InputError(
-                f"{checks.shown(name, 300)} is not there, which {checks.shown(pattern)} names."
+                f"{checks.shown(path, 300)} is not there, which {checks.shown(pattern, 300)} names."
             )
         paths += files
     return sorted(map(pathlib.Path, dict.fromkeys(paths)))

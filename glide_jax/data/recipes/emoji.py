@@ -11,8 +11,7 @@ import re
 import unicodedata
 from dataclasses import dataclass
 
-from PIL import Image
-
+from glide_jax import images
 from glide_jax.data.example import Example
 from glide_jax.data.recipes import rendering
 from glide_jax.data.recipes.packages import Package, fetch
@@ -87,7 +86,7 @@ def draw(icon: Icon) -> Example:
     if isinstance(icon.art, str):
         image = rendering.icon(icon.art, icon.name)
     else:
-        with Image.open(icon.art) as file:
+        with images.open_encoded(icon.art) as file:
             image = rendering.on_white(file)
     rendering.check_visible(image, icon.name)
     return Example(image, captions(icon.concept, icon.style), icon.name)

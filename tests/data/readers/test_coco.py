@@ -83,6 +83,93 @@ def test_what_is_not_there_or_not_coco_is_refused(layout):
             Coco(layout, "val")
 
 
+def read(layout, images, annotations):
+    table = {"images": images, "annotations": annotations}
+    (layout / "annotations/captions_val2017.json").write_text(json.dumps(table))
+    source = Coco(layout, "val")
+    found = {source._records[k][0]: source._records[k][1] for k in range(len(source))}
+    return found, source.passed.counts
+
+
+def note(k, image_id, caption="c"):
+    return {"id": k, "image_id": image_id, "caption": caption}
+
+
+def image(k, name=None):
+    return {"id": k, "file_name": name or f"{k}.jpg"}
+
+
+def test_captions_of_pictures_that_a_subset_leaves_out_are_counted(layout):
+    found, passed = read(layout, [image(1)], [note(1, 1, "kept"), note(2, 77, "gone"), note(3, 78)])
+    assert found == {"1.jpg": ["kept"]}
+    assert passed == {"captions of pictures that are not listed": 2}
+
+
+@pytest.mark.parametrize(
+    ("ours", "theirs"), [("7", 7), (7, "7"), ("7", "7"), (7.0, 7), ("x1", "x1")]
+)
+def test_ids_as_text_are_the_numbers_that_they_name(layout, ours, theirs):
+    found, passed = read(layout, [image(ours, "a.jpg"), image(10)], [note(1, theirs, "right")])
+    assert found["a.jpg"] == ["right"]
+    assert not passed
+
+
+def test_pictures_stay_in_the_order_of_their_numbers_also_as_text(layout):
+    found, _ = read(layout, [image("10"), image("9"), image("100")], [note("2", "9")])
+    assert list(found) == ["9.jpg", "10.jpg", "100.jpg"]
+
+
+def test_annotations_without_ids_keep_their_order(layout):
+    notes_ = [{"image_id": 1, "caption": text} for text in ("first", "second", "third")]
+    assert read(layout, [image(1)], notes_) == ({"1.jpg": ["first", "second", "third"]}, {})
+
+
+def test_what_is_missing_or_null_is_counted_one_by_one(layout):
+    images = [
+        image(1), {"id": 2, "file_name": None}, {"file_name": "x.jpg"}, {"id": None}, None, 5,
+        {"id": 3},
+    ]  # fmt: skip
+    notes_ = [
+        note(1, 1, "right"),
+        note(2, 1, None),
+        {"id": 3, "caption": "x"},
+        None,
+        [],
+        note(4, 2),
+    ]
+    found, passed = read(layout, images, notes_)
+    assert found == {"1.jpg": ["right"]}
+    assert passed == {
+        "pictures without an id": 4, "pictures without a file name": 2,
+        "annotations without a caption": 3, "captions of pictures that are not listed": 2,
+    }  # fmt: skip
+
+
+def test_two_pictures_of_one_id_get_no_captions_of_each_other(layout):
+    images = [image(1, "a.jpg"), image(1, "b.jpg"), image(2), image(2)]
+    found, passed = read(layout, images, [note(1, 1), note(2, 2, "right")])
+    assert found == {"2.jpg": ["right"]}
+    assert passed == {"pictures whose id another one has": 1}
+
+
+def test_a_name_with_the_folder_before_it_is_that_picture(layout):
+    found, _ = read(layout, [image(1, "val2017/a.jpg")], [note(1, 1)])
+    assert found == {"a.jpg": ["c"]}
+
+
+@pytest.mark.parametrize("name", ["../a.jpg", "/etc/a.jpg", "in/a.jpg", "a\0.jpg", "a\x1b[2J.jpg"])
+def test_a_name_that_is_no_plain_one_is_refused_and_shown_escaped(layout, name):
+    with pytest.raises(InputError, match="must be a plain file name") as caught:
+        read(layout, [image(1, name)], [note(1, 1)])
+    assert str(caught.value).isprintable()
+
+
+def test_annotations_of_another_task_are_refused_with_what_they_are(layout):
+    boxes = [{"id": 1, "image_id": 1, "bbox": [0, 0, 1, 1]}]
+    with pytest.raises(InputError, match="none of its 1 pictures has a caption; passed over: anno"):
+        read(layout, [image(1)], boxes)
+
+
 class Server:
     """Stands where `checkpoints.download.fetch_file` would: makes the archive of a URL."""
 

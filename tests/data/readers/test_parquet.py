@@ -12,6 +12,7 @@ from glide_jax.data.example import Rejected
 from glide_jax.data.readers import parquet
 from glide_jax.data.readers.parquet import Parquet
 from glide_jax.errors import InputError
+from tests import fuzz
 
 
 def picture(grey):
@@ -114,3 +115,75 @@ def test_what_is_no_set_of_pictures_is_refused(tmp_path):
     )
     with pytest.raises(InputError, match="holds no rows"):
         Parquet(tmp_path)
+
+
+@pytest.mark.slow
+def test_a_gigabyte_of_text_is_refused_before_it_is_read(tmp_path):
+    row = pyarrow.array(["y" * (300 << 20)], pyarrow.large_string())
+    write(tmp_path / "x.parquet", {"jpg": [b"x"], "caption": row})
+    before = fuzz.peak_bytes()
+    with pytest.raises(InputError, match=r"row group with 3\d\d,\d+,\d+ bytes of captions"):
+        Parquet(tmp_path)
+    assert fuzz.peak_bytes() - before < 1 << 26
+
+
+def test_too_much_text_or_picture_is_refused_before_it_is_read(tmp_path, monkeypatch):
+    monkeypatch.setattr(parquet, "_MOST_GROUP_TEXT", 1 << 16)
+    write(tmp_path / "x.parquet", {"jpg": [picture(1)], "caption": ["y" * (1 << 17)]})
+    with pytest.raises(InputError, match=r"131,\d+ bytes of captions, and 65,536 are the most"):
+        Parquet(tmp_path)
+    monkeypatch.setattr(parquet, "MOST_BYTES", 1 << 16)
+    write(tmp_path / "x.parquet", {"jpg": [bytes(range(256)) * 512], "caption": ["y"]})
+    with pytest.raises(InputError, match="pictures of over 65,536 bytes in row group 0"):
+        Parquet(tmp_path)
+
+
+@pytest.mark.parametrize("column", ["jpg", "caption"])
+def test_a_small_file_that_unpacks_to_gigabytes_is_not_unpacked(tmp_path, monkeypatch, column):
+    monkeypatch.setattr(parquet, "_PART", 1 << 20)
+    long = "x" * (1 << 16)  # written once, and named by each row
+    columns = {"jpg": ["a"] * 4000, "caption": ["b"] * 4000} | {column: [long] * 4000}
+    write(tmp_path / "x.parquet", columns, 4000)
+    assert (tmp_path / "x.parquet").stat().st_size < 1 << 18
+    before = fuzz.peak_bytes()
+    with pytest.raises(Rejected, match=r"unpacks to over [12],\d+,\d+ bytes, and promises"):
+        Parquet(tmp_path)[0]
+    assert fuzz.peak_bytes() - before < 1 << 26
+
+
+def test_one_text_of_megabytes_rejects_its_row_alone(tmp_path):
+    texts = ["one", "y" * (2 << 20), "three"]
+    write(tmp_path / "x.parquet", {"jpg": [picture(k) for k in range(3)], "caption": texts})
+    source = Parquet(tmp_path)
+    assert [source[k].captions for k in (0, 2)] == [("one",), ("three",)]
+    for read in (source.captions_at, source.__getitem__):
+        with pytest.raises(Rejected, match=r"too large \(x\.parquet\[1\]: 2,\d+,\d+ bytes of cap"):
+            read(1)
+
+
+def test_columns_in_capitals_are_the_same_columns(tmp_path):
+    write(tmp_path / "x.parquet", {"jpg": [picture(1)], "TEXT": ["one"]})
+    assert Parquet(tmp_path)[0].captions == ("one",)
+
+
+def test_text_that_is_not_utf8_rejects_its_row(tmp_path):
+    texts = pyarrow.array([b"caf\xe9", b"good"], pyarrow.binary()).view(pyarrow.string())
+    write(tmp_path / "x.parquet", {"jpg": [picture(1), picture(2)], "text": texts})
+    source = Parquet(tmp_path)
+    assert source[1].captions == ("good",)
+    with pytest.raises(Rejected, match=r"not UTF-8 \(x\.parquet\[0\], text: save it as UTF-8"):
+        source[0]
+
+
+def test_what_is_no_parquet_file_is_named(tmp_path):
+    for content, words in ((b"version https://git-lfs.github.com/spec/v1", "Git LFS pointer"),
+                           (b"<html>", "web page"), (b"", "empty file")):  # fmt: skip
+        (tmp_path / "x.parquet").write_bytes(content)
+        with pytest.raises(InputError, match=words):
+            Parquet(tmp_path)
+
+
+def test_other_files_of_the_folder_are_counted(tmp_path):
+    shard(tmp_path / "x.parquet", 0, 2)
+    (tmp_path / "x_stats.json").write_text("{}")
+    assert Parquet(tmp_path).passed.counts == {".json files": 1}
