@@ -238,7 +238,7 @@ class Store:
         if not all(part.is_dir() or part.is_file() for part in path.rglob("*")):
             return "it holds more than files"  # such as a named pipe, from which nothing comes
         names = ocp.path.step.standard_name_format()
-        try:  # as Orbax reads it of every step when it starts
+        try:  # Orbax reads it of every step when it starts
             _ = names.find_step(path.parent, int(path.name)).commit_timestamp
         except (ValueError, TypeError, AttributeError, RecursionError):
             return f"its {_MARKERS[0]} is not what was saved"

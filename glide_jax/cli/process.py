@@ -107,7 +107,9 @@ def _importing(frame: "FrameType | None") -> bool:
 
 
 def _unraisable(fault: "Any") -> None:
-    """Answers an interrupt in a destructor, from where no exception gets out."""
+    """Faults from where no exception gets out."""
     if fault.exc_type is KeyboardInterrupt:
         _stop.end(_stop.came or signal.SIGINT)
-    sys.__unraisablehook__(fault)
+    # Reads of a damaged checkpoint that end after the one that failed, which has its sentence.
+    if str(fault.exc_value) != "Event loop is closed":
+        sys.__unraisablehook__(fault)
