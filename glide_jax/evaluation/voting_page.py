@@ -198,7 +198,7 @@ class _Handler(BaseHTTPRequestHandler):
     note: Callable[[str], None]
 
     def parse_request(self) -> bool:
-        """As the base class does, and refuses what a page of another site asks for."""
+        """Reads a request's head, and refuses what a page of another site asks for."""
         if not super().parse_request():
             return False
         asked = self.headers.get_all("Host") or [""]
