@@ -29,7 +29,13 @@ from glide_jax.training import (
     profiling,
     writers,
 )
-from glide_jax.training.config import CHECKPOINTS, TrainConfig, changes_since, keep_config
+from glide_jax.training.config import (
+    CHECKPOINTS,
+    TrainConfig,
+    changes_since,
+    has_checkpoint,
+    keep_config,
+)
 from glide_jax.training.run import Run, prepare_run
 from glide_jax.training.sheet import Sheet
 from glide_jax.training.step import TrainState
@@ -94,7 +100,7 @@ def _train(
         workdir.mkdir(parents=True, exist_ok=True)
         _check_folders(workdir)
     kept = _kept_tokenizer(workdir)
-    if kept is None and any((workdir / CHECKPOINTS).glob("[0-9]*")):
+    if kept is None and has_checkpoint(workdir):
         notes.append("note: tokenizer/spec.json is missing; the tokenizer is made anew.")
     run = prepare_run(config, kept, cache)
     data = data_notes.facts(run)
