@@ -118,3 +118,15 @@ def test_what_is_no_file_is_not_waited_for(tmp_path):
         files.read_object(tmp_path)
     with pytest.raises(InputError, match="none' is missing"):
         files.read_object(tmp_path / "none")
+
+
+def test_what_another_process_is_still_writing_is_not_removed_as_left(tmp_path):
+    with files.replacing(tmp_path / "a.png") as temporary:
+        temporary.write_text("whole")
+        files.remove_left(temporary)
+        assert temporary.exists()
+    assert (tmp_path / "a.png").read_text() == "whole"
+    (tmp_path / ".b.png.x.tmp").write_text("half")
+    for _ in range(2):
+        files.remove_left(tmp_path / ".b.png.x.tmp")
+    assert [path.name for path in tmp_path.iterdir()] == ["a.png"]
