@@ -30,9 +30,10 @@ def replacing(path: str | os.PathLike, *, new: bool = False) -> Iterator[pathlib
     path = pathlib.Path(path)
     path.parent.mkdir(parents=True, exist_ok=True)
     handle, name = tempfile.mkstemp(prefix=f".{path.name}.", suffix=".tmp", dir=path.parent)
-    os.close(handle)
     temporary = pathlib.Path(name)
     try:
+        with contextlib.suppress(OSError):  # a file system without locks
+            fcntl.flock(handle, fcntl.LOCK_SH)
         with _naming(path):
             yield temporary
         _flush(temporary)
@@ -43,7 +44,20 @@ def replacing(path: str | os.PathLike, *, new: bool = False) -> Iterator[pathlib
         else:
             temporary.replace(path)
     finally:
+        os.close(handle)
         temporary.unlink(missing_ok=True)
+
+
+def remove_left(temporary: pathlib.Path) -> None:
+    """Removes a temporary file of `replacing`, unless a process is still writing it."""
+    with contextlib.suppress(FileNotFoundError), open(temporary, "rb") as file:
+        try:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            return
+        except OSError:  # a file system without locks
+            pass
+        temporary.unlink()
 
 
 @contextlib.contextmanager

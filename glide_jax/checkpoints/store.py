@@ -78,7 +78,7 @@ class Store:
     @property
     def steps(self) -> list[int]:
         """Steps of the complete checkpoints, in ascending order."""
-        return sorted(step for step in self._manager.all_steps() if self._path(step).is_dir())
+        return sorted(self._manager.all_steps())
 
     def save(self, step: int, state: Any, meta: dict[str, Any], metric: float = math.inf) -> None:
         """Starts a checkpoint of `step`; waits for the one before it, if it is still written.
@@ -220,7 +220,7 @@ class Store:
             if cut:
                 self._note(f"checkpoint {name} was not finished and is left out.")
                 _remove(path)
-            elif re.fullmatch("0|[1-9][0-9]*", name):
+            elif re.fullmatch("(0|[1-9][0-9]*)\\n?", name):  # names that Orbax takes for steps
                 if why := self._obstacle(path):
                     self._move(path, why)
             elif not name.startswith(".") and not name.endswith(_DAMAGED):
@@ -233,12 +233,12 @@ class Store:
             )
 
     def _obstacle(self, path: pathlib.Path) -> str | None:
-        if not path.is_dir():
-            return "it is no folder"
+        if not path.name.isdigit() or not path.is_dir():
+            return "it is no folder with a number for its name"
         if not all(part.is_dir() or part.is_file() for part in path.rglob("*")):
             return "it holds more than files"  # such as a named pipe, from which nothing comes
         names = ocp.path.step.standard_name_format()
-        try:  # as Orbax reads it of every step when it starts
+        try:  # Orbax reads it of every step when it starts
             _ = names.find_step(path.parent, int(path.name)).commit_timestamp
         except (ValueError, TypeError, AttributeError, RecursionError):
             return f"its {_MARKERS[0]} is not what was saved"
@@ -246,10 +246,9 @@ class Store:
 
     def _move(self, path: pathlib.Path, why: str) -> None:
         reason = checks.printable(why.split("\n")[0][:100].rstrip(".: "))
+        name = checks.printable(path.name)
         aside = path.with_name(f"{path.name}{_DAMAGED}")
-        self._note(
-            f"checkpoint {path.name} is damaged ({reason}) and is left out, as {aside.name}."
-        )
+        self._note(f"checkpoint {name} is damaged ({reason}) and is left out, as {name}{_DAMAGED}.")
         _remove(aside)
         path.rename(aside)
 

@@ -11,6 +11,7 @@ import re
 from collections.abc import Callable, Iterator, Sequence
 from typing import TYPE_CHECKING, Any
 
+from glide_jax import files
 from glide_jax.cli import common, placing
 from glide_jax.cli.drawing import Drawing, stem, write_sheet
 from glide_jax.cli.progress import progress_bars
@@ -114,7 +115,7 @@ def _remove_halves(out: pathlib.Path, names: set[str]) -> None:
     for entry in os.scandir(out):
         found = re.fullmatch(r"\.(.+\.png)\..+\.tmp", entry.name)
         if found and found[1] in names:
-            os.unlink(entry.path)
+            files.remove_left(pathlib.Path(entry.path))
 
 
 def _sheet(out: pathlib.Path, paths: list[pathlib.Path], expected: list[dict[str, Any]]) -> None:

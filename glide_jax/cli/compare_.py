@@ -6,6 +6,7 @@ import click
 
 from glide_jax import checks
 from glide_jax.cli import common
+from glide_jax.errors import InputError
 
 
 @click.group("compare", context_settings={"help_option_names": ["-h", "--help"]})
@@ -25,8 +26,9 @@ def serve(runs: tuple[pathlib.Path, ...], file: pathlib.Path, host: str, port: s
 
     common.check_out(file.absolute().parent, "--votes")
     number = checks.whole("port", port, 0, 65535)
-    with voting_page.voting_server(runs, file, host=host, port=number) as server:
-        shown = f"http://{host}:{server.server_address[1]}/"
+    with voting_page.voting_server(runs, file, host=host, port=number, note=common.say) as server:
+        name = f"[{host}]" if ":" in host else host
+        shown = f"http://{name}:{server.server_address[1]}/"
         common.say(f"serving {shown}, votes go to {file}; Ctrl-C ends")
         server.serve_forever()
 
@@ -37,7 +39,9 @@ def fit(file: pathlib.Path) -> None:
     """Print the Elo scores of the votes in FILE with 95% intervals, a table a question."""
     from glide_jax.evaluation import votes
 
-    given = votes.read_votes(file)
+    given = votes.read_votes(file, common.say)
+    if not given:
+        raise InputError(f"there are no votes in {checks.shown(str(file), 200)}.")
     for question in votes.QUESTIONS:
         mine = [vote for vote in given if vote.question == question]
         if not mine:

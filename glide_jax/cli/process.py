@@ -68,10 +68,14 @@ def main() -> None:
         if number == signal.SIGINT or signal.getsignal(number) is not signal.SIG_IGN:  # nohup
             signal.signal(number, _stop)
     import atexit
+    import fcntl
     import threading
 
     atexit.register(signal.signal, signal.SIGINT, signal.SIG_IGN)  # runs last: all is done
-    read, write = os.pipe()
+    pipe = os.pipe()  # away from the numbers of standard streams, which may be closed
+    read, write = (fcntl.fcntl(each, fcntl.F_DUPFD_CLOEXEC, 3) for each in pipe)
+    for each in pipe:
+        os.close(each)
     os.set_blocking(write, False)
     signal.set_wakeup_fd(write, warn_on_full_buffer=False)
     threading.Thread(target=_stop.watch, args=(read,), daemon=True).start()
@@ -107,7 +111,9 @@ def _importing(frame: "FrameType | None") -> bool:
 
 
 def _unraisable(fault: "Any") -> None:
-    """Answers an interrupt in a destructor, from where no exception gets out."""
+    """Faults from where no exception gets out."""
     if fault.exc_type is KeyboardInterrupt:
         _stop.end(_stop.came or signal.SIGINT)
-    sys.__unraisablehook__(fault)
+    # Reads of a damaged checkpoint that end after the one that failed, which has its sentence.
+    if str(fault.exc_value) != "Event loop is closed":
+        sys.__unraisablehook__(fault)

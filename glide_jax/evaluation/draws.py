@@ -1,6 +1,5 @@
 """Pictures of a protocol's prompts, one file each, drawn in any number of sittings."""
 
-import json
 import pathlib
 from collections.abc import Callable, Iterator, Sequence
 from typing import Any
@@ -8,8 +7,9 @@ from typing import Any
 import numpy as np
 from jaxtyping import UInt8
 
-from glide_jax import images
+from glide_jax import checks, images
 from glide_jax.errors import InputError
+from glide_jax.files import read_object
 from glide_jax.sampling.glide import Glide
 
 FOLDER = "samples"
@@ -95,9 +95,10 @@ def finished_result(run: pathlib.Path) -> dict[str, Any]:
         InputError: the folder is no finished run.
     """
     try:
-        result = json.loads((run / "result.json").read_text("utf-8"))
-        return {**result, "n": int(result["n"]), "prompts_sha256": result["prompts_sha256"]}
-    except (OSError, ValueError, KeyError, TypeError):
+        result = read_object(run / "result.json")
+        n = checks.whole("n", result["n"], 1, 10_000_000)
+        return {**result, "n": n, "prompts_sha256": result["prompts_sha256"]}
+    except (ValueError, KeyError):
         raise InputError(f"{str(run)!r} is no finished run of `glide-jax eval`.") from None
 
 

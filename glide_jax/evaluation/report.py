@@ -13,6 +13,7 @@ from collections.abc import Sequence
 from importlib import resources
 from typing import Any
 
+from glide_jax import checks
 from glide_jax.files import replacing
 
 
@@ -29,7 +30,7 @@ def write_page(path: pathlib.Path, title: str, blocks: Sequence[str]) -> None:
         title: the page's heading.
         blocks: Markdown without blank lines around it.
     """
-    _write_text(path, "\n\n".join([f"# {title}", *blocks]) + "\n")
+    _write_text(path, _plain("\n\n".join([f"# {title}", *blocks]) + "\n"))
 
 
 def write_report(folder: pathlib.Path, title: str, blocks: Sequence[str]) -> list[pathlib.Path]:
@@ -46,7 +47,7 @@ def write_report(folder: pathlib.Path, title: str, blocks: Sequence[str]) -> lis
     paths = [folder / "report.md", folder / "report.html"]
     write_page(paths[0], title, blocks)
     page = (resources.files("glide_jax.evaluation") / "report.html").read_text("utf-8")
-    parts = {"title": html.escape(title), "body": "\n".join(map(_html, blocks))}
+    parts = {"title": html.escape(_plain(title)), "body": "\n".join(map(_html, blocks))}
     _write_text(paths[1], string.Template(page).substitute(parts))
     return paths
 
@@ -61,14 +62,19 @@ def _write_text(path: pathlib.Path, text: str) -> None:
         temporary.write_text(text, encoding="utf-8")
 
 
+def _plain(text: str) -> str:
+    """Captions and names may hold what controls a terminal; lines stay."""
+    return "\n".join(map(checks.printable, text.split("\n")))
+
+
 def _html(block: str) -> str:
-    text = html.escape(block)
+    text = html.escape(_plain(block))
     if text.startswith("## "):
         return f"<h2>{text[3:]}</h2>"
     if shown := re.fullmatch(r"!\[(.*)\]\((.*)\)", text):
         return f'<p><img src="{shown[2]}" alt="{shown[1]}"></p>'
     if text.startswith("| "):
-        head, _, *rows = text.splitlines()
+        head, _, *rows = text.split("\n")
         return f"<table>{_row(head, 'th')}{''.join(_row(row, 'td') for row in rows)}</table>"
     return f"<p>{text}</p>"
 

@@ -1,17 +1,20 @@
 """People's pairwise choices: kept as lines of a file, and made into Elo scores."""
 
+import codecs
+import errno
 import fcntl
+import io
 import json
 import math
 import os
 import pathlib
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from typing import NamedTuple
 
 import numpy as np
 from jaxtyping import Float
 
-from glide_jax import checks
+from glide_jax import checks, files
 from glide_jax.errors import InputError
 
 QUESTIONS = {
@@ -19,6 +22,7 @@ QUESTIONS = {
     "caption": "Which picture fits the caption better?",
 }
 ANSWERS = ("left", "right", "tie")
+_BLOCK = 4096  # bytes
 _PER_POINT = math.log(10) / 400  # 400 points are odds of ten to one
 
 
@@ -42,36 +46,96 @@ class Score(NamedTuple):
     votes: int
 
 
-def append_vote(path: pathlib.Path, vote: Vote) -> None:
-    """Adds a vote as one line, whole, whoever else writes at the same time."""
-    line = json.dumps(_checked(vote)._asdict(), ensure_ascii=False).encode() + b"\n"
-    path.parent.mkdir(parents=True, exist_ok=True)
-    with open(path, "ab", buffering=0) as file:
-        fcntl.flock(file, fcntl.LOCK_EX)
-        if file.write(line) != len(line):
-            raise OSError(f"{path}: the disk took only a part of a vote.")
-        os.fsync(file.fileno())
+def append_vote(
+    path: pathlib.Path, vote: Vote, note: Callable[[str], None] = lambda text: None
+) -> None:
+    """Adds a vote as one line, whoever else writes; it is on the disk when this returns.
 
-
-def read_votes(path: pathlib.Path) -> list[Vote]:
-    """All votes of a file, one JSON object a line with the fields of `Vote`.
+    Args:
+        path: the file; made if missing.
+        vote: the vote.
+        note: receives a sentence if a line that a killed process left half written at the end has
+            been moved to a file beside this one.
 
     Raises:
-        InputError: it cannot be read, or a line is no vote.
+        InputError: it is no vote.
+        OSError: the vote could not be kept; the file holds what it held.
     """
+    text = json.dumps(_checked(vote)._asdict(), ensure_ascii=False)
+    line = text.encode("utf-8", "backslashreplace") + b"\n"  # half a character, as JSON has it
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with open(path, "a+b", buffering=0) as file:
+        fcntl.flock(file, fcntl.LOCK_EX)
+        if torn := _torn(file):
+            if _vote_in(torn) is None:
+                aside = files.set_aside(path, torn)
+                note(f"{path.name} ended in half a vote, which is now in {aside.name}.")
+                file.truncate(file.seek(0, os.SEEK_END) - len(torn))
+            else:  # a whole one, as an editor may leave it
+                line = b"\n" + line
+        end = file.seek(0, os.SEEK_END)
+        try:
+            if file.write(line) != len(line):
+                raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), str(path))
+            os.fsync(file.fileno())
+        except OSError:
+            file.truncate(end)
+            raise
+
+
+def _torn(file: io.FileIO) -> bytes:
+    """The end of a file after its last whole line."""
+    place, found = file.seek(0, os.SEEK_END), b""
+    while place and b"\n" not in found:
+        start = max(place - _BLOCK, 0)
+        file.seek(start)
+        found, place = file.read(place - start) + found, start
+    return found[found.rfind(b"\n") + 1 :]
+
+
+def read_votes(path: pathlib.Path, note: Callable[[str], None] | None = None) -> list[Vote]:
+    """All votes of a file, one JSON object a line with the fields of `Vote`.
+
+    Args:
+        path: the file.
+        note: receives a sentence about each line that is no vote, which is passed over; without
+            it, such a line is an error.
+
+    Raises:
+        InputError: the file cannot be read, or a line is no vote.
+    """
+    name = checks.shown(str(path), 200)
     try:
-        lines = path.read_text("utf-8").splitlines()
-    except (OSError, UnicodeDecodeError) as error:
-        raise InputError(f"votes {str(path)!r} cannot be read: {error}.") from None
+        lines = path.read_bytes().removeprefix(codecs.BOM_UTF8).split(b"\n")
+    except OSError as error:
+        raise InputError(f"votes {name} cannot be read: {error.strerror}.") from None
     votes = []
     for number, line in enumerate(lines, 1):
         if not line.strip():
             continue
         try:
-            votes.append(_checked(Vote(**json.loads(line))))
-        except (TypeError, ValueError, InputError) as error:
-            raise InputError(f"line {number} of {str(path)!r} is no vote: {error}") from None
+            votes.append(_parse(line))
+            continue
+        except (TypeError, ValueError, RecursionError) as error:
+            fault = checks.printable(str(error))[:200]
+        if note is None:
+            raise InputError(f"line {number} of {name} is no vote: {fault}")
+        glued = _vote_in(line[line.rfind(b"{") :])  # what was once written behind half a vote
+        votes += [glued] if glued else []
+        part = "begins with what" if glued else "is passed over: it"
+        note(f"warning: line {number} of {name} {part} is no vote ({fault.rstrip('.')}).")
     return votes
+
+
+def _parse(line: bytes) -> Vote:
+    return _checked(Vote(**json.loads(line.decode("utf-8"))))
+
+
+def _vote_in(line: bytes) -> Vote | None:
+    try:
+        return _parse(line)
+    except (TypeError, ValueError, RecursionError):
+        return None
 
 
 def _checked(vote: Vote) -> Vote:

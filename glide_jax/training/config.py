@@ -303,12 +303,13 @@ def changes_since(workdir: pathlib.Path, config: TrainConfig) -> list[str]:
         was, now = (fields.get(name, absent.get(name)) for fields in (old, new))
         if was == now or name == "name":
             continue
+        field = checks.printable(name)[:80]
         if not name.startswith(_MAY_CHANGE):
             raise InputError(
-                f"{str(workdir)!r} holds a run with {name} = {shown(was)}, and this config has "
+                f"{str(workdir)!r} holds a run with {field} = {shown(was)}, and this config has "
                 f"{shown(now)}; change it back or take another --workdir."
             )
-        notes.append(f"{name} was {shown(was)} and is now {shown(now)}")
+        notes.append(f"{field} was {shown(was)} and is now {shown(now)}")
     return notes
 
 

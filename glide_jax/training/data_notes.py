@@ -1,6 +1,7 @@
 """Sentences on a run's data: what is not used, what is cut, and whether it has changed."""
 
 import json
+import os
 import pathlib
 from typing import Any
 
@@ -9,7 +10,7 @@ from glide_jax.data import catalogue
 from glide_jax.data.fingerprint import fingerprint
 from glide_jax.data.survey import count_cut
 from glide_jax.errors import InputError
-from glide_jax.files import replacing
+from glide_jax.files import read_object, replacing
 from glide_jax.training.config import has_checkpoint
 from glide_jax.training.run import Run
 
@@ -47,14 +48,13 @@ def check(run: Run, now: dict[str, Any], workdir: pathlib.Path) -> list[str]:
         A sentence, if the data has changed and config.data.changed allows it.
 
     Raises:
-        InputError: it has changed, and that is not allowed.
+        InputError: it has changed, and that is not allowed, or what is known of it is damaged.
     """
-    try:
-        began = json.loads((workdir / FILE).read_text(encoding="utf-8"))
-        was = (began["examples"], began["hash"])
-    except (OSError, ValueError, KeyError, TypeError, RecursionError):
-        return []  # a run of an older version, or none
-    if not has_checkpoint(workdir) or was == (now["examples"], now["hash"]):
+    if not has_checkpoint(workdir) or not os.path.lexists(workdir / FILE):
+        return []  # no run, or one of an older version
+    began = read_object(workdir / FILE)
+    was = (began.get("examples"), began.get("hash"))
+    if was == (now["examples"], now["hash"]):
         return []
     changed = (
         f"the data has changed since the run in {checks.shown(str(workdir), 300)} began: it had "

@@ -16,6 +16,7 @@ import numpy as np
 
 from glide_jax import checks, files, images, tokenizers
 from glide_jax.checkpoints.store import Store
+from glide_jax.errors import InputError
 from glide_jax.mesh.hosts import ALONE, Hosts, StopVote, whole
 from glide_jax.model_dir import reading, writing
 from glide_jax.networks import zoo
@@ -28,7 +29,13 @@ from glide_jax.training import (
     profiling,
     writers,
 )
-from glide_jax.training.config import CHECKPOINTS, TrainConfig, changes_since, keep_config
+from glide_jax.training.config import (
+    CHECKPOINTS,
+    TrainConfig,
+    changes_since,
+    has_checkpoint,
+    keep_config,
+)
 from glide_jax.training.run import Run, prepare_run
 from glide_jax.training.sheet import Sheet
 from glide_jax.training.step import TrainState
@@ -91,7 +98,10 @@ def _train(
     notes = changes_since(workdir, config)
     if not dry_run:
         workdir.mkdir(parents=True, exist_ok=True)
+        _check_folders(workdir)
     kept = _kept_tokenizer(workdir)
+    if kept is None and has_checkpoint(workdir):
+        notes.append("note: tokenizer/spec.json is missing; the tokenizer is made anew.")
     run = prepare_run(config, kept, cache)
     data = data_notes.facts(run)
     if hosts.count > 1:
@@ -304,6 +314,17 @@ def _facts(
     hosts.barrier("the workdir")
     text = mark.read_text(encoding="utf-8") if mark.exists() else "not there"
     return found | {"what is seen of --workdir, a folder to share, (a word of host 0)": text}
+
+
+def _check_folders(workdir: pathlib.Path) -> None:
+    """Looks for what is in the way of the run's folders, before hours of work are."""
+    for name in ("tokenizer", CHECKPOINTS, "tensorboard", "samples", "model", "profile"):
+        path = workdir / name
+        if os.path.lexists(path) and not path.is_dir():
+            raise InputError(
+                f"{checks.shown(str(path), 200)} is no folder, and the run makes one of that name; "
+                "move it away."
+            )
 
 
 def _kept_tokenizer(workdir: pathlib.Path) -> tokenizers.Tokenizer | None:

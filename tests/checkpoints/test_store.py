@@ -1,6 +1,7 @@
 """Checkpoints come back bit for bit, onto any mesh, or say in a sentence why not."""
 
 import errno
+import json
 import os
 import shutil
 from typing import Any, NamedTuple
@@ -14,6 +15,7 @@ from jax.sharding import PartitionSpec as P
 
 from glide_jax import InputError
 from glide_jax.checkpoints.store import Store
+from glide_jax.training import hooks
 
 
 class State(NamedTuple):
@@ -162,6 +164,103 @@ def test_a_damaged_newest_is_told_of_and_the_one_before_is_used(saved, damage):
     with Store(saved) as store:  # and its step can be saved again
         store.save(3, state(33), META, 0.4)
     assert equal(reopen(saved)[0], state(33))
+
+
+def meta(change):
+    def damage(folder):
+        file = folder / "3" / "meta" / "metadata"
+        old = json.loads(file.read_bytes())
+        file.write_bytes(change if isinstance(change, bytes) else json.dumps(old | change).encode())
+
+    return damage
+
+
+def write(name, content):
+    return lambda folder: (folder / "3" / name).write_bytes(content)
+
+
+def file_at(name):
+    def damage(folder):
+        shutil.rmtree(folder / name, ignore_errors=True)
+        (folder / name).write_text("here")
+
+    return damage
+
+
+def pipe_at(name):
+    def damage(folder):
+        (folder / "3" / name).unlink()
+        os.mkfifo(folder / "3" / name)
+
+    return damage
+
+
+@pytest.mark.parametrize(
+    ("damage", "why"),
+    [
+        (meta(b"null"), "its metadata is not what was saved"),
+        (meta(b"[]"), "its metadata is not what was saved"),
+        (meta(b"{}"), "its metadata is not what was saved"),
+        (meta(b"[" * 100_000), "its metadata is not what was saved"),
+        (meta(b"\xff\xfe"), "'utf-8' codec"),
+        (meta({"checksum": "1"}), "its metadata is not what was saved"),
+        (meta({"tree": None}), "its metadata is not what was saved"),
+        (meta({"metric": [1]}), "its log is not what was saved"),
+        (meta({"window": 5}), "its metadata is not what was saved"),
+        (meta({"window": [{"loss": "low"}]}), "its log is not what was saved"),
+        (write("_CHECKPOINT_METADATA", b"[]"), "its _CHECKPOINT_METADATA is not what was saved"),
+        (write("_CHECKPOINT_METADATA", b"[" * 100_000), "its _CHECKPOINT_METADATA is not"),
+        (write("_CHECKPOINT_METADATA", b'{"item_handlers": 5}'), "its _CHECKPOINT_METADATA is"),
+        (write("state/_METADATA", b"null"), "its metadata is not what was saved"),
+        (file_at("3"), "it is no folder with a number for its name"),
+        (pipe_at("meta/metadata"), "it holds more than files"),
+        (pipe_at("_CHECKPOINT_METADATA"), "it holds more than files"),
+    ],
+)
+def test_odd_metadata_is_damage_like_any_other(saved, damage, why):
+    damage(saved)
+    notes: list[str] = []
+    with Store(saved, note=notes.append) as store:
+        found = store.restore(like(state(0)), hooks.check_window)
+    assert found is not None
+    assert found[1]["step"] == 2
+    [note] = notes
+    assert note.startswith(f"checkpoint 3 is damaged ({why}")
+    assert note.endswith("and is left out, as 3.damaged.")
+    assert (saved / "3.damaged").exists()
+
+
+@pytest.mark.parametrize("name", ["a\x1b[2J", "-3", "003", "9 (copy)", "4.0", "\u00b2", "\u0663"])
+def test_a_folder_of_another_name_is_passed_over_and_told(saved, name):
+    shutil.copytree(saved / "2", saved / name)
+    restored, _, notes = reopen(saved)
+    assert equal(restored, state(3))
+    [note] = notes
+    assert note.startswith(
+        f"{name!r} in c/ is passed over: a checkpoint is a folder with a step's "
+    )
+    assert (saved / name).exists()
+
+
+def test_a_name_that_looks_like_a_step_to_orbax_is_moved_out_of_its_way(saved):
+    shutil.copytree(saved / "2", saved / "4\n")
+    restored, _, notes = reopen(saved)
+    assert equal(restored, state(3))
+    assert notes == [
+        "checkpoint 4\\n is damaged (it is no folder with a number for its name) and is left out, "
+        "as 4\\n.damaged."
+    ]
+    with Store(saved) as store:
+        store.save(4, state(4), META)
+        assert store.steps[-1] == 4  # before it is written
+
+
+def test_a_checkpoint_may_lie_elsewhere_behind_a_link(saved, tmp_path):
+    (saved / "3").rename(tmp_path / "elsewhere")
+    (saved / "3").symlink_to(tmp_path / "elsewhere")
+    restored, _, notes = reopen(saved)
+    assert equal(restored, state(3))
+    assert not notes
 
 
 def test_an_unfinished_newest_is_told_of_and_the_one_before_is_used(saved):

@@ -135,7 +135,12 @@ def signal_at(monkeypatch, step, number):
 
 
 @pytest.mark.parametrize(
-    "number", [signal.SIGTERM, pytest.param(signal.SIGINT, marks=pytest.mark.slow)]
+    "number",
+    [
+        signal.SIGTERM,
+        pytest.param(signal.SIGINT, marks=pytest.mark.slow),
+        pytest.param(signal.SIGHUP, marks=pytest.mark.slow),
+    ],
 )
 def test_a_signal_saves_and_the_resumed_run_is_the_one_that_was_not_stopped(
     number, whole, home, cli, tmp_path
@@ -150,6 +155,21 @@ def test_a_signal_saves_and_the_resumed_run_is_the_one_that_was_not_stopped(
     result = cli(*words(home, tmp_path / "w"))
     assert "resumed from the checkpoint of step 4" in result.err
     assert_same(whole, tmp_path / "w")
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(900)
+def test_a_second_run_names_the_first_and_harms_nothing(home, tmp_path, cache):
+    first = process(home, tmp_path / "w", 10_000, cache)
+    while lines(tmp_path / "w") < 2 and first.poll() is None:
+        time.sleep(0.1)
+    second = subprocess.run(first.args, capture_output=True, text=True, timeout=300)
+    assert second.returncode == 2
+    assert f"is in use by process {first.pid} on " in second.stderr
+    first.send_signal(signal.SIGHUP)  # and the first one goes on until then
+    assert first.wait() == 0
+    assert "stopped by SIGHUP after step" in (tmp_path / "w.log").read_text()
+    assert not (tmp_path / "w" / ".lock").exists()
 
 
 def test_a_damaged_checkpoint_is_told_of_and_the_one_before_is_used(whole, home, cli, tmp_path):

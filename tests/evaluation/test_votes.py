@@ -1,6 +1,10 @@
 """Votes of many people, scores from them, and copies of training pictures."""
 
+import errno
 import json
+import os
+import re
+import socket
 import threading
 import urllib.error
 import urllib.parse
@@ -39,6 +43,77 @@ def test_a_line_that_is_no_vote_is_named(tmp_path, line):
     (tmp_path / "votes.jsonl").write_text(f"\n{line}\n")
     with pytest.raises(InputError, match="line 2"):
         votes.read_votes(tmp_path / "votes.jsonl")
+
+
+WHOLE = json.dumps(vote("a", "b", "left")._asdict()).encode() + b"\n"
+
+
+@pytest.mark.parametrize("torn", [WHOLE[:1], WHOLE[:40], WHOLE[:-2], b"\xff" * 9000, b"\0" * 5])
+@pytest.mark.parametrize("before", [b"", WHOLE, WHOLE * 90])
+def test_half_a_vote_at_the_end_is_set_aside_and_told(tmp_path, before, torn):
+    path, notes = tmp_path / "votes.jsonl", []
+    path.write_bytes(before + torn)
+    for answer in ("right", "tie"):
+        votes.append_vote(path, vote("a", "b", answer), notes.append)
+    assert path.read_bytes().startswith(before)
+    assert [v.answer for v in votes.read_votes(path)[-2:]] == ["right", "tie"]
+    assert len(votes.read_votes(path)) == before.count(b"\n") + 2
+    assert (tmp_path / "votes.jsonl.damaged").read_bytes() == torn + b"\n"
+    assert notes == ["votes.jsonl ended in half a vote, which is now in votes.jsonl.damaged."]
+
+
+def test_a_whole_vote_without_a_line_end_is_kept(tmp_path):
+    path = tmp_path / "votes.jsonl"
+    path.write_bytes(WHOLE + WHOLE.rstrip())
+    votes.append_vote(path, vote("a", "b", "tie"))
+    assert [v.answer for v in votes.read_votes(path)] == ["left", "left", "tie"]
+
+
+@pytest.mark.parametrize("name", ["a\u2028b\x85c\x0bd", "half \udcff", "d\u202ee", "line\nend\r"])
+def test_a_run_may_have_any_name(tmp_path, name):
+    path, given = tmp_path / "votes.jsonl", [vote(name, "b", "left"), vote("b", name, "tie")]
+    for each in given:
+        votes.append_vote(path, each)
+    assert votes.read_votes(path) == given
+    assert path.read_bytes().count(b"\n") == 2
+
+
+@pytest.mark.parametrize(
+    ("line", "more"),
+    [
+        (WHOLE[:30], 0), (WHOLE[:30] + WHOLE.rstrip(), 1), (b"[" * 100_000, 0), (b"\xff\xfe", 0),
+        (b'{"prompt": 1e999}', 0), (b"\x1b[31m{", 0), (WHOLE[:-2] + b', "extra": 1}', 0),
+    ],
+)  # fmt: skip
+def test_a_line_that_is_no_vote_is_passed_over_and_told(tmp_path, line, more):
+    path, notes = tmp_path / "votes.jsonl", []
+    path.write_bytes(b"\xef\xbb\xbf" + WHOLE.replace(b"\n", b"\r\n") + line + b"\n" + WHOLE)
+    assert len(votes.read_votes(path, notes.append)) == 2 + more
+    [note] = notes
+    assert note.startswith("warning: line 2 of ")
+    assert "votes.jsonl" in note
+    assert "\x1b" not in note
+
+
+def test_a_vote_that_finds_no_room_leaves_the_file_as_it_was(tmp_path, monkeypatch):
+    resource = pytest.importorskip("resource")
+    path, before = tmp_path / "votes.jsonl", resource.getrlimit(resource.RLIMIT_FSIZE)
+    path.write_bytes(WHOLE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (len(WHOLE) + 20, before[1]))
+    try:
+        with pytest.raises(OSError, match=r"votes\.jsonl"):
+            votes.append_vote(path, vote("a", "b", "tie"))
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, before)
+    assert path.read_bytes() == WHOLE
+
+    def fail(descriptor):
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    monkeypatch.setattr("os.fsync", fail)
+    with pytest.raises(OSError, match="No space"):
+        votes.append_vote(path, vote("a", "b", "tie"))
+    assert path.read_bytes() == WHOLE
 
 
 def test_scores_are_the_most_likely_ones():
@@ -124,6 +199,118 @@ def test_the_page_shows_two_pictures_and_takes_votes_of_many(page, tmp_path):
         with pytest.raises(urllib.error.URLError):
             get(path, body)
     assert len(votes.read_votes(tmp_path / "votes.jsonl")) == 24
+
+
+FORM = b"a=0&b=1&i=3&question=caption&answer=right"
+
+
+def request(page, lines, body=b"", seconds=20.0):
+    """The answer to a request that is written by hand: its status, and all of it."""
+    host, port = page.removeprefix("http://").split(":")
+    with socket.create_connection((host, int(port)), timeout=seconds) as connection:
+        head = lines.format(host=f"{host}:{port}").replace("\n", "\r\n")
+        connection.sendall(head.encode("latin-1") + b"\r\n\r\n" + body)
+        answer = b""
+        while part := connection.recv(65536):
+            answer += part
+    text = answer.decode()  # a request without a version has no line with a status
+    return int(re.search(r"^HTTP/1.0 (\d+)|Error code: (\d+)", text).expand(r"\1\2")), text
+
+
+LENGTH = f"Content-Length: {len(FORM)}"
+
+
+@pytest.mark.parametrize(
+    ("lines", "status"),
+    [
+        ("POST /vote HTTP/1.1\nHost: {host}\n" + LENGTH, 303),
+        ("POST /vote HTTP/1.1\nHost: {host}\nOrigin: http://{host}\n" + LENGTH, 303),
+        ("POST /vote HTTP/1.1\nHost: localhost:9000\ncontent-length:41", 303),
+        ("POST /vote HTTP/1.1\nHost: {host}", 411),
+        ("POST /vote HTTP/1.1\nHost: {host}\nTransfer-Encoding: chunked", 411),
+        ("POST /vote HTTP/1.1\nHost: {host}\nContent-Length: x", 400),
+        ("POST /vote HTTP/1.1\nHost: {host}\nContent-Length: -1", 400),
+        ("POST /vote HTTP/1.1\nHost: {host}\nContent-Length: +41", 400),
+        ("POST /vote HTTP/1.1\nHost: {host}\nContent-Length:", 400),
+        ("POST /vote HTTP/1.1\nHost: {host}\nContent-Length: \xb2", 400),
+        ("POST /vote HTTP/1.1\nHost: {host}\n" + LENGTH + "\n" + LENGTH, 400),
+        ("POST /vote HTTP/1.1\nHost: {host}\nContent-Length: 9999", 413),
+        ("POST /vote HTTP/1.1\nHost: {host}\nContent-Length: " + "9" * 5000, 413),
+        ("POST /other HTTP/1.1\nHost: {host}\n" + LENGTH, 404),
+        ("POST /vote HTTP/1.1\n" + LENGTH, 421),
+        ("POST /vote HTTP/1.1\nHost: evil.example\n" + LENGTH, 421),
+        ("POST /vote HTTP/1.1\nHost: 127.0.0.1.evil.example\n" + LENGTH, 421),
+        ("POST /vote HTTP/1.1\nHost: {host}\nHost: evil.example\n" + LENGTH, 421),
+        ("POST /vote HTTP/1.1\nHost: 10.0.0.1\n" + LENGTH, 421),
+        ("GET / HTTP/1.1\nHost: evil.example:8000", 421),
+        ("POST /vote HTTP/1.1\nHost: {host}\nOrigin: https://evil.example\n" + LENGTH, 403),
+        ("POST /vote HTTP/1.1\nHost: {host}\nOrigin: null\n" + LENGTH, 403),
+        ("POST /vote HTTP/1.1\nHost: {host}\nOrigin: http://{host}.evil.example\n" + LENGTH, 403),
+        ("BREW / HTTP/1.1\nHost: {host}", 501),
+        ("GET / HTTP/9.9\nHost: {host}", 505),
+        ("\x1b[31m", 400),
+        ("GET / HTTP/1.1\nHost: {host}\n" + "\n".join(f"X-{k}: y" for k in range(300)), 431),
+        ("GET / HTTP/1.1\nHost: {host}\nX: " + "y" * 100_000, 200),  # cut, and answered
+    ],
+)
+def test_every_request_is_answered(page, tmp_path, lines, status):
+    found, text = request(page, lines, FORM if lines.startswith("POST") else b"")
+    assert found == status, text
+    path = tmp_path / "votes.jsonl"
+    assert (len(votes.read_votes(path)) if path.exists() else 0) == (status == 303)
+
+
+def test_a_vote_on_a_full_disk_is_answered_so(page, tmp_path):
+    resource = pytest.importorskip("resource")
+    before = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (20, before[1]))
+    try:
+        status, text = request(page, "POST /vote HTTP/1.1\nHost: {host}\n" + LENGTH, FORM)
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, before)
+    assert status == 507
+    assert "could not be kept: No space left on device." in text
+    assert request(page, "POST /vote HTTP/1.1\nHost: {host}\n" + LENGTH, FORM)[0] == 303
+    assert len(votes.read_votes(tmp_path / "votes.jsonl")) == 1
+
+
+def test_connections_that_send_nothing_hold_no_thread_and_end(page, monkeypatch, tmp_path):
+    monkeypatch.setattr(voting_page, "_SECONDS", 1.0)
+    host, port = page.removeprefix("http://").split(":")
+    before, idle = threading.active_count(), []
+    for k in range(300):
+        idle.append(socket.create_connection((host, int(port)), timeout=20))
+        idle[-1].sendall(
+            [b"", b"POST /vo", b"POST /vote HTTP/1.1\r\nContent-Length: 41\r\n\r\na"][k % 3]
+        )
+    assert request(page, "POST /vote HTTP/1.1\nHost: {host}\n" + LENGTH, FORM)[0] == 303
+    assert threading.active_count() - before < 40
+    for k, each in enumerate(idle):
+        assert bool(each.recv(9)) == (k % 3 == 2)  # a vote that stops half way has an answer
+        each.close()
+    assert len(votes.read_votes(tmp_path / "votes.jsonl")) == 1
+
+
+@pytest.mark.slow
+def test_votes_of_two_hundred_at_once_through_two_servers_are_all_answered(page, runs, tmp_path):
+    file = tmp_path / "votes.jsonl"
+    with voting_page.voting_server(runs, file) as other:
+        thread = threading.Thread(target=other.serve_forever)
+        thread.start()
+        pages = [page, f"http://127.0.0.1:{other.server_address[1]}"]
+        ready = threading.Barrier(200)
+
+        def client(k):
+            ready.wait()
+            lines = "POST /vote HTTP/1.1\nHost: {host}\n" + LENGTH
+            return [request(pages[k % 2], lines, FORM, 120.0)[0] for _ in range(10)]
+
+        with ThreadPoolExecutor(200) as pool:
+            answers = [status for each in pool.map(client, range(200)) for status in each]
+        other.shutdown()
+        thread.join()
+    assert answers == [303] * 2000
+    assert len(votes.read_votes(file)) == 2000
 
 
 def test_runs_of_other_prompts_are_not_compared(runs, tmp_path):
