@@ -1,8 +1,12 @@
 """Compiling: the options that measured faster, and the cache that keeps programs."""
 
+import contextlib
 import functools
+import inspect
 import pathlib
 import warnings
+from collections.abc import Callable, Iterator
+from typing import TypeVar
 
 import jax
 
@@ -10,6 +14,16 @@ from glide_jax import checks
 from glide_jax.errors import InputError
 
 DTYPES = ("float32", "bfloat16", "float16")  # networks compute in one of these
+
+# Settings of JAX that other code of a process may have changed, and the values that seeds mean.
+_SETTINGS = {
+    "enable_x64": False,
+    "numpy_dtype_promotion": "standard",
+    "numpy_rank_promotion": "allow",
+    "default_prng_impl": "threefry2x32",
+    "threefry_partitionable": True,
+}
+F = TypeVar("F", bound=Callable)
 
 # jaxlib's default sends every convolution to YNNPACK. The older path was 1.2 to 2.6 times as fast
 # on the forward and backward convolutions of the model in the box (2 CPU cores, jax 0.10.2).
@@ -52,6 +66,42 @@ def enable_cache(folder: pathlib.Path) -> None:
         jax.config.update("jax_compilation_cache_dir", str(folder))
         jax.config.update("jax_persistent_cache_min_compile_time_secs", 0.0)
         jax.config.update("jax_persistent_cache_min_entry_size_bytes", -1)
+
+
+def in_usual_numbers(function: F) -> F:
+    """A function, or a generator function, that computes under JAX's default settings of numbers.
+
+    A process in which 64-bit numbers are on, for other code, draws the same pictures bit for bit.
+    Types alone could not do that: seeds, bias corrections and counters of loops are wider there,
+    within JAX, Optax and Flax too. The caller's settings hold again after it, and between the items
+    of a generator.
+    """
+
+    @functools.wraps(function)
+    def whole(*args, **kwargs):
+        with _usual_numbers():
+            return function(*args, **kwargs)
+
+    @functools.wraps(function)
+    def by_items(*args, **kwargs):
+        items, end = function(*args, **kwargs), object()
+        while True:
+            with _usual_numbers():
+                item = next(items, end)
+            if item is end:
+                return
+            yield item
+
+    return by_items if inspect.isgeneratorfunction(function) else whole  # type: ignore[return-value]
+
+
+@contextlib.contextmanager
+def _usual_numbers() -> Iterator[None]:
+    with contextlib.ExitStack() as stack:
+        for name, value in _SETTINGS.items():
+            if getattr(jax.config, f"jax_{name}") != value:
+                stack.enter_context(getattr(jax, name)(value))
+        yield
 
 
 def check_dtype(dtype: str) -> None:

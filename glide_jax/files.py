@@ -18,6 +18,27 @@ from glide_jax.errors import InputError
 _WAY_OUT = "wait for its end or stop it, or take another folder."
 
 
+
+def expanded(path: str | os.PathLike) -> pathlib.Path:
+    """The path with a home in place of `~` or `~user` at its start, as a shell reads it.
+
+    A path that needs no home stays as it is. One whose first name is a tilde all the same, as in
+    ./~, becomes absolute, so that it is not read as a home later.
+
+    Raises:
+        InputError: there is no such home, and nothing has the name itself.
+    """
+    text = os.path.expanduser(path)
+    if text.startswith("~") and not os.path.lexists(text):
+        home = pathlib.Path(text).parts[0]
+        raise InputError(
+            f"{checks.shown(text, 200)}: {checks.shown(home)} has no home folder here; give the "
+            f"path in full, or ./{home} for a name that begins so."
+        )
+    plain = pathlib.Path(text)
+    return plain.absolute() if str(plain).startswith("~") else plain
+
+
 @contextlib.contextmanager
 def replacing(path: str | os.PathLike, *, new: bool = False) -> Iterator[pathlib.Path]:
     """Yields a temporary file name beside `path`; renames it to `path` if the block succeeds.

@@ -296,3 +296,16 @@ def test_a_missing_file_names_what_there_is():
         read_config("shape_64")
     with pytest.raises(InputError, match="size is 'large'"):
         read_config("shapes_64:large")
+
+
+def test_a_tilde_in_a_config_is_a_home(tmp_path, monkeypatch):
+    monkeypatch.setenv("HOME", str(tmp_path))
+    (tmp_path / "mine.py").write_text(
+        "from configs import folder_64\n\n\ndef get_config(size='full'):\n"
+        "    config = folder_64.get_config(size)\n    config.train.init_from = '~/model'\n"
+        "    return config\n"
+    )
+    config = read_config("~/mine.py", ["data.path=~/pictures"])
+    assert config.data.path == f"{tmp_path}/pictures"
+    assert config.train.init_from == f"{tmp_path}/model"
+    assert config.kept["data"]["path"] == f"{tmp_path}/pictures"

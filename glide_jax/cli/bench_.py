@@ -10,8 +10,9 @@ from glide_jax.cli import common
 
 
 @click.command("bench")
-@click.option("--model", help="A model directory or name; by default the released sizes with "
-              "random weights.")  # fmt: skip
+@click.option("--model", type=common.PLACE,
+              help="A model directory or name; by default the released sizes with random "
+              "weights.")  # fmt: skip
 @click.option("--stages", default="base,upsample", show_default=True, help="Which networks of it.")
 @click.option("--what", default="limits,text,evaluation,gradient,image", show_default=True,
               help="Which rows, with commas.")  # fmt: skip
@@ -22,13 +23,14 @@ from glide_jax.cli import common
 @click.option("--rounds", default="5", show_default=True, help="Counted ones; one more warms up.")
 @click.option("--convolutions", default="auto", show_default=True,
               help="auto, direct, winograd2 or winograd4.")  # fmt: skip
-@click.option("--reference", type=click.Path(path_type=pathlib.Path),
+@click.option("--reference", type=common.PATH,
               help="A checkout of the PyTorch code, run in turn on the same weights.")  # fmt: skip
 @common.dtype_option
 @common.device_option
-@click.option("--start", metavar="MODEL", help="Also time this model from a process's start to "
+@click.option("--start", type=common.PLACE, metavar="MODEL",
+              help="Also time this model from a process's start to "
               "its first picture, with an empty and a filled cache.")  # fmt: skip
-@click.option("--out", type=click.Path(path_type=pathlib.Path), default="bench", show_default=True,
+@click.option("--out", type=common.PATH, default="bench", show_default=True,
               help="Folder for bench.json, bench.md and bench.png.")  # fmt: skip
 def command(model, stages, what, batch_sizes, presets, rounds, convolutions, reference, dtype,
             device, start, out) -> None:  # fmt: skip

@@ -11,15 +11,33 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from glide_jax import checks
+from glide_jax import checks, files
 from glide_jax.errors import InputError
 
 if TYPE_CHECKING:
     from glide_jax.sampling.glide import Glide
 
+
+class _Path(click.Path):
+    """A path in which `~` is a home, also where the shell has left it, as in `--out=~/x`."""
+
+    def convert(self, value: Any, param: Any, ctx: Any) -> Any:
+        if not str(value) and self.type is pathlib.Path:
+            self.fail("it is empty; give a path, such as . for this folder.", param, ctx)
+        return super().convert(str(files.expanded(value)) if str(value) else "", param, ctx)
+
+
+# Every option and argument that takes a path, or a path or a name, has one of these types.
+PATH = _Path(path_type=pathlib.Path)
+PLACE = _Path(path_type=str)
+
 # Our own ranges are checked where the values are used; here they stay text.
 model_option = click.option(
-    "--model", default="shapes", show_default=True, help="A model directory, or a name."
+    "--model",
+    type=PLACE,
+    default="shapes",
+    show_default=True,
+    help="A model directory, or a name.",
 )
 dtype_option = click.option(
     "--dtype", default="float32", show_default=True, help="float32, bfloat16 or float16."
@@ -28,7 +46,7 @@ device_option = click.option(
     "--device", default=None, help="cpu, gpu or tpu; by default the best that JAX finds."
 )
 out_option = click.option(
-    "--out", type=click.Path(path_type=pathlib.Path), default="out", show_default=True,
+    "--out", type=PATH, default="out", show_default=True,
     help="Folder for pictures.",
 )  # fmt: skip
 
@@ -38,8 +56,17 @@ _SLUG_BYTES = 80
 
 
 def cache_folder() -> pathlib.Path:
-    """GLIDE_JAX_CACHE, or ~/.cache/glide_jax."""
-    return pathlib.Path(os.environ.get("GLIDE_JAX_CACHE") or "~/.cache/glide_jax").expanduser()
+    """GLIDE_JAX_CACHE, or ~/.cache/glide_jax.
+
+    Raises:
+        InputError: there is no home.
+    """
+    try:
+        return files.expanded(os.environ.get("GLIDE_JAX_CACHE") or "~/.cache/glide_jax")
+    except InputError:
+        raise InputError(
+            "there is no home folder here for the cache; set GLIDE_JAX_CACHE to a folder."
+        ) from None
 
 
 def say(text: str) -> None:
@@ -110,8 +137,14 @@ def load_glide(model: str, dtype: str, device: str | None, **how: Any) -> "Glide
 
 @contextlib.contextmanager
 def plain_warnings() -> Iterator[None]:
-    """Warnings as sentences, each once, without the place in the code."""
+    """Warnings as sentences, each once, without the place in the code.
+
+    A person who makes warnings errors means this program's; those of the packages that it imports
+    are shown.
+    """
     old, said = warnings.showwarning, set()
+    if any(action == "error" for action, *_ in warnings.filters):
+        warnings.filterwarnings("default", module=r"(?!glide_jax|__main__)")
 
     def show(message, *_, **__) -> None:
         text = " ".join(str(message).split())

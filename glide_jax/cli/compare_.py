@@ -15,8 +15,8 @@ def command() -> None:
 
 
 @command.command("serve")
-@click.argument("runs", nargs=-1, required=True, type=click.Path(path_type=pathlib.Path))
-@click.option("--votes", "file", type=click.Path(path_type=pathlib.Path), default="votes.jsonl",
+@click.argument("runs", nargs=-1, required=True, type=common.PATH)
+@click.option("--votes", "file", type=common.PATH, default="votes.jsonl",
               show_default=True, help="Where votes are appended.")  # fmt: skip
 @click.option("--host", default="127.0.0.1", show_default=True, help="0.0.0.0 is everyone.")
 @click.option("--port", default="8000", show_default=True)
@@ -34,7 +34,7 @@ def serve(runs: tuple[pathlib.Path, ...], file: pathlib.Path, host: str, port: s
 
 
 @command.command("fit")
-@click.argument("file", type=click.Path(path_type=pathlib.Path))
+@click.argument("file", type=common.PATH)
 def fit(file: pathlib.Path) -> None:
     """Print the Elo scores of the votes in FILE with 95% intervals, a table a question."""
     from glide_jax.evaluation import votes

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 _CONTEXT = 128  # tokens of GLIDE's rows of text, and of a config's unless it says otherwise
 
 data_dir_option = click.option(
-    "--data-dir", type=click.Path(path_type=pathlib.Path),
+    "--data-dir", type=common.PATH,
     help="Where built sets are kept; by default the folder data in the cache.",
 )  # fmt: skip
 
@@ -34,7 +34,7 @@ def command() -> None:
 @data_dir_option
 @click.option("--size", help="Pictures in the train split (shapes only).")
 @click.option("--no-people", is_flag=True, help="Leave faces and people out (emoji only).")
-@click.option("--path", default="", help="COCO's own folder (coco only).")
+@click.option("--path", type=common.PLACE, default="", help="COCO's own folder (coco only).")
 @click.option("--download", is_flag=True, help="Fetch what is missing in --path: 20 GB.")
 def build(
     name: str,
@@ -65,8 +65,8 @@ def build(
 
 
 @command.command("pack")
-@click.argument("name")
-@click.argument("out", type=click.Path(path_type=pathlib.Path))
+@click.argument("name", type=common.PLACE)
+@click.argument("out", type=common.PATH)
 @data_dir_option
 def pack(name: str, out: pathlib.Path, data_dir: pathlib.Path | None) -> None:
     """Write the built set NAME into the folder OUT as small Parquet files, to take elsewhere.
@@ -87,7 +87,7 @@ def pack(name: str, out: pathlib.Path, data_dir: pathlib.Path | None) -> None:
 
 
 @command.command("look")
-@click.argument("what")
+@click.argument("what", type=common.PLACE)
 @data_dir_option
 @click.option("--split", default="train", show_default=True, help="Split of a built set.")
 @click.option("--n", default="64", show_default=True, help="Pictures on the contact sheet.")
@@ -137,7 +137,12 @@ def look(
 @command.command(
     "speed", context_settings={"ignore_unknown_options": True, "allow_extra_args": True}
 )
-@click.option("--config", required=True, help="See `glide-jax train`, also for --config.* fields.")
+@click.option(
+    "--config",
+    type=common.PLACE,
+    required=True,
+    help="See `glide-jax train`, also for --config.* fields.",
+)
 @click.option("--seconds", default="10", show_default=True, help="How long to read.")
 @click.pass_context
 def speed(ctx: click.Context, config: str, seconds: str) -> None:

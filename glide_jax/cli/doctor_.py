@@ -17,7 +17,11 @@ PACKAGES = ("jax", "jaxlib", "flax", "optax", "orbax-checkpoint", "numpy", "sent
 
 
 @click.command("doctor")
-@click.option("--model", help="Also say how much memory this model takes, and what fits.")
+@click.option(
+    "--model",
+    type=common.PLACE,
+    help="Also say how much memory this model takes, and what fits.",
+)
 @common.dtype_option
 def command(model: str | None, dtype: str) -> None:
     """Print devices, versions, memory and cache, and what to install for what is here."""

@@ -13,7 +13,7 @@ from glide_jax.errors import InputError
 @click.command("download")
 @click.argument("names", nargs=-1)
 @click.option(
-    "--folder", type=click.Path(path_type=pathlib.Path), default=None,
+    "--folder", type=common.PATH, default=None,
     help="Where to put the files; by default the cache's checkpoints folder.",
 )  # fmt: skip
 @click.option("--sha256", default=None, help="Refuse a file with another hash (one NAME only).")

@@ -86,7 +86,8 @@ def _flag(name: str, text: str) -> Callable[[Callable], Callable]:
         return click.option(flag, multiple=True, metavar="WEIGHT:PROMPT", help=text)
     if option_of(field).shown:
         return click.option(flag, default=str(field.default), show_default=True, help=text)
-    return click.option(flag, help=text)
+    kind = common.PLACE if name.endswith("_model") else None
+    return click.option(flag, type=kind, help=text)
 
 
 def draw_to_files(glide: "Glide", prompts: Sequence[str], drawing: Drawing, **more: Any) -> None:

@@ -4,15 +4,16 @@ import pathlib
 
 import click
 
+from glide_jax.cli import common
 from glide_jax.cli.drawing import Drawing, draw_to_files, drawing_command
 
 
 @click.command("edit")
-@click.argument("picture", type=click.Path(path_type=pathlib.Path))
+@click.argument("picture", type=common.PATH)
 @click.argument("prompt")
 @click.option("--strength", default="0.6", show_default=True, help="Up to 1; small changes little.")
 @click.option(
-    "--mask", type=click.Path(path_type=pathlib.Path),
+    "--mask", type=common.PATH,
     help="A picture as large; only its white part changes.",
 )  # fmt: skip
 @drawing_command()

@@ -22,8 +22,10 @@ _RUN_OPTIONS = (
     click.option("--sampler", help="Sampler of the base, such as ddpm or ddim."),
 )  # fmt: skip
 _CLIP_OPTIONS = (
-    click.option("--clip", help="Model directory whose CLIP reads the pictures."),
-    click.option("--clip-file", help="Or OpenAI's CLIP: its file ViT-B-16.pt."),
+    click.option(
+        "--clip", type=common.PLACE, help="Model directory whose CLIP reads the pictures."
+    ),
+    click.option("--clip-file", type=common.PLACE, help="Or OpenAI's CLIP: its file ViT-B-16.pt."),
 )
 _DRAW_OPTIONS = (
     click.option("--seed", default="0", show_default=True, help="0 to 4294967295."),
@@ -31,20 +33,24 @@ _DRAW_OPTIONS = (
     click.option("--batch-size", default="16", show_default=True, help="Pictures at once."),
 )
 data_dir_option = click.option(
-    "--data-dir", type=click.Path(path_type=pathlib.Path),
+    "--data-dir", type=common.PATH,
     help="Where built sets and packages are kept.",
 )  # fmt: skip
-inception_option = click.option("--inception", help="File with the Inception weights of 2015.")
+inception_option = click.option(
+    "--inception", type=common.PLACE, help="File with the Inception weights of 2015."
+)
 _MODEL_OPTIONS = (
     common.model_option, common.dtype_option, common.device_option, common.out_option,
 )  # fmt: skip
 _PROTOCOL_OPTIONS = (
     click.option("--protocol", default="shapes", show_default=True,
                  help="shapes, shapes_repeats, folder, emoji or coco30k."),
-    click.option("--path", help="Pictures with captions (folder), or COCO's own folder."),
+    click.option("--path", type=common.PLACE,
+                 help="Pictures with captions (folder), or COCO's own folder."),
     click.option("--n", help="Prompts; of shapes, of each kind and split [50]; of emoji, of "
                  "each split [200]."),
-    click.option("--filtered", help="For coco30k: people or people-words leave out pictures of "
+    click.option("--filtered", type=common.PLACE,
+                 help="For coco30k: people or people-words leave out pictures of "
                  "people, a file those that it names."),
     click.option("--features", default="none", show_default=True,
                  help="none, efficientnet-lite0, inception or clip-vit-b16."),

@@ -8,9 +8,9 @@ from glide_jax.cli import common
 
 
 @click.command("export")
-@click.argument("model")
+@click.argument("model", type=common.PLACE)
 @click.option(
-    "--out", required=True, type=click.Path(path_type=pathlib.Path),
+    "--out", required=True, type=common.PATH,
     help="Folder for the .pt files.",
 )  # fmt: skip
 def command(model: str, out: pathlib.Path) -> None:

@@ -8,10 +8,8 @@ from glide_jax.cli import common
 
 
 @click.command("export-program")
-@click.argument("model")
-@click.option(
-    "--out", required=True, type=click.Path(path_type=pathlib.Path), help="The file to write."
-)
+@click.argument("model", type=common.PLACE)
+@click.option("--out", required=True, type=common.PATH, help="The file to write.")
 @click.option("--platforms", help="Any of cpu, cuda, rocm, tpu, with commas [default device's].")
 @click.option(
     "--convolutions", default="auto", show_default=True,

@@ -11,10 +11,15 @@ from glide_jax.cli import cluster, common, train_
 @click.command(
     "finetune", context_settings={"ignore_unknown_options": True, "allow_extra_args": True}
 )
-@click.argument("model")
-@click.option("--data", required=True, help="A folder of pictures and captions, or a set's name.")
+@click.argument("model", type=common.PLACE)
 @click.option(
-    "--workdir", required=True, type=click.Path(path_type=pathlib.Path),
+    "--data",
+    type=common.PLACE,
+    required=True,
+    help="A folder of pictures and captions, or a set's name.",
+)
+@click.option(
+    "--workdir", required=True, type=common.PATH,
     help="Folder of this run alone; a run in it is resumed.",
 )  # fmt: skip
 @click.option("--stage", default="base", show_default=True, help="base or upsample.")

@@ -9,10 +9,10 @@ from glide_jax.cli import common
 
 @click.command("import")
 @click.argument(
-    "files", nargs=-1, required=True, type=click.Path(path_type=pathlib.Path)
+    "files", nargs=-1, required=True, type=common.PATH
 )  # fmt: skip
 @click.option(
-    "--out", required=True, type=click.Path(path_type=pathlib.Path),
+    "--out", required=True, type=common.PATH,
     help="The model directory to make.",
 )  # fmt: skip
 @click.option("--name", default=None, help="The model's name; by default that of --out.")

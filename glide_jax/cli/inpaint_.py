@@ -4,15 +4,16 @@ import pathlib
 
 import click
 
+from glide_jax.cli import common
 from glide_jax.cli.drawing import Drawing, draw_to_files, drawing_command
 from glide_jax.errors import InputError
 
 
 @click.command("inpaint")
-@click.argument("picture", type=click.Path(path_type=pathlib.Path))
+@click.argument("picture", type=common.PATH)
 @click.argument("prompt")
 @click.option(
-    "--mask", type=click.Path(path_type=pathlib.Path),
+    "--mask", type=common.PATH,
     help="A picture as large; white is painted anew, grey is blended.",
 )  # fmt: skip
 @click.option("--extend", default="0,0,0,0", help="Pixels to add: LEFT,TOP,RIGHT,BOTTOM.")

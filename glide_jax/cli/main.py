@@ -4,11 +4,12 @@ import difflib
 import importlib
 import os
 import sys
+from typing import Any
 
 import click
 
 from glide_jax import checks
-from glide_jax.cli import common, process
+from glide_jax.cli import common, process, streams
 from glide_jax.errors import InputError
 from glide_jax.version import __version__
 
@@ -37,6 +38,13 @@ COMMANDS = {  # name: its line in `glide-jax --help`, which imports no command
     "bench": "Time the networks, in turn with the PyTorch reference if it is at hand.",
     "doctor": "Say what this machine has and what is missing.",
 }
+# Settings of JAX for other programs, under which a seed would give other pictures, or none.
+JAX_SETTINGS = (
+    "JAX_ENABLE_X64", "JAX_DEFAULT_DTYPE_BITS", "JAX_DEFAULT_PRNG_IMPL",
+    "JAX_THREEFRY_PARTITIONABLE", "JAX_NUMPY_DTYPE_PROMOTION", "JAX_NUMPY_RANK_PROMOTION",
+    "JAX_TRANSFER_GUARD", "JAX_TRANSFER_GUARD_HOST_TO_DEVICE", "JAX_TRANSFER_GUARD_DEVICE_TO_HOST",
+    "JAX_TRANSFER_GUARD_DEVICE_TO_DEVICE",
+)  # fmt: skip
 INTERRUPTED = 130  # a shell reports Ctrl-C by this number
 
 
@@ -70,26 +78,41 @@ def cli() -> None:
 
 def main() -> None:
     """Runs a command; a mistake of the user's ends it with one sentence and exit code 2."""
-    for stream in (sys.stdout, sys.stderr):  # prompts may hold what a terminal cannot show
-        stream.reconfigure(errors="backslashreplace")  # type: ignore[union-attr]
+    streams.prepare()
+    for name in JAX_SETTINGS:
+        os.environ.pop(name, None)
+    code = _run()
+    streams.finish()
+    sys.exit(code)
+
+
+def _run() -> int:
+    code: Any = 0
     try:
         with common.plain_warnings():
             code = cli.main(standalone_mode=False, prog_name="glide-jax")
+            sys.stdout.flush()
     except click.exceptions.NoArgsIsHelpError as error:
         print(error.format_message())
         code = 2
     except click.exceptions.Exit as error:
         code = error.exit_code
+    except click.NoSuchOption as error:
+        text, name = error.format_message(), error.option_name
+        if " " in name or not name.startswith("--"):
+            text += ' A prompt that begins with a dash comes last, after --: -- "-10 degrees".'
+        code = _fail(text)
     except click.ClickException as error:
         code = _fail(error.format_message())
     except InputError as error:
         code = _fail(str(error))
     except BrokenPipeError:
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         code = 1
     except OSError as error:
         where = f"{checks.shown(str(error.filename), 200)}: " if error.filename else ""
         code = _fail(f"{where}{error.strerror or error}")
+    except Warning as warning:
+        code = _fail(f"{warning} (a warning, which PYTHONWARNINGS or -W makes an error)")
     except (KeyboardInterrupt, click.Abort):  # Abort is a RuntimeError, so this comes first
         common.say(process.INTERRUPTED)
         code = INTERRUPTED
@@ -97,7 +120,7 @@ def main() -> None:
         if isinstance(error, RuntimeError) and "RESOURCE_EXHAUSTED" not in str(error):
             raise
         code = _fail("memory is full; a smaller --batch-size or model, or --dtype bfloat16, helps")
-    sys.exit(code if isinstance(code, int) else 0)
+    return code if isinstance(code, int) else 0
 
 
 def _fail(message: str) -> int:

@@ -9,8 +9,13 @@ from glide_jax.cli import common, eval_
 
 
 @click.command("neighbours")
-@click.argument("run", type=click.Path(path_type=pathlib.Path))
-@click.option("--data", required=True, help="A built set such as emoji_64, or files of yours.")
+@click.argument("run", type=common.PATH)
+@click.option(
+    "--data",
+    type=common.PLACE,
+    required=True,
+    help="A built set such as emoji_64, or files of yours.",
+)
 @click.option(
     "--features",
     default="efficientnet-lite0",
@@ -18,7 +23,11 @@ from glide_jax.cli import common, eval_
     help="Or inception, or clip-vit-b16.",
 )
 @eval_.inception_option
-@click.option("--clip-file", help="OpenAI's CLIP, for clip-vit-b16: its file ViT-B-16.pt.")
+@click.option(
+    "--clip-file",
+    type=common.PLACE,
+    help="OpenAI's CLIP, for clip-vit-b16: its file ViT-B-16.pt.",
+)
 @click.option("--most", default="10000", show_default=True, help="Training pictures looked at.")
 @click.option("--pairs", default="36", show_default=True, help="Closest pairs on the sheet.")
 @eval_.data_dir_option

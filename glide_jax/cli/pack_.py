@@ -9,20 +9,16 @@ from glide_jax.errors import InputError
 
 
 @click.command("pack")
-@click.argument("parts", nargs=-1, type=click.Path(path_type=pathlib.Path))
-@click.option(
-    "--out", required=True, type=click.Path(path_type=pathlib.Path), help="The new directory."
-)
+@click.argument("parts", nargs=-1, type=common.PATH)
+@click.option("--out", required=True, type=common.PATH, help="The new directory.")
 @click.option("--name", help="The model's; by default that of the directory.")
 @click.option(
     "--dtype", default="float32", show_default=True, help="Dtype of the stored weights, or float16."
 )
-@click.option(
-    "--card", type=click.Path(path_type=pathlib.Path), help="README.md of the new directory."
-)
+@click.option("--card", type=common.PATH, help="README.md of the new directory.")
 @click.option(
     "--rest-of",
-    type=click.Path(path_type=pathlib.Path),
+    type=common.PATH,
     help="A model directory that has what is not given, or the same: then not copied.",
 )
 def command(

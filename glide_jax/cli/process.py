@@ -64,6 +64,7 @@ _stop = _Stop()
 
 def main() -> None:
     """Runs a command, as `glide_jax.cli.main.main` does, and answers signals from now on."""
+    open_descriptors()
     for number in SIGNALS:
         if number == signal.SIGINT or signal.getsignal(number) is not signal.SIG_IGN:  # nohup
             signal.signal(number, _stop)
@@ -97,6 +98,17 @@ def main() -> None:
         if _stop.came is None:
             raise
         _stop.end(_stop.came)
+
+
+def open_descriptors() -> None:
+    """Opens the standard streams that are closed (`>&-`, a daemon, pythonw), to lead nowhere.
+
+    Without that the next file that is opened would take the number of a closed stream, and receive
+    what libraries print there.
+    """
+    while (descriptor := os.open(os.devnull, os.O_RDWR)) <= 2:
+        os.set_inheritable(descriptor, True)
+    os.close(descriptor)
 
 
 def nothing_at_stake() -> None:

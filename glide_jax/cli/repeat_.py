@@ -10,13 +10,15 @@ from glide_jax.errors import InputError
 
 
 @click.command("repeat")
-@click.argument("picture", type=click.Path(path_type=pathlib.Path))
-@click.option("--model", help="The model that drew it, if it is not where it was.")
+@click.argument("picture", type=common.PATH)
 @click.option(
-    "--image", type=click.Path(path_type=pathlib.Path),
+    "--model", type=common.PLACE, help="The model that drew it, if it is not where it was."
+)
+@click.option(
+    "--image", type=common.PATH,
     help="The picture that went in, if it is not where it was.",
 )  # fmt: skip
-@click.option("--mask", type=click.Path(path_type=pathlib.Path), help="Its mask, likewise.")
+@click.option("--mask", type=common.PATH, help="Its mask, likewise.")
 @common.device_option
 @common.out_option
 def command(

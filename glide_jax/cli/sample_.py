@@ -2,11 +2,12 @@
 
 import functools
 import pathlib
+import sys
 from typing import Any
 
 import click
 
-from glide_jax.cli import bulk, cluster
+from glide_jax.cli import bulk, cluster, common
 from glide_jax.cli.drawing import Drawing, draw_to_files, drawing_command
 from glide_jax.errors import InputError
 
@@ -14,10 +15,15 @@ from glide_jax.errors import InputError
 @click.command("sample")
 @click.argument("prompts", nargs=-1)
 @click.option(
-    "--prompts-file", type=click.Path(path_type=pathlib.Path),
-    help="A prompt a line; pictures that are there already are not drawn again.",
+    "--prompts-file", type=common.PATH,
+    help="A prompt a line, or - for standard input; pictures that are there already are not drawn "
+    "again.",
 )  # fmt: skip
-@click.option("--program", help="A file of `glide-jax export-program`, to spare tracing.")
+@click.option(
+    "--program",
+    type=common.PLACE,
+    help="A file of `glide-jax export-program`, to spare tracing.",
+)
 @click.option(
     "--weights", default="float32", show_default=True,
     help="How parameters are kept: float32, bfloat16, int8 or float8_e4m3fn.",
@@ -45,6 +51,8 @@ def command(
     Many processes share a --prompts-file and an --out by --num-processes and --process-id alone.
     Picture k of the file has noise number k, whichever process draws it and when.
     """
+    if prompts == ("-",):
+        prompts, prompts_file = (), pathlib.Path("-")
     if prompts_file is not None:
         if prompts:
             raise InputError("prompts are given both as arguments and by --prompts-file; use one.")
@@ -62,13 +70,15 @@ def command(
 
 
 def read_prompts(path: pathlib.Path) -> tuple[str, ...]:
-    """The lines of a UTF-8 file that are not blank.
+    """The lines of a UTF-8 file that are not blank; `-` is standard input.
 
     Raises:
         InputError: the file cannot be read or holds no prompt.
     """
     try:
-        lines = path.read_text(encoding="utf-8-sig").split("\n")  # U+2028 and the like are text
+        data = sys.stdin.buffer.read() if str(path) == "-" else path.read_bytes()
+        text = data.decode("utf-8-sig").replace("\r\n", "\n").replace("\r", "\n")
+        lines = text.split("\n")  # U+2028 and the like are text
     except UnicodeDecodeError as error:
         raise InputError(
             f"--prompts-file {str(path)!r} is not UTF-8 text (byte {error.start}); save it as that."

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from glide_jax.cli.common import result, say
+from glide_jax.cli.common import PLACE, result, say
 from glide_jax.cli.train_ import overrides
 from glide_jax.errors import InputError
 
@@ -18,7 +18,7 @@ _VIRTUAL = 8  # devices of --check
 
 
 @click.command("shard", context_settings={"ignore_unknown_options": True, "allow_extra_args": True})
-@click.option("--config", required=True, help="See `glide-jax train`.")
+@click.option("--config", type=PLACE, required=True, help="See `glide-jax train`.")
 @click.option("--topology", help="TPUs that need not be here: v5e:16x16, v4:4x4x4. Needs libtpu.")
 @click.option("--devices", type=int, help="How many devices there are, of any kind.")
 @click.option("--check", is_flag=True,

@@ -9,10 +9,11 @@ from glide_jax.cli import cluster, common, process
 
 
 @click.command("train", context_settings={"ignore_unknown_options": True, "allow_extra_args": True})
-@click.option("--config", required=True, help="A file such as configs/shapes_64.py, or its name; "
+@click.option("--config", type=common.PLACE, required=True,
+              help="A file such as configs/shapes_64.py, or its name; "
               ":smoke after it is the same in seconds.")  # fmt: skip
 @click.option(
-    "--workdir", required=True, type=click.Path(path_type=pathlib.Path),
+    "--workdir", required=True, type=common.PATH,
     help="Folder of this run alone; a run in it is resumed.",
 )  # fmt: skip
 @click.option("--dry-run", is_flag=True, help="Compile, tell memory and arithmetic, and exit.")

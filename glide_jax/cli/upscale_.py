@@ -4,6 +4,7 @@ import pathlib
 
 import click
 
+from glide_jax.cli import common
 from glide_jax.cli.drawing import Drawing, draw_to_files, drawing_command
 
 HELPS = {
@@ -19,7 +20,7 @@ HELPS = {
 
 
 @click.command("upscale")
-@click.argument("picture", type=click.Path(path_type=pathlib.Path))
+@click.argument("picture", type=common.PATH)
 @click.argument("prompt", default="")
 @drawing_command(HELPS)
 def command(picture: pathlib.Path, prompt: str, drawing: Drawing) -> None:

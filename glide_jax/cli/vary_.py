@@ -4,12 +4,12 @@ import pathlib
 
 import click
 
-from glide_jax.cli import edit_
+from glide_jax.cli import common, edit_
 from glide_jax.cli.drawing import Drawing, drawing_command
 
 
 @click.command("vary")
-@click.argument("picture", type=click.Path(path_type=pathlib.Path))
+@click.argument("picture", type=common.PATH)
 @click.argument("prompt", default="")
 @click.option("--strength", default="0.5", show_default=True, help="Up to 1; small varies little.")
 @drawing_command()

@@ -6,6 +6,7 @@ from bisect import bisect_right
 from collections.abc import Sequence
 from itertools import accumulate
 
+from glide_jax import files
 from glide_jax.data.example import Example, Rejected, Source, spread
 from glide_jax.data.readers import built, procedural
 from glide_jax.data.readers.coco import Coco
@@ -54,7 +55,7 @@ def open_source(
         InputError: there is no such source, set or split, the set is not built, or path or kinds
             are given to a source that has none.
     """
-    path = os.path.expanduser(path)
+    path = files.expanded(path) if path else ""
     if "+" in name:
         names = name.split("+")
         mine = lambda part: part == ENDLESS or ENDLESS not in names  # else another part's kinds
@@ -131,7 +132,7 @@ def built_folder(
     Raises:
         InputError: none is built; the message has the command that builds it.
     """
-    root = pathlib.Path(data_dir or DATA_DIR).expanduser()
+    root = files.expanded(data_dir or DATA_DIR)
     sides = [side for side in SIDES if side >= image_size]
     if not sides:
         raise InputError(f"image_size is {image_size}; {name} has at most {SIDES[-1]} pixels.")
@@ -177,12 +178,12 @@ def find_source(
     Raises:
         InputError: it is neither, or cannot be opened.
     """
-    root = pathlib.Path(data_dir or DATA_DIR).expanduser()
+    root = files.expanded(data_dir or DATA_DIR)
     name, _, side = what.rpartition("_")
     if name in SETS and side in map(str, SIDES):
         folder = built_folder(name, int(side), root, exact=True)
         return folder, built.Built(folder, split)
-    path = pathlib.Path(os.path.expanduser(what))
+    path = files.expanded(what)
     if what in READERS or (what not in NAMES and "+" not in what):
         if (kind := SUFFIXES.get(path.suffix)) and not os.path.exists(path):
             return None, open_source(kind, path=path)  # a pattern

@@ -12,6 +12,7 @@ from typing import Any
 import numpy as np
 from jaxtyping import UInt8
 
+from glide_jax.compiling import in_usual_numbers
 from glide_jax.errors import InputError
 from glide_jax.evaluation import distances, diversity, draws, shapes_judge, shapes_scores
 from glide_jax.evaluation.features.clip import Clip
@@ -44,6 +45,7 @@ class Evaluator:
     clip: Clip | None = None
     _references: dict[int, tuple[Outputs, str]] = dataclasses.field(default_factory=dict)
 
+    @in_usual_numbers
     def run(
         self,
         glide: Glide,

@@ -6,6 +6,7 @@ from typing import Any
 
 import numpy as np
 
+from glide_jax import checks
 from glide_jax.checkpoints.released import RELEASED
 from glide_jax.checkpoints.torch import names, reader, writer
 from glide_jax.errors import InputError
@@ -17,6 +18,10 @@ from glide_jax.tokenizers import ClipBPE, GlideBPE
 _STEM = "input_blocks.0.0.weight"
 _KINDS = {3: "base", 7: "base-inpaint", 6: "upsample", 10: "upsample-inpaint"}
 _CLIP = {"blocks.input.patch_proj": "clip image", "blocks.input.w_voc": "clip text"}
+# Parts that trainers put into the names of tensors: compilers, data parallelism, checkpointing.
+_WRAPPERS = (
+    "module", "_orig_mod", "_forward_module", "_fsdp_wrapped_module", "_checkpoint_wrapped_module",
+)  # fmt: skip
 _FILES = {  # names of the release
     **{kind: RELEASED[kind] for kind in _KINDS.values()},
     **{f"clip {part}": RELEASED[f"clip/{part}-enc"] for part in ("image", "text")},
@@ -50,6 +55,47 @@ def kind_of(state: Mapping[str, np.ndarray], path: pathlib.Path) -> str:
     return _KINDS[planes]
 
 
+def unwrapped(
+    state: Mapping[str, np.ndarray], path: pathlib.Path
+) -> tuple[dict[str, np.ndarray], str]:
+    """A state dict by its network's own names, and what a trainer had put in front of them.
+
+    A wrapper's name may stand anywhere, and any other in front, such as that of the attribute in
+    which a trainer keeps its network. Single numbers that only a trainer adds, such as
+    `n_averaged`, are left out then.
+
+    Raises:
+        InputError: there are several networks, or tensors beside the one.
+    """
+    whole = {
+        name: ".".join(part for part in name.split(".") if part not in _WRAPPERS) for name in state
+    }
+    fronts = {
+        plain.removesuffix(known)
+        for plain in whole.values()
+        for known in (_STEM, *_CLIP)
+        if f".{plain}".endswith(f".{known}")
+    }
+    if len(fronts) > 1 or len(set(whole.values())) < len(whole):
+        names = ", ".join(sorted(checks.shown(front) for front in fronts))
+        raise InputError(
+            f"{str(path)!r} holds several networks (their names begin with {names}): save the "
+            "state dict of one alone."
+        )
+    front, own = "".join(fronts), {}
+    for name, plain in whole.items():
+        if plain.startswith(front):
+            own[plain.removeprefix(front)] = state[name]
+        elif state[name].ndim:
+            raise InputError(
+                f"{str(path)!r} holds {checks.shown(name)} beside the network, whose names begin "
+                f"with {checks.shown(front)}: save the state dict of the network alone."
+            )
+    if own.keys() != state.keys():
+        own = {name: tensor for name, tensor in own.items() if tensor.ndim}
+    return own, front
+
+
 def import_files(
     files: list[pathlib.Path], out: pathlib.Path, *, name: str, dtype: str = "float32"
 ) -> Iterator[str]:
@@ -70,12 +116,13 @@ def import_files(
         raise InputError(f"--out {str(out)!r} exists and is not an empty directory.")
     states, paths = {}, {}
     for path in files:
-        state = reader.read_state_dict(path)
+        state, front = unwrapped(reader.read_state_dict(path), path)
         kind = kind_of(state, path)
         if kind in states:
             raise InputError(f"{str(path)!r} is a second {kind} network; give one of each.")
         states[kind], paths[kind] = state, path
-        yield f"{path}: {kind}, {sum(tensor.size for tensor in state.values()):,} parameters"
+        count = sum(tensor.size for tensor in state.values())
+        yield f"{path}: {kind}, {count:,} parameters{f' below {front!r}' if front else ''}"
 
     def params(kind: str, shapes: Any, entry: Callable = names.glide_entry) -> dict[str, Any]:
         try:

@@ -8,7 +8,7 @@ from typing import Any
 import jax
 import numpy as np
 
-from glide_jax import checks, tokenizers
+from glide_jax import checks, files, tokenizers
 from glide_jax.diffusion import schedules
 from glide_jax.errors import InputError
 from glide_jax.model_dir import disk
@@ -37,13 +37,13 @@ def find_model(dir_or_name: str, models_folder: pathlib.Path) -> pathlib.Path:
     Raises:
         InputError: there is no such model.
     """
-    path = pathlib.Path(dir_or_name)
+    path = files.expanded(dir_or_name)
     try:
         if path.exists():
             return path
     except OSError as error:  # such as a name that is too long
         raise InputError(f"model {checks.shown(dir_or_name)}: {error.strerror}.") from None
-    for folder in (BOXED, models_folder):
+    for folder in (BOXED, files.expanded(models_folder)):
         if path.name == dir_or_name and (folder / dir_or_name / "config.json").exists():
             return folder / dir_or_name
     known = ", ".join(boxed_models()) or "none"

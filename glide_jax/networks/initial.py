@@ -4,12 +4,12 @@ import functools
 from collections.abc import Callable, Mapping
 from typing import Any
 
-import flax.linen as nn
 import jax
 import jax.numpy as jnp
 
 from glide_jax.networks import zoo
 from glide_jax.networks.blocks import GroupNorm
+from glide_jax.networks.interception import intercepting
 from glide_jax.types import Cond
 
 
@@ -27,7 +27,7 @@ def initialiser(
         model, inputs = zoo.glide_model(config), (tokens, mask, image, t, Cond(low_res=image))
 
     def init(key: jax.Array) -> Mapping[str, Any]:
-        with nn.intercept_methods(_without_norms):
+        with intercepting(_without_norms):
             return model.init(key, *inputs, method="initialise")["params"]
 
     return init

@@ -1,6 +1,7 @@
 """Functions on what layers read and return, put there from outside: modules know no devices."""
 
-from collections.abc import Callable
+import contextlib
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import flax.linen as nn
@@ -41,6 +42,26 @@ class _Boxed(struct.PyTreeNode, nn.meta.AxisMetadata):
         return self
 
 
+@contextlib.contextmanager
+def intercepting(interceptor: Callable[..., Any]) -> Iterator[None]:
+    """`nn.intercept_methods`, which also ends where Python leaves out assertions (PYTHONOPTIMIZE).
+
+    Flax takes an interceptor away inside an assertion, so that there it would act for ever.
+    """
+    active = [True]
+
+    def while_active(next_call: Callable, args: Any, kwargs: Any, context: Any) -> Any:
+        if active:
+            return interceptor(next_call, args, kwargs, context)
+        return next_call(*args, **kwargs)
+
+    with nn.intercept_methods(while_active):
+        try:
+            yield
+        finally:
+            active.clear()
+
+
 def intercepted(apply: Callable[..., Any], at_use: AtUse, at_output: AtOutput) -> Callable:
     """A module's `apply` whose parameters pass `at_use`, and whose layers' outputs `at_output`.
 
@@ -75,7 +96,7 @@ def intercepted(apply: Callable[..., Any], at_use: AtUse, at_output: AtOutput) -
             return at_output(path, out) if isinstance(out, jax.Array) else out
 
         params = jax.tree_util.tree_map_with_path(box, variables["params"])
-        with nn.intercept_methods(wrap_call):
+        with intercepting(wrap_call):
             return apply({**variables, "params": params}, *args, **kwargs)
 
     return call

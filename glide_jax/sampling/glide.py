@@ -8,7 +8,7 @@ from typing import Any
 import jax
 from PIL import Image as PILImage
 
-from glide_jax import checks, compiling
+from glide_jax import checks, compiling, files
 from glide_jax.model_dir import reading
 from glide_jax.sampling import canvas, edits, given, loading, memory, repeating
 from glide_jax.sampling.batches import Batches, Piece
@@ -17,9 +17,10 @@ from glide_jax.sampling.picture import Picture
 from glide_jax.sampling.request import Request, plan
 
 DEFAULT_MODEL = "shapes"
-DEFAULT_FOLDER = pathlib.Path.home() / ".cache" / "glide_jax"
+DEFAULT_FOLDER = pathlib.Path("~/.cache/glide_jax")
 
 
+@compiling.in_usual_numbers
 def load(
     dir_or_name: str | pathlib.Path = DEFAULT_MODEL,
     *,
@@ -49,11 +50,11 @@ def load(
         InputError: there is no such model, or it is broken.
     """
     compiling.check_dtype(dtype)
-    folder = DEFAULT_FOLDER if cache is None else pathlib.Path(cache)
+    folder = files.expanded(DEFAULT_FOLDER if cache is None else cache)
     directory = reading.find_model(str(dir_or_name), folder / "models")
     if cache is not None:
         compiling.enable_cache(folder / "xla")
-    path = None if program is None else pathlib.Path(program)
+    path = None if program is None else files.expanded(program)
     loaded = loading.load(
         directory, dtype, convolutions, program=path, offload=offload, weights=weights
     )
@@ -102,6 +103,7 @@ class Glide:
         """
         return list(self.pictures(prompts, **options))
 
+    @compiling.in_usual_numbers
     def pictures(
         self, prompts: str | Sequence[str], call: Call | None = None, **options: Any
     ) -> Iterator[Picture]:
@@ -122,6 +124,7 @@ class Glide:
             else:
                 item.chain.finish(item.progress)
 
+    @compiling.in_usual_numbers
     def begin(
         self, prompts: str | Sequence[str], call: Call | None = None, **options: Any
     ) -> Iterator[Piece | Picture]:
@@ -149,6 +152,7 @@ class Glide:
                 parameters["choice"] = item.choice
             yield Picture(request.call.edit.finish(stages[-1]), stages[0], parameters)
 
+    @compiling.in_usual_numbers
     def parameters(
         self, prompts: str | Sequence[str], call: Call | None = None, **options: Any
     ) -> list[dict[str, Any]]:
@@ -161,6 +165,7 @@ class Glide:
     ) -> Request:
         return plan(self.loaded, prompts, parse(options, call), self._other, self._fitting)
 
+    @compiling.in_usual_numbers
     def largest_batch(self, most: int = 64) -> int:
         """How many pictures at once fit the device's free memory: a power of two, at most `most`.
 
@@ -169,6 +174,7 @@ class Glide:
         free, _ = memory.free()
         return memory.largest_batch(self.loaded, checks.whole("most", most, 1, 4096), free)
 
+    @compiling.in_usual_numbers
     def inpaint(
         self,
         image: given.PictureLike,
@@ -210,6 +216,7 @@ class Glide:
         )  # fmt: skip
         return self(prompts, edit=edit, **options)
 
+    @compiling.in_usual_numbers
     def edit(
         self,
         image: given.PictureLike,
@@ -257,6 +264,7 @@ class Glide:
         """
         return self.edit(image, prompts, strength=strength, **{"n": 4, **options})
 
+    @compiling.in_usual_numbers
     def upscale(
         self, image: given.PictureLike, prompts: str | Sequence[str] = "", **options: Any
     ) -> list[Picture]:
@@ -275,6 +283,7 @@ class Glide:
         """
         return self(prompts, edit=edits.upscaling(self.loaded, image), **options)
 
+    @compiling.in_usual_numbers
     def interpolate(
         self,
         first: str,

@@ -17,7 +17,7 @@ from typing import Any, NamedTuple, TypeVar
 import jax
 from ml_collections import ConfigDict
 
-from glide_jax import checks
+from glide_jax import checks, files
 from glide_jax.data import masks
 from glide_jax.data.loader import DataOptions
 from glide_jax.errors import InputError
@@ -36,6 +36,7 @@ _MAY_CHANGE = (
     "train.num_steps", "train.max_nonfinite_in_a_row", "optim.lr", "data.workers",
     "data.max_rejected", "data.changed", "log.", "mesh.", "sampling.",
 )  # fmt: skip
+_PATHS = (("data", "path"), ("train", "init_from"))
 _SECTIONS = ("model", "diffusion", "data", "tokenizer", "optim", "train", "log", "mesh")
 _PACKAGED = pathlib.Path(__file__).parents[1] / "configs"
 
@@ -112,7 +113,7 @@ def read_config(
 
 
 def _find(name: str) -> pathlib.Path:
-    path, ours = pathlib.Path(name), _PACKAGED / f"{pathlib.Path(name).stem}.py"
+    path, ours = files.expanded(name), _PACKAGED / f"{pathlib.Path(name).stem}.py"
     places = [path]
     if path.name == name and not path.suffix:
         places += [pathlib.Path("configs") / f"{name}.py", ours]
@@ -184,6 +185,9 @@ def _checked(values: dict[str, Any]) -> TrainConfig:
     for name in _SECTIONS:
         if not isinstance(values.get(name), dict):
             raise InputError(f"the config has no section {name!r}; presets has all of them.")
+    for section, field in _PATHS:
+        if isinstance(value := values[section].get(field), str) and value:
+            values[section][field] = str(files.expanded(value))
     objective = checks.one_of("objective", values.get("objective"), ("text_to_image", "clip"))
     seed = checks.whole("seed", values.get("seed"), 0, 2**32 - 1)
     read = lambda cls, name: _section(cls, values[name], name)

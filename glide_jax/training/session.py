@@ -16,6 +16,7 @@ import numpy as np
 
 from glide_jax import checks, files, images, tokenizers
 from glide_jax.checkpoints.store import Store
+from glide_jax.compiling import in_usual_numbers
 from glide_jax.errors import InputError
 from glide_jax.mesh.hosts import ALONE, Hosts, StopVote, whole
 from glide_jax.model_dir import reading, writing
@@ -46,6 +47,7 @@ _LOCK = ".lock"
 _SHARED = ".shared"  # a file by which hosts know that they have the same folder
 
 
+@in_usual_numbers
 def train(
     config: TrainConfig,
     workdir: pathlib.Path,

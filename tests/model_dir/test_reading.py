@@ -2,6 +2,7 @@
 
 import dataclasses
 import json
+import pathlib
 
 import jax
 import numpy as np
@@ -107,3 +108,11 @@ def test_a_model_is_found_by_path_by_name_and_in_the_box(tmp_path, monkeypatch):
     assert reading.find_model("mine", tmp_path / "none") == tmp_path / "models" / "mine"
     with pytest.raises(InputError, match="in the box: mine"):
         reading.find_model("other", tmp_path / "none")
+
+
+def test_a_tilde_in_a_model_s_path_is_a_home(tmp_path, monkeypatch):
+    tiny.save(tmp_path, "mine", upsample=False)
+    monkeypatch.setenv("HOME", str(tmp_path))
+    assert reading.find_model("~/mine", tmp_path / "none") == tmp_path / "mine"
+    (tmp_path / "models").symlink_to(tmp_path)
+    assert reading.find_model("mine", pathlib.Path("~/models")) == tmp_path / "models" / "mine"

@@ -1,15 +1,18 @@
 """A pickle machine that can only build the description of a state dict.
 
 Python's own unpickler runs whatever a file names, and `find_class` is only a thin fence around it.
-This machine reads opcodes by `pickletools`, which executes nothing, and knows only those that a
-PyTorch state dict is made of. It never imports or calls anything that a file names, and its work is
-proportional to the length of the pickle, so a file cannot do harm.
+This machine reads opcodes by `pickletools`, which executes nothing, and knows only those that
+checkpoints are made of. It never imports or calls anything that a file names, and its work is
+proportional to the length of the pickle, so a file cannot do harm. What trainers keep beside a
+state dict (numbers of NumPy, a Namespace, an optimizer) becomes an `Other`, of which nothing but
+the name is known.
 """
 
 import contextlib
 import dataclasses
 import io
 import pickletools
+import sys
 from collections.abc import Callable, Iterator, Mapping
 from mmap import mmap
 from typing import Any, NamedTuple
@@ -37,6 +40,25 @@ STORAGES: Mapping[str, np.dtype] = {
     "ByteStorage": np.dtype(np.uint8),
     "BoolStorage": np.dtype(np.bool_),
 }
+# What checkpoints ask to be called of Python's own library and of PyTorch, besides tensors. Other
+# names of these have no place in one; names of other packages are a trainer's own.
+_OWN = (*sys.stdlib_module_names, "__builtin__", "copy_reg", "torch")
+_DATA = {
+    **dict.fromkeys(("datetime", "pathlib", "decimal", "fractions", "uuid"), ()),
+    "argparse": ("Namespace",),
+    "collections": ("deque",),
+    "functools": ("partial",),
+    "logging": ("getLogger",),
+    "re": ("_compile",),
+    "types": ("SimpleNamespace",),
+    "_codecs": ("encode",),
+    "copyreg": ("_reconstructor",),
+    "copy_reg": ("_reconstructor",),
+    "builtins": ("set", "frozenset", "complex", "slice", "range", "bytearray"),
+    "__builtin__": ("set", "frozenset", "complex", "slice", "range", "bytearray"),
+    "torch": ("device", "Size", "Generator"),
+    **dict.fromkeys(("torch._utils", "torch._tensor", "torch.storage"), ()),
+}
 
 
 class Storage(NamedTuple):
@@ -63,6 +85,17 @@ class Module:
     attributes: dict[Any, Any] = dataclasses.field(default_factory=dict)
 
 
+@dataclasses.dataclass(eq=False, slots=True)
+class Other:
+    """Anything else, which is neither made nor looked into.
+
+    Attributes:
+        name: its class or what makes it, from the file.
+    """
+
+    name: str
+
+
 class _Global(NamedTuple):
     module: str
     name: str
@@ -71,9 +104,20 @@ class _Global(NamedTuple):
         return f"{self.module}.{self.name}"
 
     @property
+    def root(self) -> str:
+        return self.module.split(".")[0]
+
+    @property
     def is_script(self) -> bool:
         """Whether a TorchScript program defines this class itself; it is never looked up."""
-        return self.module.split(".")[0] == "__torch__"
+        return self.root == "__torch__"
+
+    @property
+    def is_data(self) -> bool:
+        """Whether a call of it may be passed over, as one that makes a value."""
+        if self.module in _DATA:
+            return not _DATA[self.module] or self.name in _DATA[self.module]
+        return self.root not in _OWN and not self.is_script
 
 
 class _Mark:
@@ -85,8 +129,8 @@ def read_pickle(
 ) -> tuple[Any, int]:
     """Reads one pickle; returns its value and the position behind it.
 
-    The value consists of None, bool, int, float, str, list, tuple, dict, Storage and Tensor, and,
-    if `scripts`, of Module.
+    The value consists of None, bool, int, float, str, bytes, list, tuple, dict, Storage, Tensor and
+    Other, and, if `scripts`, of Module.
 
     Args:
         data: the bytes of the file.
@@ -128,7 +172,7 @@ class _Machine:
 
     def step(self, opcode: pickletools.OpcodeInfo, argument: Any) -> None:
         action = _ACTIONS.get(opcode.name)
-        if action is None or (action is _Machine.instance and not self.scripts):
+        if action is None:
             code = opcode.code.encode("latin-1")
             raise self.refusal(f"has the pickle opcode {code!r}, which no state dict needs")
         try:
@@ -140,7 +184,8 @@ class _Machine:
 
     def refusal(self, fault: str) -> InputError:
         return InputError(
-            f"{self.source} {fault}: only a file with a state dict of plain tensors can be read."
+            f"{self.source} {fault}: save the state dict alone, as in "
+            "torch.save(model.state_dict(), path)."
         )
 
     def push(self, value: Any) -> None:
@@ -167,33 +212,35 @@ class _Machine:
 
     def fill(self, items: list[Any]) -> None:
         target = self.stack[-1]
-        if type(target) is not dict or len(items) % 2:
+        if type(target) not in (dict, Other) or len(items) % 2:
             raise TypeError
         for key, value in zip(items[::2], items[1::2], strict=True):
-            if type(key) is not str and not (type(key) is int and 0 <= key < 1 << 20):
-                kind = type(key).__name__
-                raise self.refusal(f"has a key of type {kind} that is no name or index")
-            target[key] = value
+            if type(target) is dict:
+                simple = type(key) is str or (type(key) is int and 0 <= key < 1 << 20)
+                target[key if simple else Other(f"a key of type {type(key).__name__}")] = value
 
     def extend(self, items: list[Any]) -> None:
         target = self.stack[-1]
-        if type(target) is not list:
+        if type(target) is list:
+            target.extend(items)
+        elif type(target) is not Other:
             raise TypeError
-        target.extend(items)
 
     def name_global(self, module: Any, name: Any) -> None:
         if type(module) is not str or type(name) is not str:
             raise TypeError
-        wanted = _Global(module, name)
-        known = wanted in _CALLS or (module == "torch" and name in STORAGES)
-        if not known and not (self.scripts and wanted.is_script):
-            raise self.refusal(f"asks for {_shown(wanted)}, which is not allowed")
-        self.push(wanted)
+        self.push(_Global(module, name))
 
     def reduce(self, _: None) -> None:
         function, arguments = self.pop(2)
-        if type(function) is not _Global or function not in _CALLS or type(arguments) is not tuple:
+        self.call(function, arguments)
+
+    def call(self, function: Any, arguments: Any) -> None:
+        named = type(function) is _Global and type(arguments) is tuple
+        if not named or not (function in _CALLS or function.is_data):
             raise self.refusal(f"calls {_shown(function)}, which is not allowed")
+        if function not in _CALLS:
+            return self.push(Other(str(function)))
         try:
             if len(arguments) > 7:  # looked at first: one long tuple can be the argument many times
                 raise TypeError
@@ -203,17 +250,17 @@ class _Machine:
 
     def instance(self, _: None) -> None:
         kind, arguments = self.pop(2)
-        if type(kind) is not _Global or not kind.is_script or arguments != ():
+        script = type(kind) is _Global and kind.is_script and arguments == () and self.scripts
+        if type(kind) is not _Global or (self.scripts and not script):
             raise self.refusal(f"makes {_shown(kind)}, which is not allowed")
-        self.push(Module())
+        self.push(Module() if script else Other(str(kind)))
 
     def build(self, _: None) -> None:
         target, state = self.pop(2)
         if type(target) is Module and type(state) is dict:
             target.attributes = state
-            return self.push(target)
-        # A module's state dict carries its `_metadata` this way; nothing else may have a state.
-        if type(target) is not dict or type(state) is not dict:
+        # A module's state dict carries its `_metadata` this way.
+        elif type(target) is not Other and not (type(target) is dict and type(state) is dict):
             raise self.refusal(f"sets the state of a {type(target).__name__}, which is not allowed")
         self.push(target)
 
@@ -234,18 +281,22 @@ class _Machine:
         self.memo[index] = self.stack[-1]
 
 
-def _storage(wanted: Any) -> Storage:
+def _storage(wanted: Any) -> Storage | Other:
     if type(wanted) is not tuple or len(wanted) not in (5, 6) or wanted[5:] not in ((), (None,)):
         raise TypeError
     tag, kind, key, place, count = wanted[:5]
     types = [type(item) for item in (tag, kind, key, place, count)]
-    if types != [str, _Global, str, str, int] or tag != "storage" or kind.module != "torch":
+    if types != [str, _Global, str, str, int] or tag != "storage" or kind.root != "torch":
         raise TypeError
+    if kind.module != "torch" or kind.name not in STORAGES:
+        return Other(str(kind))
     return Storage(STORAGES[kind.name], key, count)
 
 
-def _tensor(storage, offset, shape, strides, *_unused) -> Tensor:
+def _tensor(storage, offset, shape, strides, *_unused) -> Tensor | Other:
     """The tensor of PyTorch's `_rebuild_tensor_v2`, without gradient flags and hooks."""
+    if type(storage) is Other:
+        return storage
     if type(storage) is not Storage or type(shape) is not tuple or type(strides) is not tuple:
         raise TypeError
     if len(shape) != len(strides) or len(shape) > MAX_DIMENSIONS:
@@ -255,17 +306,20 @@ def _tensor(storage, offset, shape, strides, *_unused) -> Tensor:
     return Tensor(storage, offset, shape, strides)
 
 
-def _parameter(data, _requires_grad, _hooks) -> Tensor:
-    if type(data) is not Tensor:
+def _parameter(data, _requires_grad, _hooks, _state=None) -> Tensor | Other:
+    if type(data) not in (Tensor, Other):
         raise TypeError
     return data
 
 
 _CALLS: Mapping[tuple[str, str], Callable] = {
     _Global("collections", "OrderedDict"): lambda: {},
+    _Global("collections", "defaultdict"): lambda _factory=None: {},
+    _Global("collections", "Counter"): lambda _counts=None: {},
     _Global("torch._utils", "_rebuild_tensor"): _tensor,
     _Global("torch._utils", "_rebuild_tensor_v2"): _tensor,
     _Global("torch._utils", "_rebuild_parameter"): _parameter,
+    _Global("torch._utils", "_rebuild_parameter_with_state"): _parameter,
 }
 
 
@@ -281,6 +335,10 @@ def _check_protocol(_: _Machine, version: int) -> None:
 
 
 _NUMBERS = ("BININT", "BININT1", "BININT2", "LONG1", "BINFLOAT")
+_TEXTS = (
+    "BINUNICODE", "SHORT_BINUNICODE", "BINSTRING", "SHORT_BINSTRING", "BINBYTES", "SHORT_BINBYTES",
+    "BYTEARRAY8",
+)  # fmt: skip
 _ACTIONS: Mapping[str, Callable[[_Machine, Any], Any]] = {
     "PROTO": _check_protocol,
     "FRAME": lambda m, length: None,
@@ -288,7 +346,7 @@ _ACTIONS: Mapping[str, Callable[[_Machine, Any], Any]] = {
     "NONE": lambda m, _: m.push(None),
     "NEWTRUE": lambda m, _: m.push(True),
     "NEWFALSE": lambda m, _: m.push(False),
-    **dict.fromkeys((*_NUMBERS, "BINUNICODE", "SHORT_BINUNICODE"), _Machine.push),
+    **dict.fromkeys((*_NUMBERS, *_TEXTS), _Machine.push),
     "EMPTY_TUPLE": lambda m, _: m.push(()),
     "TUPLE1": lambda m, _: m.push(tuple(m.pop(1))),
     "TUPLE2": lambda m, _: m.push(tuple(m.pop(2))),
@@ -298,6 +356,9 @@ _ACTIONS: Mapping[str, Callable[[_Machine, Any], Any]] = {
     "APPEND": lambda m, _: m.extend(m.pop(1)),
     "APPENDS": lambda m, _: m.extend(m.pop_to_mark()),
     "EMPTY_DICT": lambda m, _: m.push({}),
+    "EMPTY_SET": lambda m, _: m.push(Other("set")),
+    "ADDITEMS": lambda m, _: m.extend(m.pop_to_mark()),
+    "FROZENSET": lambda m, _: (m.pop_to_mark(), m.push(Other("frozenset"))),
     "SETITEM": lambda m, _: m.fill(m.pop(2)),
     "SETITEMS": lambda m, _: m.fill(m.pop_to_mark()),
     **dict.fromkeys(("BINPUT", "LONG_BINPUT"), _Machine.put),
@@ -307,6 +368,8 @@ _ACTIONS: Mapping[str, Callable[[_Machine, Any], Any]] = {
     "STACK_GLOBAL": lambda m, _: m.name_global(*m.pop(2)),
     "REDUCE": _Machine.reduce,
     "NEWOBJ": _Machine.instance,
+    "NEWOBJ_EX": lambda m, _: m.pop(1) and m.instance(None),
+    "OBJ": lambda m, _: (lambda items: m.call(items[0], tuple(items[1:])))(m.pop_to_mark()),
     "BUILD": _Machine.build,
     "BINPERSID": _Machine.persistent,
     "STOP": _Machine.stop,

@@ -4,12 +4,14 @@ Tensors come as read-only views of the memory-mapped file: a file of 1.5 GB take
 its numbers are used, and a file that claims more than it holds is refused before anything is made.
 """
 
+import functools
 import math
 import mmap
 import os
 import pathlib
 import struct
 import zipfile
+import zlib
 from collections.abc import Callable, Mapping
 from typing import Any, NamedTuple
 
@@ -51,8 +53,9 @@ def read_state_dict(path: str | os.PathLike, *, scripts: bool = False) -> dict[s
     """The tensors of a PyTorch state-dict file by name, in its order.
 
     Both formats are read: the zip file that `torch.save` writes since 1.6, and the older one. A
-    dict that holds one state dict, such as {"state_dict": ...}, is unwrapped. Nothing in the file
-    is ever run. The arrays are read-only and lie in the file: do not change it while they live.
+    dict that holds one state dict, such as {"state_dict": ...}, is unwrapped, and what lies beside
+    it is left out. Nothing in the file is ever run. The arrays are read-only and lie in the file:
+    do not change it while they live.
 
     Args:
         path: the file.
@@ -116,6 +119,7 @@ def _read_zip(path: pathlib.Path, data: mmap.mmap, scripts: bool) -> tuple[Any, 
     if is_script:
         tree = _tensors_of(tree, path)
 
+    @functools.cache  # tensors may share a storage, which is summed up once
     def block(key: str) -> _Block | None:
         entry = entries.get(f"{root}data/{key}")
         return entry and _entry(path, data, entry)
@@ -149,6 +153,11 @@ def _entry(path: pathlib.Path, data: mmap.mmap, info: zipfile.ZipInfo) -> _Block
     if len(head) == 30 and head[:4] == b"PK\x03\x04":
         start = info.header_offset + 30 + sum(struct.unpack("<HH", head[26:]))
         if info.file_size == info.compress_size and 0 <= info.file_size <= len(data) - start:
+            if zlib.crc32(memoryview(data)[start : start + info.file_size]) != info.CRC:
+                raise InputError(
+                    f"{path} has the entry {name} with another checksum than its own: it was "
+                    f"damaged, {_FETCH_AGAIN}."
+                )
             return _Block(start, info.file_size)
     raise InputError(f"{path} has no room for the entry {name} it lists: the file was damaged.")
 
@@ -169,6 +178,7 @@ def _read_legacy(path: pathlib.Path, data: mmap.mmap) -> tuple[Any, _FindBlock]:
     if version != 1001 or type(about) is not dict or about.get("little_endian") is not True:
         raise InputError(f"{path} has an old format or byte order: save it anew with torch.save.")
     tree, position = pickles.read_pickle(data, position, end, source)
+    _state_dict(tree, path)  # what is wrong with it is said before what is wrong with the rest
     keys, position = pickles.read_pickle(data, position, end, source)
     if type(keys) is not list or any(type(key) is not str for key in keys):
         raise InputError(f"{path} has no list of storages where one belongs: it was damaged.")
@@ -220,19 +230,34 @@ def _lookalike(data: mmap.mmap) -> str:
 
 def _state_dict(tree: Any, path: pathlib.Path) -> dict[str, pickles.Tensor]:
     if type(tree) is not dict:
-        raise InputError(f"{path} holds a {type(tree).__name__}, not a dict of named tensors.")
+        raise InputError(
+            f"{path} holds a {_shown(tree)}, not a dict of named tensors: save the state dict "
+            "alone, as in torch.save(model.state_dict(), path)."
+        )
     if _is_state_dict(tree):
         return tree
-    inner = [key for key, value in tree.items() if _is_state_dict(value)]
     loose = any(type(value) is pickles.Tensor for value in tree.values())
-    if len(inner) == 1 and not loose:
-        return tree[inner[0]]
-    names = ascii(", ".join(f"{key} ({type(tree[key]).__name__})" for key in list(tree)[:8]))[:200]
+    inner, level, seen = [], [tree], set()
+    while level and not inner and not loose:  # the nearest ones: an optimizer's lie deeper
+        inside = [one for node in level for one in node.values() if type(one) is dict]
+        level = [one for one in {id(one): one for one in inside}.values() if id(one) not in seen]
+        seen.update(map(id, level))
+        inner = [one for one in level if _is_state_dict(one)]
+    if len(inner) == 1:
+        return inner[0]
+    names = ascii(", ".join(f"{_shown(key)} ({_shown(tree[key])})" for key in list(tree)[:8]))[:200]
     what = f"{len(inner)} dicts of tensors" if inner else "no tensors"
     what = "tensors beside other things" if loose else what
     raise InputError(
         f"{path} holds {what} ({names[1:-1] or 'nothing'}): save the one state dict alone."
     )
+
+
+def _shown(value: Any) -> str:
+    """A key, or what a value is, short and printable."""
+    text = value if type(value) is str else getattr(value, "name", type(value).__name__)
+    text = str(value) if type(value) is int else text
+    return ascii(text[:80])[1:-1]
 
 
 def _tensors_of(program: Any, path: pathlib.Path) -> dict[str, pickles.Tensor]:

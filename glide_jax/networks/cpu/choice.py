@@ -3,7 +3,6 @@
 from collections.abc import Callable
 from typing import Any
 
-import flax.linen as nn
 import jax
 
 from glide_jax import checks
@@ -11,6 +10,7 @@ from glide_jax.networks import zoo
 from glide_jax.networks.blocks import Conv3x3
 from glide_jax.networks.cpu.convolution import transform_kernel
 from glide_jax.networks.initial import initialiser
+from glide_jax.networks.interception import intercepting
 from glide_jax.trees import flatten, unflatten
 from glide_jax.types import Params
 
@@ -81,6 +81,6 @@ def _sides(init: Callable[[jax.Array], Any]) -> dict[str, int]:
             sides["/".join((*layer.path, "kernel"))] = min(args[0].shape[1:3])
         return next_call(*args, **kwargs)
 
-    with nn.intercept_methods(record):
+    with intercepting(record):
         jax.eval_shape(init, jax.random.key(0))  # runs nothing
     return sides

@@ -79,7 +79,9 @@ def _to_channels(values: Float[Array, "b g"], channels: int) -> Rows:
     As a product, which XLA does not fuse: fused, the place in a group of every single number would
     be computed, and none of them together with its neighbours.
     """
-    each = jnp.repeat(jnp.eye(values.shape[-1]), channels // values.shape[-1], axis=1)
+    each = jnp.repeat(
+        jnp.eye(values.shape[-1], dtype=values.dtype), channels // values.shape[-1], axis=1
+    )
     return jnp.matmul(values, each, precision="highest")
 
 
