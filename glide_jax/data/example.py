@@ -16,6 +16,7 @@ from glide_jax.data import contents
 MOST_PIXELS = 1 << 26  # 8192 x 8192: larger is a mistake or an attack, and takes a worker's memory
 MOST_BYTES = 5 << 26  # most of an encoded picture: so many pixels uncompressed, and metadata
 MOST_TEXT = 1 << 20  # bytes of a record's captions
+_LONGEST_DETAIL = 300  # characters
 
 _MODES = ("1", "L", "LA", "P", "PA", "RGB", "RGBA", "RGBX")
 
@@ -39,7 +40,7 @@ class Rejected(Exception):
     def __init__(self, reason: str, detail: str = ""):
         super().__init__(reason, detail)  # both, or it would not survive being pickled
         self.reason = reason
-        self.detail = checks.printable(detail)
+        self.detail = checks.printable(detail, _LONGEST_DETAIL)
 
     def __str__(self) -> str:
         return f"{self.reason} ({self.detail})" if self.detail else self.reason

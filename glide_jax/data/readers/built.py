@@ -8,12 +8,13 @@ import numpy as np
 
 from glide_jax import checks
 from glide_jax.data.example import Example, Rejected, captions_of, decode
-from glide_jax.data.readers.records import parse_json
 from glide_jax.errors import InputError
 from glide_jax.extras import extra
+from glide_jax.files import read_object
 
 VERSION = "1.0.0"
 INFO = "dataset_info.json"
+_MOST_RECORDS = 1 << 40
 FEATURES = ("image", "captions", "name")
 
 
@@ -31,7 +32,7 @@ class Built:
     def __init__(self, folder: pathlib.Path, split: str):
         lengths = split_lengths(folder)
         if split not in lengths:
-            has = checks.printable(", ".join(lengths))
+            has = checks.printable(", ".join(lengths), 300)
             raise InputError(f"split is {checks.shown(split)}; {folder} has {has}.")
         _check_form(folder)
         self.folder, self.split, self._length = folder, split, lengths[split]
@@ -77,10 +78,10 @@ class Built:
                 decoders={"image": tfds.decode.SkipDecoding()},
             )
         except Exception as error:  # a damaged file leads TFDS to whatever comes
-            why = checks.printable((str(error) or type(error).__name__).split("\n")[0].rstrip("."))
+            why = (str(error) or type(error).__name__).split("\n")[0].rstrip(".")
             raise InputError(
-                f"{self.folder} cannot be read ({why}): fetch it or build it again, in another "
-                "folder."
+                f"{self.folder} cannot be read ({checks.printable(why, 300)}): fetch it or build it "
+                "again, in another folder."
             ) from None
 
     def __getstate__(self) -> dict[str, Any]:
@@ -94,17 +95,17 @@ def split_lengths(folder: pathlib.Path) -> dict[str, int]:
     Raises:
         InputError: `folder` holds no set that was built to the end.
     """
+    if not (folder / INFO).exists():
+        raise InputError(f"{folder} is not a built set: it has no {INFO}.")
     try:
-        splits = _read(folder / INFO)["splits"]
+        splits = read_object(folder / INFO)["splits"]
         lengths = {str(s["name"]): sum(map(int, s["shardLengths"])) for s in splits}
-        if any(not 0 <= length < 1 << 40 for length in lengths.values()):
-            raise ValueError("a split has an impossible length")
-        return lengths
-    except FileNotFoundError:
-        raise InputError(f"{folder} is not a built set: it has no {INFO}.") from None
-    except (OSError, ValueError, KeyError, TypeError) as error:
-        why = checks.printable(str(error))
-        raise InputError(f"{folder / INFO} cannot be read: {why}.") from None
+        if all(0 <= length < _MOST_RECORDS for length in lengths.values()):
+            return lengths
+        why = "a split has an impossible length"
+    except (ValueError, KeyError, TypeError) as error:
+        why = checks.printable(str(error), 300).rstrip(".")
+    raise InputError(f"{folder / INFO} cannot be read: {why}.")
 
 
 def _check_form(folder: pathlib.Path) -> None:
@@ -113,7 +114,7 @@ def _check_form(folder: pathlib.Path) -> None:
     Raises:
         InputError: it says how to convert them.
     """
-    form = _read(folder / INFO).get("fileFormat") or "tfrecord"  # the default of old versions
+    form = read_object(folder / INFO).get("fileFormat") or "tfrecord"  # the default of old versions
     ours = any(folder.glob("*.array_record*"))
     if form != "array_record" and not ours:
         raise InputError(
@@ -123,8 +124,8 @@ def _check_form(folder: pathlib.Path) -> None:
             "read here."
         )
     try:
-        features = list(_read(folder / "features.json")["featuresDict"]["features"])
-    except (OSError, ValueError, KeyError, TypeError):
+        features = list(read_object(folder / "features.json")["featuresDict"]["features"])
+    except (InputError, KeyError, TypeError):
         return  # TFDS says what it finds wrong when it reads the records
     if missing := [name for name in FEATURES if name not in features]:
         raise InputError(
@@ -134,14 +135,9 @@ def _check_form(folder: pathlib.Path) -> None:
         )
 
 
-def _read(path: pathlib.Path) -> Any:
-    return parse_json(path.read_bytes().decode("utf-8"))
-
-
 def notes(folder: pathlib.Path) -> dict[str, Any]:
     """Returns the notes taken at building: rejected (reason: count) and attribution."""
     try:
-        content = _read(folder / "metadata.json")
-        return content if isinstance(content, dict) else {}
-    except (OSError, ValueError):
+        return read_object(folder / "metadata.json")
+    except InputError:
         return {}  # a set that others built has none

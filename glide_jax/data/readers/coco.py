@@ -60,7 +60,7 @@ class Coco:
         self.passed = Tally()
         self._records = _records(file, self.passed)
         for name, _ in self._records:
-            if os.path.basename(name) != name or not name.isprintable():
+            if os.path.basename(name) != name or checks.printable(name) != name:
                 raise InputError(
                     f"{str(file)!r} names {checks.shown(name)}; it must be a plain file name."
                 )

@@ -179,12 +179,10 @@ def _layout(path: str) -> tuple[list[int], tuple[str, list[str]]]:
             head = file.read(4096)
         found = None if head.startswith(b"PAR1") else contents.kind_of(head)
         seems = f"it seems to be: {found[0]}, {found[1]}" if found else ""
-        why = seems or checks.printable(str(error).rstrip("."))
-        raise InputError(
-            f"{shown} cannot be read as a Parquet file: {checks.printable(why)}."
-        ) from None
+        why = seems or checks.printable(str(error).rstrip("."), 300)
+        raise InputError(f"{shown} cannot be read as a Parquet file: {why}.") from None
     if image is None or not texts:
-        there = checks.printable(", ".join(names))
+        there = checks.printable(", ".join(names), 300)
         raise InputError(
             f"{shown} has the columns {there}; it must have one of pictures "
             f"({', '.join(IMAGE_COLUMNS)}) and one of captions ({', '.join(TEXT_FIELDS)})."

@@ -30,7 +30,7 @@ def no_caption_fields(row: Any) -> str:
     fields = lower_fields(row)
     if not fields or any(field in fields for field in TEXT_FIELDS):
         return ""
-    names = checks.printable(", ".join(repr(str(name)[:40]) for name in list(row)[:8]))
+    names = ", ".join(checks.shown(str(name), 40) for name in list(row)[:8])
     known = ", ".join(map(repr, TEXT_FIELDS))
     return f"has the fields {names}, and captions must be under one of {known}"
 
