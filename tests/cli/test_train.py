@@ -208,6 +208,38 @@ def test_another_config_is_refused_by_the_first_field_that_differs(whole, home, 
     assert "holds a run with optim.b2 = 0.99, and this config has 0.5" in result.complaint
 
 
+@pytest.fixture
+def another_picture(home):
+    """A picture that comes to the data after the run began."""
+    Image.new("RGB", (32, 32)).save(home / "pictures/new.png")
+    (home / "pictures/new.txt").write_text(
+        "a new picture with a caption of many words " * 9
+    )
+    yield
+    for suffix in ("png", "txt"):
+        (home / f"pictures/new.{suffix}").unlink()
+
+
+def test_data_that_has_changed_stops_a_run_before_it_goes_on(whole, home, cli, another_picture):
+    before = sorted((path, path.stat().st_mtime_ns) for path in whole.rglob("*"))
+    result = cli(*words(home, whole))
+    assert result.code == 2
+    assert "it had 8 examples (hash '" in result.complaint
+    assert "and has 9 (hash '" in result.complaint
+    assert "--config.data.changed=allow" in result.complaint
+    assert before == sorted((path, path.stat().st_mtime_ns) for path in whole.rglob("*"))
+
+
+def test_a_run_may_go_on_with_other_data_and_says_so(whole, home, cli, tmp_path, another_picture):
+    shutil.copytree(whole, tmp_path / "w")
+    on = ("--config.train.num_steps=9", "--config.data.changed=allow")
+    result = cli(*words(home, tmp_path / "w", *on))
+    assert result.code == 0, result.err
+    assert "note: the data has changed since the run in" in result.err
+    assert "3 of 9 captions looked at are longer than the 32 tokens of text_context" in result.err
+    assert json.loads((tmp_path / "w/data.json").read_text())["examples"] == 9
+
+
 @contextlib.contextmanager
 def new_programs(folder):
     """Keeps programs in `folder` alone, so that those that are compiled can be counted."""
