@@ -2,6 +2,7 @@
 
 import hashlib
 import json
+import logging
 import math
 import os
 import pathlib
@@ -25,6 +26,7 @@ METADATA = "glide_jax"  # the PNG text chunk that holds the parameters, as JSON
 FORMATS = ("JPEG", "PNG", "WEBP", "GIF", "BMP", "TIFF", "PPM", "AVIF", "JPEG2000", "MPO")
 
 # Pillow refuses a PNG whose texts unpack to more than 1 MB; those of editors (XMP, a workflow) do.
+logging.getLogger("PIL").addHandler(logging.NullHandler())  # else Python prints what it logs
 PngImagePlugin.MAX_TEXT_CHUNK = max(PngImagePlugin.MAX_TEXT_CHUNK, 1 << 25)
 PngImagePlugin.MAX_TEXT_MEMORY = max(PngImagePlugin.MAX_TEXT_MEMORY, 1 << 26)
 

@@ -194,6 +194,11 @@ def find_source(
             )
         if (path / built.INFO).exists():
             return path, built.Built(path, split)
+        if below := sorted([*path.glob(f"*/{built.INFO}"), *path.glob(f"*/*/{built.INFO}")]):
+            raise InputError(
+                f"{str(path)!r} holds TFDS sets in folders below; give one of these, such as "
+                f"{str(below[0].parent)!r}."
+            )
         return None, open_source(_kind(path), path=path, split=split)
     return None, open_source(what, data_dir=root, split=split)
 

@@ -1,6 +1,5 @@
 """The start of training: what is not used of the data, what is cut, and what has changed."""
 
-import json
 import shutil
 import types
 
@@ -96,12 +95,18 @@ def test_a_picture_that_is_replaced_far_from_those_looked_at_is_noticed(tmp_path
 
 def test_a_run_without_a_checkpoint_or_of_an_older_version_begins_anew(began):
     another(began)
-    for content in ("{", "[]", "{}", "[" * 99_999, '{"examples": 5}'):
-        (began / "run" / data_notes.FILE).write_text(content)
-        assert check(began) == []
-    (began / "run" / data_notes.FILE).write_text(json.dumps({"examples": 1, "hash": "x"}))
+    (began / "run" / data_notes.FILE).rename(began / "kept.json")
+    assert check(began) == []
+    (began / "kept.json").rename(began / "run" / data_notes.FILE)
     (began / "run/checkpoints/3").rmdir()
     assert check(began) == []
+
+
+@pytest.mark.parametrize("content", ["{", "[]", "{}", "[" * 99_999, '{"examples": 5}'])
+def test_what_is_known_of_the_data_may_be_damaged(began, content):
+    (began / "run" / data_notes.FILE).write_text(content)
+    with pytest.raises(InputError, match=r"data\.json|has changed"):
+        check(began)
 
 
 def test_what_is_passed_over_and_what_is_cut_are_said(tmp_path):

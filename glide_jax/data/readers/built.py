@@ -80,8 +80,8 @@ class Built:
         except Exception as error:  # a damaged file leads TFDS to whatever comes
             why = (str(error) or type(error).__name__).split("\n")[0].rstrip(".")
             raise InputError(
-                f"{self.folder} cannot be read ({checks.printable(why, 300)}): fetch it or build it "
-                "again, in another folder."
+                f"{self.folder} cannot be read ({checks.printable(why, 300)}): fetch it or build "
+                "it again, in another folder."
             ) from None
 
     def __getstate__(self) -> dict[str, Any]:
@@ -114,6 +114,9 @@ def _check_form(folder: pathlib.Path) -> None:
     Raises:
         InputError: it says how to convert them.
     """
+    for path in folder.iterdir():
+        if path.exists() and not (path.is_file() or path.is_dir()):
+            raise InputError(f"{path} is a pipe or a device; a set has files alone.")
     form = read_object(folder / INFO).get("fileFormat") or "tfrecord"  # the default of old versions
     ours = any(folder.glob("*.array_record*"))
     if form != "array_record" and not ours:

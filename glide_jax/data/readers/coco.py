@@ -18,7 +18,7 @@ from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
 from glide_jax import checks
-from glide_jax.data.example import Example, Rejected, captions_of, decode
+from glide_jax.data.example import Example, Rejected, captions_of, decode, read_bytes
 from glide_jax.data.readers.records import parse_json, utf8
 from glide_jax.data.tally import Tally
 from glide_jax.errors import InputError
@@ -26,6 +26,7 @@ from glide_jax.files import replacing, replacing_dir
 
 SPLITS = ("train", "val")
 YEARS = (2014, 2017)
+_MOST_NOTES = 1 << 28  # bytes of a file of captions; COCO's own have 92 MB
 
 
 # The zips on COCO's server by name, each with its url, size and sha256.
@@ -96,13 +97,13 @@ def _records(file: pathlib.Path, passed: Tally) -> list[tuple[str, list[str]]]:
     """
     shown = checks.shown(str(file), 300)
     try:
-        table = parse_json(utf8(file.read_bytes(), file.name))
+        table = parse_json(utf8(read_bytes(file, file.name, _MOST_NOTES), file.name))
         images, notes = table["images"], table["annotations"]
         if not (isinstance(images, list) and isinstance(notes, list)):
             raise TypeError("its images and annotations must be lists")
     except KeyError as error:
         raise InputError(f"{shown} is not a COCO captions file (it has no {error}).") from None
-    except (OSError, ValueError, TypeError, Rejected) as error:
+    except (ValueError, TypeError, Rejected) as error:
         raise InputError(f"{shown} is not a COCO captions file ({error}).") from None
     names: dict[int | str, str] = {}
     twice: set[int | str] = set()

@@ -127,9 +127,14 @@ class Folder:
     def _check(self) -> None:
         there = f"; it holds {self.passed}" if self.passed.counts else ""
         if not self._names:
+            records = any("tfrecord" in kind for kind in self.passed.counts)
+            convert = (
+                "; TFRecord files are TensorFlow's, whose pictures must be written into such a "
+                "folder, into tars or into Parquet files"
+            )
             raise InputError(
                 f"folder {str(self.path)!r} holds no pictures; it must have some "
-                f"({', '.join(SUFFIXES[:7])}){there}."
+                f"({', '.join(SUFFIXES[:7])}){there}{convert if records else ''}."
             )
         if self._texts or any(self._captions.values()):
             return

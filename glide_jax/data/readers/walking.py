@@ -14,6 +14,7 @@ from glide_jax.errors import InputError
 _BRACES = re.compile(r"\{([^{}]*)\}")
 _RANGE = re.compile(r"(\d{1,12})\.\.(\d{1,12})")
 _MOST_NAMES = 1_000_000  # a pattern in braces may stand for so many
+_SHARD = re.compile(r"-\d+-of-\d+$")
 _LONGEST_LINK = 1024  # bytes of a link's target
 _RUN = "config.json"  # beside one of the next, it makes a folder a workdir of `glide-jax train`
 _OF_RUNS = {"checkpoints", "metrics.jsonl"}
@@ -82,8 +83,11 @@ def _kind(entry: os.DirEntry) -> str:
 
 
 def suffix_of(name: str) -> str:
-    """Returns what follows the last dot of a file's name, in lower case and with the dot."""
-    return os.path.splitext(name)[1].lower()
+    """Returns what follows the last dot of a file's name, in lower case and with the dot.
+
+    The number of a shard does not count, as in a.tfrecord-00000-of-00012.
+    """
+    return _SHARD.sub("", os.path.splitext(name)[1].lower())
 
 
 def other_files(root: pathlib.Path, names: list[str], passed: Tally) -> None:

@@ -142,6 +142,8 @@ def _kept(file: pathlib.Path, stamp: NDArray[np.int64]) -> tars.Index | None:
 
     It may come with a tar from elsewhere, so it is not trusted.
     """
+    if not file.is_file():  # also a pipe, from which nothing comes
+        return None
     try:
         with zipfile.ZipFile(file) as archive:  # what is stored has no more bytes than the file
             if any(one.compress_type != zipfile.ZIP_STORED for one in archive.infolist()):

@@ -1,10 +1,12 @@
 """Sets of TFDS that others wrote: what they are is said, and how to convert them."""
 
 import json
+import os
 import shutil
 
 import pytest
 
+from glide_jax.data import catalogue
 from glide_jax.data.example import Rejected
 from glide_jax.data.readers.built import Built, split_lengths
 from glide_jax.data.recipes import builders
@@ -79,6 +81,20 @@ def test_a_set_without_its_files_or_features_is_refused_and_nothing_is_lost(fold
         Built(folder, "train")[0]
     assert sorted(folder.iterdir()) == before
     assert split_lengths(folder)["train"] == 4
+
+
+@pytest.mark.parametrize("name", ["dataset_info.json", "features.json", "*-train.array_rec*"])
+def test_a_pipe_in_the_place_of_a_file_hangs_nothing(folder, name):
+    [path] = folder.glob(name)
+    path.unlink()
+    os.mkfifo(path)
+    assert "pipe" in refusal(folder) or "is no file" in refusal(folder)
+
+
+def test_the_folder_of_a_set_is_asked_for_where_one_above_it_was_given(folder):
+    for above in (folder.parent, folder.parent.parent):
+        with pytest.raises(InputError, match=r"holds TFDS sets in folders below.*/set'"):
+            catalogue.find_source(str(above))
 
 
 def test_damaged_records_are_rejected_one_by_one(folder):

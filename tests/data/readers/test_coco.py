@@ -2,6 +2,7 @@
 
 import io
 import json
+import os
 import pathlib
 import re
 import zipfile
@@ -168,6 +169,14 @@ def test_annotations_of_another_task_are_refused_with_what_they_are(layout):
     boxes = [{"id": 1, "image_id": 1, "bbox": [0, 0, 1, 1]}]
     with pytest.raises(InputError, match="none of its 1 pictures has a caption; passed over: anno"):
         read(layout, [image(1)], boxes)
+
+
+def test_a_pipe_in_the_place_of_annotations_hangs_nothing(layout):
+    path = layout / "annotations/captions_val2017.json"
+    path.unlink()
+    os.mkfifo(path)
+    with pytest.raises(InputError, match="it is a folder, a pipe or a device"):
+        Coco(layout, "val")
 
 
 class Server:

@@ -240,6 +240,9 @@ def test_an_index_that_came_with_a_tar_is_not_trusted(tmp_path):
     ):  # fmt: skip
         np.savez(file, **{**good, **change})
         assert greys(WebDataset(path)) == {"a": (1, ("one",))}
+    file.unlink()
+    os.mkfifo(file)
+    assert greys(WebDataset(path)) == {"a": (1, ("one",))}
     np.savez_compressed(file, **{**good, "more": np.zeros(1 << 20)})
     assert greys(WebDataset(path)) == {"a": (1, ("one",))}
 

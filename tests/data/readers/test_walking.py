@@ -6,6 +6,7 @@ import pytest
 from PIL import Image
 
 from glide_jax import images
+from glide_jax.data.fingerprint import fingerprint
 from glide_jax.data.readers.folder import Folder
 from glide_jax.data.readers.walking import files_below, files_of
 from glide_jax.data.tally import Tally
@@ -190,3 +191,36 @@ def test_a_name_that_no_file_can_have_is_one_sentence(name):
         found(name)
     with pytest.raises(InputError, match="does not exist"):
         Folder(name or "n" * 300)
+
+
+def test_tensorflows_files_are_named_with_what_to_do(tmp_path):
+    touch(tmp_path, *(f"x.tfrecord-{k:05}-of-00040" for k in range(40)), "LICENSE")
+    with pytest.raises(InputError, match=r"\.tfrecord files \(40, .*must be written into such a"):
+        Folder(tmp_path)
+
+
+def test_folders_nested_beyond_what_a_path_can_name_are_counted(tmp_path):
+    put(tmp_path, "a.png")
+    here = os.open(tmp_path, os.O_RDONLY)
+    opened = [here]
+    for _ in range(30):
+        os.mkdir("d" * 200, dir_fd=opened[-1])
+        opened.append(os.open("d" * 200, os.O_RDONLY, dir_fd=opened[-1]))
+    try:
+        source = Folder(tmp_path)
+        assert names(source) == ["a.png"]
+        assert source.passed.counts == {"folders that cannot be read (File name too long)": 1}
+    finally:
+        while len(opened) > 1:  # pytest could not take it away
+            os.close(opened.pop())
+            os.rmdir("d" * 200, dir_fd=opened[-1])
+        os.close(here)
+
+
+def test_names_that_are_no_utf8_are_read_and_shown_escaped(tmp_path):
+    put(tmp_path, os.fsdecode(b"caf\xe9.png"))
+    (tmp_path / os.fsdecode(b"\xff.heic")).write_bytes(b"x")
+    source = Folder(tmp_path)
+    assert source[0].captions == ("a caption",)
+    assert source.passed.lines() == [r".heic files (1, such as '\udcff.heic')"]
+    assert len(fingerprint(source)) == 16
