@@ -95,12 +95,8 @@ def check_same(loaded: Loaded, drawn: Mapping[str, Any], parameters: Mapping[str
         drawn: parameters of the new picture.
         parameters: those of the old one.
     """
-    old = dict(parameters)
-    for stage in ("base", "upsample"):  # older versions recorded it of every sampler
-        if stage in drawn and isinstance(old.get(stage), Mapping) and "eta" not in drawn[stage]:
-            old[stage] = {name: value for name, value in old[stage].items() if name != "eta"}
-    for name in sorted((old.keys() | drawn.keys()) - _APART, key=str):
-        if not images.drawn_alike(drawn.get(name), old.get(name)):
+    for name in sorted((parameters.keys() | drawn.keys()) - _APART, key=str):
+        if not images.drawn_alike(drawn.get(name), parameters.get(name)):
             raise InputError(
                 f"the picture was drawn with other values of {checks.shown(name)} than can be "
                 f"asked of model {loaded.name!r} now; use the model and version that drew it."
