@@ -58,10 +58,7 @@ def read(path: str | os.PathLike) -> Image.Image:
     """
     try:
         with open_encoded(path) as image:
-            deep = (
-                any(";16" in str(tile) for tile in getattr(image, "tile", ()))
-                and image.mode[0] != "I"
-            )
+            deep = ";16" in str(getattr(image, "tile", "")) and not image.mode.startswith("I")
             image.load()
             image.info.update({DEEP: True} if deep else {})
             return image

@@ -1,6 +1,7 @@
 """Drawing a picture again from the parameters that it carries."""
 
 import os
+import warnings
 from collections.abc import Mapping
 from typing import Any
 
@@ -101,6 +102,12 @@ def check_same(loaded: Loaded, drawn: Mapping[str, Any], parameters: Mapping[str
                 f"the picture was drawn with other values of {checks.shown(name)} than can be "
                 f"asked of model {loaded.name!r} now; use the model and version that drew it."
             )
+    if parameters.get("glide_jax") != drawn["glide_jax"]:
+        warnings.warn(
+            f"version {checks.shown(parameters.get('glide_jax'))} of glide_jax drew the picture; "
+            f"this is {drawn['glide_jax']}, so it may come out otherwise.",
+            stacklevel=2,
+        )
 
 
 def _options(p: Mapping[str, Any]) -> dict[str, Any]:
