@@ -79,7 +79,7 @@ def _draw(
     places = [placing.place(out, *pair) for pair in zip(stems, expected, strict=True)]
     paths = [place.path for place in places]
     mine = list(_batches(len(prompts), n, size, share))
-    _remove_halves(out, {paths[i].name for k in mine for i in range(k[0] * n, k[-1] * n)})
+    _remove_halves(out, {paths[i].name for k in mine for i in range(k[0] * n, (k[-1] + 1) * n)})
     whole = lambda k: all(place.found == "same" for place in places[k * n : (k + 1) * n])
     todo = {k for batch in mine for k in batch if not whole(k)}
     total = sum(map(len, mine))

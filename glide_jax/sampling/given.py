@@ -1,13 +1,12 @@
 """Pictures as people give them: files, arrays, Pillow's pictures and our own."""
 
 import os
-import pathlib
 from typing import Any
 
 import numpy as np
 from PIL import Image
 
-from glide_jax import checks, images
+from glide_jax import checks, files, images
 from glide_jax.errors import InputError
 from glide_jax.sampling.picture import Picture
 
@@ -29,7 +28,7 @@ def picture(name: str, value: PictureLike) -> Image.Image:
         InputError: It is no picture, or it is an array of another shape or range.
     """
     if isinstance(value, str | os.PathLike):
-        return images.read(pathlib.Path(value))
+        return images.read(files.expanded(value))
     value = value.image if isinstance(value, Picture) else value
     if isinstance(value, Image.Image):
         if 0 in value.size:

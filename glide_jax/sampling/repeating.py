@@ -1,6 +1,7 @@
 """Drawing a picture again from the parameters that it carries."""
 
 import os
+import warnings
 from collections.abc import Mapping
 from typing import Any
 
@@ -95,16 +96,18 @@ def check_same(loaded: Loaded, drawn: Mapping[str, Any], parameters: Mapping[str
         drawn: parameters of the new picture.
         parameters: those of the old one.
     """
-    old = dict(parameters)
-    for stage in ("base", "upsample"):  # older versions recorded it of every sampler
-        if stage in drawn and isinstance(old.get(stage), Mapping) and "eta" not in drawn[stage]:
-            old[stage] = {name: value for name, value in old[stage].items() if name != "eta"}
-    for name in sorted((old.keys() | drawn.keys()) - _APART, key=str):
-        if not images.drawn_alike(drawn.get(name), old.get(name)):
+    for name in sorted((parameters.keys() | drawn.keys()) - _APART, key=str):
+        if not images.drawn_alike(drawn.get(name), parameters.get(name)):
             raise InputError(
                 f"the picture was drawn with other values of {checks.shown(name)} than can be "
                 f"asked of model {loaded.name!r} now; use the model and version that drew it."
             )
+    if parameters.get("glide_jax") != drawn["glide_jax"]:
+        warnings.warn(
+            f"version {checks.shown(parameters.get('glide_jax'))} of glide_jax drew the picture; "
+            f"this is {drawn['glide_jax']}, so it may come out otherwise.",
+            stacklevel=2,
+        )
 
 
 def _options(p: Mapping[str, Any]) -> dict[str, Any]:

@@ -139,6 +139,14 @@ def test_a_file_of_prompts_is_drawn_and_finished_where_it_stopped(sample, prompt
     assert [p.name for p in sorted(kept)] == [n for n in first if n.startswith("00002")]
 
 
+def test_what_a_killed_process_left_of_any_picture_goes(sample, prompts, tmp_path):
+    _, drawn = sample("--prompts-file", prompts, "--batch-size", 2)
+    for name in drawn.keys() - {"sheet.png"}:
+        (tmp_path / "out" / f".{name}.x1.tmp").write_bytes(b"half")
+    _, again = sample("--prompts-file", prompts, "--batch-size", 2)
+    assert again.keys() == drawn.keys()
+
+
 def test_other_parameters_draw_anew(sample, prompts):
     sample("--prompts-file", prompts)
     result, _ = sample("--prompts-file", prompts, "--guidance-scale", "2")

@@ -40,6 +40,12 @@ def test_a_path_is_read_and_remembered(tmp_path):
         assert str(picture.filename) == str(path)  # pyright: ignore[reportAttributeAccessIssue]
 
 
+def test_a_tilde_is_a_home(tmp_path, monkeypatch):
+    monkeypatch.setenv("HOME", str(tmp_path))
+    IMAGE.save(tmp_path / "a.png")
+    np.testing.assert_array_equal(given.picture("image", "~/a.png"), PIXELS)
+
+
 def test_grey_alpha_booleans_and_half_precision():
     grey, layer = PIXELS[..., 0], np.dstack([PIXELS, PIXELS[..., :1]])
     np.testing.assert_array_equal(given.picture("mask", grey), grey)

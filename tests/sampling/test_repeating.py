@@ -86,6 +86,7 @@ def answers(glide, cases) -> list[str]:
     return refused
 
 
+@pytest.mark.filterwarnings("ignore:version")
 @pytest.mark.usefixtures("unwrapped")
 def test_no_other_picture_is_passed_off_as_the_same(glide, records):
     """Each entry of each record is taken away, and is every odd value once."""
@@ -98,6 +99,7 @@ def test_no_other_picture_is_passed_off_as_the_same(glide, records):
 
 
 @pytest.mark.slow
+@pytest.mark.filterwarnings("ignore:version")
 @pytest.mark.usefixtures("unwrapped")
 def test_no_traceback_of_many_changes_at_once(glide, records):
     rng = random.Random(0)
@@ -127,6 +129,11 @@ def test_the_picture_of_another_model_is_not_drawn(glide, records):
         glide.repeat({**records[0], "model": "another"})
     with pytest.raises(InputError, match="other values of 'dtype'"):
         glide.repeat({**records[0], "dtype": "bfloat16"})
+
+
+def test_the_picture_of_another_version_is_drawn_and_told(glide, records):
+    with pytest.warns(UserWarning, match=r"version '0\.0\.1' of glide_jax drew the picture"):
+        again(glide, {**records[0], "glide_jax": "0.0.1"})
 
 
 def test_a_file_that_never_ends_is_not_read(glide, records):
