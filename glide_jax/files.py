@@ -18,7 +18,6 @@ from glide_jax.errors import InputError
 _WAY_OUT = "wait for its end or stop it, or take another folder."
 
 
-
 def expanded(path: str | os.PathLike) -> pathlib.Path:
     """The path with a home in place of `~` or `~user` at its start, as a shell reads it.
 
