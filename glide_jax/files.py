@@ -183,7 +183,7 @@ def _holder(file: Any) -> str:
         file.seek(0)
         found = json.loads(file.read(1000))
         host, since = (checks.printable(str(found[key]))[:100] for key in ("host", "since"))
-        return f"process {int(found['pid'])} on {host} since {since}"
+        return f"process {checks.whole('pid', found['pid'], 1, 1 << 31)} on {host} since {since}"
     except (OSError, ValueError, KeyError, TypeError, RecursionError):
         return "another process"
 
