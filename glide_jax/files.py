@@ -18,7 +18,6 @@ from glide_jax.errors import InputError
 _WAY_OUT = "wait for its end or stop it, or take another folder."
 
 
-
 def expanded(path: str | os.PathLike) -> pathlib.Path:
     """The path with a home in place of `~` or `~user` at its start, as a shell reads it.
 
@@ -184,7 +183,7 @@ def _holder(file: Any) -> str:
         file.seek(0)
         found = json.loads(file.read(1000))
         host, since = (checks.printable(str(found[key]))[:100] for key in ("host", "since"))
-        return f"process {int(found['pid'])} on {host} since {since}"
+        return f"process {checks.whole('pid', found['pid'], 1, 1 << 31)} on {host} since {since}"
     except (OSError, ValueError, KeyError, TypeError, RecursionError):
         return "another process"
 

@@ -69,14 +69,10 @@ def main() -> None:
         if number == signal.SIGINT or signal.getsignal(number) is not signal.SIG_IGN:  # nohup
             signal.signal(number, _stop)
     import atexit
-    import fcntl
     import threading
 
     atexit.register(signal.signal, signal.SIGINT, signal.SIG_IGN)  # runs last: all is done
-    pipe = os.pipe()  # away from the numbers of standard streams, which may be closed
-    read, write = (fcntl.fcntl(each, fcntl.F_DUPFD_CLOEXEC, 3) for each in pipe)
-    for each in pipe:
-        os.close(each)
+    read, write = os.pipe()
     os.set_blocking(write, False)
     signal.set_wakeup_fd(write, warn_on_full_buffer=False)
     threading.Thread(target=_stop.watch, args=(read,), daemon=True).start()

@@ -97,7 +97,7 @@ def _outlined(path: str | pathlib.Path) -> tuple[set[str], str]:
             f"{str(file)!r} does not exist; it is in COCO's annotations archive, and "
             "'people-words' does without it."
         ) from None
-    except (ValueError, KeyError, TypeError) as error:
+    except (ValueError, KeyError, TypeError, RecursionError) as error:
         raise InputError(
             f"{str(file)!r} is not a COCO instances file ({type(error).__name__}: {error})."
         ) from None

@@ -3,7 +3,6 @@
 import dataclasses
 import functools
 import hashlib
-import json
 import pathlib
 import re
 import shutil
@@ -17,6 +16,7 @@ from glide_jax.evaluation.features import clip, known, openai_clip
 from glide_jax.evaluation.features.convert import file_sha256
 from glide_jax.evaluation.protocols import Protocol
 from glide_jax.evaluation.report import write_json
+from glide_jax.files import read_object
 from glide_jax.model_dir import disk, reading
 from glide_jax.sampling.glide import Glide
 
@@ -141,12 +141,12 @@ def claim_folder(out: pathlib.Path, model_sha256: str) -> None:
     """Refuses a folder of another model's pictures: by names alone they would be kept.
 
     Raises:
-        InputError: the folder holds pictures of another model.
+        InputError: the folder holds pictures of another model, or its model.json is damaged.
     """
     file = out / "model.json"
     if not file.exists():
         write_json(file, {"sha256": model_sha256})
-    elif json.loads(file.read_text("utf-8")).get("sha256") != model_sha256:
+    elif read_object(file).get("sha256") != model_sha256:
         raise InputError(f"--out {str(out)!r} holds pictures of another model.")
 
 

@@ -3,9 +3,7 @@
 import contextlib
 import dataclasses
 import functools
-import json
 import math
-import os
 import pathlib
 import secrets
 from collections.abc import Callable
@@ -14,10 +12,9 @@ from typing import Any
 import jax
 import numpy as np
 
-from glide_jax import checks, files, images, tokenizers
+from glide_jax import checks, files, images
 from glide_jax.checkpoints.store import Store
 from glide_jax.compiling import in_usual_numbers
-from glide_jax.errors import InputError
 from glide_jax.mesh.hosts import ALONE, Hosts, StopVote, whole
 from glide_jax.model_dir import reading, writing
 from glide_jax.networks import zoo
@@ -25,6 +22,7 @@ from glide_jax.training import (
     clip_objective,
     costs,
     data_notes,
+    folders,
     hooks,
     loop,
     profiling,
@@ -100,8 +98,8 @@ def _train(
     notes = changes_since(workdir, config)
     if not dry_run:
         workdir.mkdir(parents=True, exist_ok=True)
-        _check_folders(workdir)
-    kept = _kept_tokenizer(workdir)
+        folders.check(workdir)
+    kept = folders.kept_tokenizer(workdir)
     if kept is None and has_checkpoint(workdir):
         notes.append("note: tokenizer/spec.json is missing; the tokenizer is made anew.")
     run = prepare_run(config, kept, cache)
@@ -121,7 +119,7 @@ def _train(
         keep_config(workdir, config)
         data_notes.keep(data, workdir)
         if kept is None:
-            _keep_tokenizer(workdir, run.tokenizer)
+            folders.keep_tokenizer(workdir, run.tokenizer)
     with (
         Store(workdir / CHECKPOINTS, keep=config.log.keep, note=say, hosts=hosts) as store,
         hooks.interruptible() as interrupted,
@@ -316,30 +314,3 @@ def _facts(
     hosts.barrier("the workdir")
     text = mark.read_text(encoding="utf-8") if mark.exists() else "not there"
     return found | {"what is seen of --workdir, a folder to share, (a word of host 0)": text}
-
-
-def _check_folders(workdir: pathlib.Path) -> None:
-    """Looks for what is in the way of the run's folders, before hours of work are."""
-    for name in ("tokenizer", CHECKPOINTS, "tensorboard", "samples", "model", "profile"):
-        path = workdir / name
-        if os.path.lexists(path) and not path.is_dir():
-            raise InputError(
-                f"{checks.shown(str(path), 200)} is no folder, and the run makes one of that name; "
-                "move it away."
-            )
-
-
-def _kept_tokenizer(workdir: pathlib.Path) -> tokenizers.Tokenizer | None:
-    """The tokenizer that the run began with."""
-    path = workdir / "tokenizer" / "spec.json"
-    if not os.path.lexists(path):
-        return None
-    return tokenizers.load(files.read_object(path), path.parent)
-
-
-def _keep_tokenizer(workdir: pathlib.Path, tokenizer: tokenizers.Tokenizer) -> None:
-    folder = workdir / "tokenizer"
-    folder.mkdir(exist_ok=True)
-    spec = tokenizer.save(folder)
-    with files.replacing(folder / "spec.json") as temporary:
-        temporary.write_text(json.dumps(spec), encoding="utf-8")

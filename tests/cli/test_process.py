@@ -122,6 +122,21 @@ def interrupted_after(seconds, pictures, workdir, cache):
 
 
 @pytest.mark.slow
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGHUP])
+def test_a_second_ctrl_c_ends_a_run_at_once_whatever_it_is_saving(number):
+    body = (
+        "from glide_jax.training import hooks\n"
+        "process.nothing_at_stake()\n"
+        "with hooks.interruptible() as interrupted:\n"
+        " signalled(); time.sleep(1.1)\n"
+        " print(interrupted.name, file=sys.stderr)\n"
+        " try: os.kill(os.getpid(), signal.SIGINT); time.sleep(9)\n"
+        " finally: print('unwound', file=sys.stderr)"
+    )
+    assert probe(body, number) == (130, f"{number.name}\n{LINE}")
+
+
+@pytest.mark.slow
 @pytest.mark.timeout(3600)
 @pytest.mark.parametrize("most", [1.0, 40.0])
 def test_twenty_interrupts_of_a_start_are_one_line_each(most, pictures, tmp_path, cache):

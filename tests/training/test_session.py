@@ -89,6 +89,12 @@ def test_what_is_in_the_way_of_a_folder_is_named_before_any_work(workdir, name):
     refused(workdir, f"w/{name}' is no folder")
 
 
+def test_what_is_in_the_way_of_the_model_is_named_before_any_work(workdir):
+    (workdir / "model").mkdir()
+    (workdir / "model" / "thesis.txt").write_text("mine")
+    refused(workdir, "w/model' holds something other than a model")
+
+
 def test_a_second_run_in_a_workdir_is_refused_by_the_first_ones_process(workdir):
     with files.held(workdir / ".lock", "it"):
         refused(
