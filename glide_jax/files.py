@@ -1,10 +1,12 @@
 """Files that are either whole or absent, read as JSON, or held by one process."""
 
+import collections
 import contextlib
 import fcntl
 import json
 import os
 import pathlib
+import re
 import shutil
 import socket
 import tempfile
@@ -16,7 +18,11 @@ from glide_jax import checks
 from glide_jax.errors import InputError
 
 _WAY_OUT = "wait for its end or stop it, or take another folder."
-
+_LONGEST_JSON = 1 << 24
+_IMPOSTORS = (
+    (rb"version https://git-lfs", "is a Git LFS pointer: run `git lfs pull` for the file itself"),
+    (rb"(\xef\xbb\xbf)?\s*<", "is a web page or an XML error message: fetch the file itself again"),
+)
 
 def expanded(path: str | os.PathLike) -> pathlib.Path:
     """The path with a home in place of `~` or `~user` at its start, as a shell reads it.
@@ -103,6 +109,25 @@ def replacing_dir(path: str | os.PathLike) -> Iterator[pathlib.Path]:
         shutil.rmtree(temporary, ignore_errors=True)
 
 
+def impostor(path: pathlib.Path) -> str | None:
+    """What stands in a file's place, and the remedy; None if it may be the file itself.
+
+    Git leaves a pointer where it did not fetch a large file, and a server sends a page where it
+    does not send one.
+    """
+    if path.exists() and not path.is_file():  # a named pipe, say, from which nothing comes
+        return "is a folder" if path.is_dir() else "is no file"
+    try:
+        with open(path, "rb") as file:
+            head = file.read(512)
+    except OSError:  # whoever reads it has the reason
+        return None
+    for pattern, what in _IMPOSTORS:
+        if re.match(pattern, head):
+            return what
+    return None
+
+
 def read_object(path: pathlib.Path) -> dict[str, Any]:
     """The JSON object that a file holds.
 
@@ -113,15 +138,26 @@ def read_object(path: pathlib.Path) -> dict[str, Any]:
     try:
         if not path.is_file():  # a named pipe, say, from which nothing comes
             raise InputError(f"{name} {'is no file' if path.exists() else 'is missing'}.")
-        value = json.loads(path.read_text(encoding="utf-8"))
+        if path.stat().st_size > _LONGEST_JSON:
+            raise InputError(f"{name} has over {_LONGEST_JSON >> 20} MB; no file of ours has.")
+        value = json.loads(path.read_text(encoding="utf-8"), object_pairs_hook=_object)
     except OSError as error:
         raise InputError(f"{name} cannot be read: {error.strerror}.") from None
     except InputError:
         raise
     except (ValueError, RecursionError) as error:  # also bytes that are no text, and huge numbers
-        raise InputError(f"{name} is not valid JSON: {checks.printable(str(error))}.") from None
+        why = checks.printable(str(error).removesuffix("."))
+        raise InputError(f"{name} {impostor(path) or f'is not valid JSON: {why}'}.") from None
     if not isinstance(value, dict):
         raise InputError(f"{name} holds {checks.shown(value)}; it must be a JSON object.")
+    return value
+
+
+def _object(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    value = dict(pairs)
+    if len(value) < len(pairs):  # the last would win in silence
+        twice, _ = collections.Counter(name for name, _ in pairs).most_common(1)[0]
+        raise ValueError(f"{checks.shown(twice)} stands in it twice")
     return value
 
 

@@ -12,11 +12,12 @@ import json
 import os
 import pathlib
 import re
+import stat
 import time
 import urllib.parse
 from collections.abc import Iterator
 
-from glide_jax import files
+from glide_jax import checks, files
 from glide_jax.checkpoints.transfer import Progress, Retry, Transfer, read_note
 from glide_jax.errors import InputError
 
@@ -132,6 +133,8 @@ def _digest(path: pathlib.Path, kind: str) -> str:
 def _is_there(url: str, path: pathlib.Path, sha256: str | None, size: int | None) -> bool:
     if path.is_dir():
         raise InputError(f"{path} is a folder: give the name the file should have in it.")
+    if path.exists() and not path.is_file():  # a named pipe, say, from which nothing comes
+        raise InputError(f"{path} is no file: choose another name for the download.")
     try:
         actual = _record(url, path)
     except (FileNotFoundError, NotADirectoryError):
@@ -139,15 +142,16 @@ def _is_there(url: str, path: pathlib.Path, sha256: str | None, size: int | None
     except OSError as error:
         raise InputError(f"{path} cannot be read: {error.strerror}.") from None
     record = read_note(path.with_name(f"{path.name}.json"))
-    if type(record.get("sha256")) is not str:
+    if not re.fullmatch(r"[0-9a-f]{64}", str(record.get("sha256"))):
         record = {}  # it is a note, not a lock: without it the file is accepted
     if record and record["url"] != actual["url"] and not sha256:
-        raise InputError(f"{path} came from {record['url']}: delete it, or choose another path.")
+        url = checks.printable(record["url"][:300])
+        raise InputError(f"{path} came from {url}: delete it, or choose another path.")
     expected = sha256 or record.get("sha256")
     if expected not in (None, actual["sha256"]) or size not in (None, actual["size"]):
         raise InputError(
             f"{path} has {actual['size']} bytes and the sha256 {actual['sha256']} instead of "
-            f"{size if size is not None else record.get('size', 'any number of')} bytes and "
+            f"{'any number of' if size is None else size} bytes and "
             f"{expected or 'any hash'}: delete it to fetch it again."
         )
     if not record:
@@ -179,6 +183,9 @@ def _locked(part: pathlib.Path, path: pathlib.Path) -> Iterator[int]:
         while True:
             flags = os.O_RDWR | os.O_CREAT | os.O_APPEND | os.O_NOFOLLOW | os.O_CLOEXEC
             descriptor = os.open(part, flags, 0o666)
+            if not stat.S_ISREG(os.fstat(descriptor).st_mode):
+                os.close(descriptor)
+                raise InputError(f"{part} is no file: delete it, or choose another folder.")
             fcntl.flock(descriptor, fcntl.LOCK_EX)
             if _is_at(descriptor, part):
                 break

@@ -17,26 +17,18 @@ import urllib.request
 from collections.abc import Callable
 from http import HTTPStatus
 
+from glide_jax import checks
+from glide_jax.checkpoints import connecting
 from glide_jax.errors import InputError
 
 Progress = Callable[[int, int | None], None]
 _CHUNK = 1 << 18
+_MD5_BYTES = 16
 _PASSING = (HTTPStatus.REQUEST_TIMEOUT, HTTPStatus.TOO_MANY_REQUESTS)  # and all of 5xx
 
 
 class Retry(Exception):
     """A fault that may have passed at the next try."""
-
-
-class _SafeRedirects(urllib.request.HTTPRedirectHandler):
-    """Follows redirects, but never from an encrypted connection to an open one."""
-
-    def redirect_request(self, req, fp, code, msg, headers, newurl):
-        allowed = ("https:",) if req.full_url.startswith("https:") else ("http:", "https:")
-        if not newurl.startswith(allowed):
-            host = urllib.parse.urlsplit(req.full_url).hostname
-            raise InputError(f"{host} leads on to an unencrypted address: use another URL.")
-        return super().redirect_request(req, fp, code, msg, headers, newurl)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -83,9 +75,10 @@ class Transfer:
             InputError: it will fail the same way each time.
         """
         origin = self._origin()
-        if not origin.get("validator"):
+        end = self.size if origin.get("total") is None else origin["total"]
+        if not origin.get("validator") or self.done() > (end or 0):
             self._restart({})  # nothing shows that the rest would come from the same file
-        elif self.done() and self.done() == origin.get("total"):
+        elif self.done() and self.done() == end:
             return
         headers = {"User-Agent": "glide_jax", "Accept-Encoding": "identity"}
         if self.done():
@@ -97,9 +90,9 @@ class Transfer:
 
     @contextlib.contextmanager
     def _opened(self, request: urllib.request.Request):
+        watch = connecting.Watch(self.timeout, self.done)
         try:
-            opener = urllib.request.build_opener(_SafeRedirects)
-            with opener.open(request, timeout=self.timeout) as response:
+            with watch.open(request) as response:
                 yield response
         except urllib.error.HTTPError as error:
             error.close()
@@ -113,7 +106,11 @@ class Transfer:
                 f"{self.host} answered {answer} for {self.name}: check the address, or fetch the "
                 "file by hand."
             ) from None
-        except (OSError, http.client.HTTPException) as error:
+        except (OSError, http.client.HTTPException, ValueError, Retry) as error:
+            if watch.cut:
+                raise Retry(f"it sent less than {connecting.LOWEST_RATE} bytes a second") from None
+            if isinstance(error, InputError | Retry):
+                raise
             reason = getattr(error, "reason", error)
             if isinstance(reason, ssl.SSLCertVerificationError):
                 raise InputError(
@@ -121,7 +118,7 @@ class Transfer:
                     f"({reason.verify_message}): check the address, the clock and the proxy."
                 ) from None
             text = getattr(reason, "strerror", None) or str(reason) or type(reason).__name__
-            raise Retry(text.rstrip(".")) from None
+            raise Retry(checks.printable(text[:200])[:200].rstrip(".")) from None
 
     def _accept(self, response: http.client.HTTPResponse, origin: dict) -> int | None:
         """The length of the whole file that a response announces; starts anew if it must."""
@@ -136,7 +133,8 @@ class Transfer:
                 "and whether this network wants a login."
             )
         if response.status == HTTPStatus.PARTIAL_CONTENT:
-            match = re.fullmatch(r"bytes (\d+)-\d+/(\d+)", headers.get("Content-Range", ""))
+            given = headers.get("Content-Range", "")
+            match = re.fullmatch(r"bytes (\d{1,18})-\d{1,18}/(\d{1,18})", given)
             expected = (self.done(), origin.get("total"))
             changed = _validator(headers) not in (None, origin.get("validator"))
             where = match and (int(match[1]), int(match[2]))
@@ -157,6 +155,8 @@ class Transfer:
                 f"{self.host} does not say how long {self.name} is, so a cut would go unseen: "
                 "give its size, or fetch it by hand."
             )
+        if total == 0 and self.size is None:
+            raise InputError(f"{self.host} has an empty file for {self.name}: check the address.")
         if total is not None and self.size not in (None, total):
             raise InputError(
                 f"{self.host} has {self.name} with {total} bytes instead of {self.size}: check the "
@@ -200,13 +200,16 @@ class Transfer:
 
     def _origin(self) -> dict:
         note = read_note(self.note)
-        return note if note.get("url") == self.url else {}
+        total, validator = note.get("total"), note.get("validator")
+        good = re.fullmatch(r"[ -~]{1,500}", str(validator)) and type(total) in (int, type(None))
+        return note if good and note.get("url") == self.url else {}
 
     def _restart(self, origin: dict) -> None:
         """Empties the part, then notes its origin; cut in between, the part is merely empty."""
         os.ftruncate(self.descriptor, 0)
         if origin:
             try:
+                self.note.unlink(missing_ok=True)  # whatever it is, such as a named pipe
                 self.note.write_text(json.dumps({"url": self.url} | origin))
             except OSError as error:
                 raise InputError(f"{self.note} cannot be written: {error.strerror}.") from None
@@ -214,9 +217,10 @@ class Transfer:
     def announced_md5(self) -> str | None:
         """The hash that some servers announce with the whole file."""
         try:
-            return base64.b64decode(self._origin().get("md5") or "", validate=True).hex() or None
+            md5 = base64.b64decode(self._origin().get("md5") or "", validate=True)
         except (ValueError, TypeError):
             return None
+        return md5.hex() if len(md5) == _MD5_BYTES else None
 
     def discard(self) -> None:
         self.part.unlink(missing_ok=True)
@@ -226,7 +230,7 @@ class Transfer:
 def read_note(path: pathlib.Path) -> dict:
     """A JSON note about a file with the URL of its origin; empty if there is none, or a bad one."""
     try:
-        note = json.loads(path.read_bytes())
+        note = json.loads(path.read_bytes()) if path.is_file() else {}
         return note if type(note["url"]) is str else {}
     except (OSError, ValueError, TypeError, KeyError, RecursionError):
         return {}

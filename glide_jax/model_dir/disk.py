@@ -3,17 +3,22 @@
 This module knows trees and files. The meaning of a config is the business of `schema`.
 """
 
+import contextlib
 import json
 import os
 import pathlib
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from typing import Any
 
 import numpy as np
 
+from glide_jax import checks, files
 from glide_jax.errors import InputError
 from glide_jax.trees import flatten, unflatten
 
+# Types as safetensors names them; others, such as those of 8 bits, need scales to mean anything.
+_FLOATS = ("F32", "F16", "BF16", "F64")
+_DTYPES = (*_FLOATS, "I8", "I16", "I32", "I64", "U8", "U16", "U32", "U64", "BOOL")
 FORMAT, VERSION = "glide_jax", 1
 
 
@@ -34,23 +39,18 @@ def read_config(directory: str | os.PathLike) -> dict[str, Any]:
     if not directory.is_dir():
         what = "is a file" if directory.exists() else "does not exist"
         raise InputError(f"model directory {str(directory)!r} {what}; give a directory's path.")
-    try:
-        config = json.loads(path.read_text(encoding="utf-8"))
-    except FileNotFoundError:
+    if not path.exists():
         raise InputError(
             f"{str(directory)!r} is not a model directory: it has no config.json; PyTorch "
             "checkpoints become one by `glide-jax import`."
-        ) from None
-    except (ValueError, RecursionError) as error:  # also bytes that are no text, and huge numbers
-        raise InputError(f"{str(path)!r} is not valid JSON: {error}.") from None
-    except OSError as error:
-        raise InputError(f"{str(path)!r} cannot be read: {error.strerror}.") from None
-    if not isinstance(config, dict) or config.get("format") != FORMAT:
+        )
+    config = files.read_object(path)
+    if config.get("format") != FORMAT:
         raise InputError(f"{str(path)!r} is not a glide_jax model: it lacks format {FORMAT!r}.")
     if config.get("version") != VERSION:
         raise InputError(
-            f"{str(path)!r} has version {config.get('version')!r}, but this glide_jax reads "
-            f"version {VERSION}."
+            f"{str(path)!r} has version {checks.shown(config.get('version'))}, but this glide_jax "
+            f"reads version {VERSION}."
         )
     return config
 
@@ -74,7 +74,8 @@ def weights_file(directory: pathlib.Path, config: Mapping[str, Any], name: str) 
         return path
     other = config["rest_of"]
     if not isinstance(other, str):
-        raise InputError(f"{str(directory / 'config.json')!r} has rest_of {other!r}; it must be "
+        raise InputError(f"{str(directory / 'config.json')!r} has rest_of "
+                         f"{checks.shown(other)}; it must be "
                          "the path of a model directory.")  # fmt: skip
     read_config(directory / other)
     return directory / other / path.name
@@ -105,6 +106,9 @@ def write_weights(path: pathlib.Path, params: Mapping[str, Any], dtype: str = "f
 def read_weights(path: pathlib.Path, shapes: Mapping[str, Any]) -> dict[str, Any]:
     """Reads the parameters that `write_weights` wrote, nested and as float32.
 
+    Names, shapes and types are compared before any number is read, so a file or a config that
+    claims too much takes no memory.
+
     Args:
         path: a safetensors file.
         shapes: the parameter tree to fill; its leaves are arrays or ShapeDtypeStructs.
@@ -112,31 +116,57 @@ def read_weights(path: pathlib.Path, shapes: Mapping[str, Any]) -> dict[str, Any
     Raises:
         InputError: the file is missing, broken, or belongs to another model.
     """
-    from safetensors import SafetensorError, safe_open
-
-    want, out = flatten(shapes), {}
-    try:
-        with safe_open(path, framework="numpy") as file:
-            names = set(file.keys())
-            for missing in sorted(want.keys() - names):
+    want, where = flatten(shapes), f"weights {str(path)!r}"
+    with _opened(path) as file:
+        names = set(file.keys())
+        for missing in sorted(want.keys() - names):
+            raise InputError(f"{where} lack {missing!r}; they are another model's.")
+        for extra in sorted(names - want.keys()):
+            raise InputError(f"{where} hold {checks.shown(extra)}, which this model lacks.")
+        for name, like in want.items():
+            part = file.get_slice(name)
+            shape, dtype = tuple(part.get_shape()), part.get_dtype()
+            if shape != tuple(like.shape):
                 raise InputError(
-                    f"weights {str(path)!r} lack {missing!r}; they are another model's."
+                    f"{where} have {name!r} of shape {checks.shown(shape)}, but the config says "
+                    f"{tuple(like.shape)}."
                 )
-            for extra in sorted(names - want.keys()):
-                raise InputError(f"weights {str(path)!r} hold {extra!r}, which this model lacks.")
-            for name in want:
-                array = file.get_tensor(name)
-                if array.shape != tuple(want[name].shape):
-                    raise InputError(
-                        f"weights {str(path)!r} have {name!r} of shape {array.shape}, but the "
-                        f"config says {tuple(want[name].shape)}."
-                    )
-                out[name] = array.astype(np.float32)
-    except FileNotFoundError:
-        raise InputError(f"weights {str(path)!r} are missing.") from None
-    except (SafetensorError, OSError) as error:
-        raise InputError(f"weights {str(path)!r} cannot be read: {error}.") from None
+            if dtype not in _DTYPES:
+                raise InputError(
+                    f"{where} have {name!r} as {checks.shown(dtype)}; store them as one of "
+                    f"{', '.join(_FLOATS)}."
+                )
+        out = {name: file.get_tensor(name).astype(np.float32) for name in want}
     for name, array in out.items():
         if not np.isfinite(array).all():
-            raise InputError(f"weights {str(path)!r} are damaged: {name!r} is not finite.")
+            raise InputError(f"{where} are damaged: {name!r} is not finite.")
     return unflatten(out)
+
+
+def tensor_count(path: pathlib.Path) -> int:
+    """How many tensors a safetensors file lists.
+
+    Raises:
+        InputError: the file is missing or broken.
+    """
+    with _opened(path) as file:
+        return len(file.keys())
+
+
+@contextlib.contextmanager
+def _opened(path: pathlib.Path) -> Iterator[Any]:
+    from safetensors import SafetensorError, safe_open
+
+    where = f"weights {str(path)!r}"
+    if what := files.impostor(path):
+        raise InputError(f"{where}: the file {what}.")
+    try:
+        with safe_open(path, framework="numpy") as file:
+            yield file
+    except FileNotFoundError:
+        raise InputError(f"{where} are missing.") from None
+    except InputError:
+        raise
+    except (SafetensorError, OSError, ValueError) as error:
+        why = checks.printable(str(error)[:200]).rstrip(".")
+        raise InputError(f"{where} cannot be read: {why}.") from None

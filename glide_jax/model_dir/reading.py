@@ -18,6 +18,7 @@ from glide_jax.networks.initial import shapes
 from glide_jax.tokenizers import Tokenizer
 from glide_jax.types import Params
 
+_TENSORS_OF_A_LAYER = 8  # or more, of text and of pictures
 BOXED = pathlib.Path(__file__).parents[1] / "boxed"
 
 
@@ -74,9 +75,7 @@ def read_model(directory: pathlib.Path, *, whole: bool = True) -> Model:
     if not isinstance(name, str) or not name.isprintable():
         raise InputError(f"{where}: name is {checks.shown(name)}; it must be printable text.")
     tokenizer = tokenizers.load(_section(config, "tokenizer", where), directory)
-    weights = lambda name, shapes: disk.read_weights(
-        disk.weights_file(directory, config, name), shapes
-    )
+    weights = lambda name, model: _weights(disk.weights_file(directory, config, name), model)
     parts = stage_configs(directory, config)
     if whole and "base" not in parts:
         raise InputError(
@@ -84,7 +83,7 @@ def read_model(directory: pathlib.Path, *, whole: bool = True) -> Model:
             "one of parts."
         )
     _check_stages(parts, tokenizer, where)
-    stages = {name: (part, weights(name, shapes(part.model))) for name, part in parts.items()}
+    stages = {name: (part, weights(name, part.model)) for name, part in parts.items()}
     clip = None
     if "clip" in config:
         part = _section(config, "clip", where)
@@ -96,8 +95,23 @@ def read_model(directory: pathlib.Path, *, whole: bool = True) -> Model:
         _check_vocabulary(clip_tokenizer, model.vocab_size, f"{where}: clip.model")
         if "base" in parts:
             _check_clip(model, parts["base"], where)
-        clip = (model, clip_tokenizer, weights("clip", shapes(model)))
+        clip = (model, clip_tokenizer, weights("clip", model))
     return Model(name, tokenizer, stages, clip)
+
+
+def _weights(path: pathlib.Path, model: zoo.ModelConfig | zoo.ClipConfig) -> Params:
+    """The parameters of a network, whose size is held against its file before it is traced."""
+    layers = model.text_layers if model.text_width else 0
+    if isinstance(model, zoo.ClipConfig):
+        layers += model.image_layers
+    else:
+        layers += len(model.channel_mult) * model.res_blocks
+    if layers * _TENSORS_OF_A_LAYER > (count := disk.tensor_count(path)):
+        raise InputError(
+            f"weights {str(path)!r} lack tensors: they are {count}, and the config says "
+            f"{layers} layers of {_TENSORS_OF_A_LAYER} or more."
+        )
+    return disk.read_weights(path, shapes(model))
 
 
 def stage_configs(

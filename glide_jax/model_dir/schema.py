@@ -53,12 +53,18 @@ def parse_section(cls: type[T], values: Mapping[str, Any], where: str) -> T:
             kind: Any = type(default)
             value = parse_section(kind, value, f"{where}.{name}")
         value = tuple(value) if isinstance(value, list | tuple) else value
-        value = float(value) if type(default) is float and type(value) is int else value
+        value = widened(value, default)
         if type(value) is not type(default):
             like = "a section" if section else f"like {default!r}"
             raise InputError(f"{where}: {name} is {checks.shown(value)}; it must be {like}.")
         out[name] = value
     return known_fields(cls, out, where)
+
+
+def widened(value: Any, default: Any) -> Any:
+    """A whole number as a float where the default is one, if there is such a float."""
+    fits = type(value) is int and abs(value) < 2**1000  # a file may have one of 4,000 digits
+    return float(value) if fits and type(default) is float else value
 
 
 def known_fields(cls: type[T], values: Mapping[str, Any], where: str) -> T:

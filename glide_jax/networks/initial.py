@@ -17,16 +17,16 @@ def initialiser(
     config: zoo.ModelConfig | zoo.ClipConfig,
 ) -> Callable[[jax.Array], Mapping[str, Any]]:
     """A function from a key to fresh parameters; traceable."""
-    size = config.image_size
-    image, t = jnp.zeros((1, size, size, 3)), jnp.zeros((1,), jnp.int32)
-    tokens = jnp.zeros((1, config.text_context), jnp.int32)
-    mask = jnp.zeros((1, config.text_context), jnp.bool_)
-    if isinstance(config, zoo.ClipConfig):
-        model, inputs = zoo.clip_model(config), (image, t, tokens, mask)
-    else:
-        model, inputs = zoo.glide_model(config), (tokens, mask, image, t, Cond(low_res=image))
 
     def init(key: jax.Array) -> Mapping[str, Any]:
+        size = config.image_size  # traced with the rest: at 16384 pixels they would take 3 GB
+        image, t = jnp.zeros((1, size, size, 3)), jnp.zeros((1,), jnp.int32)
+        tokens = jnp.zeros((1, config.text_context), jnp.int32)
+        mask = jnp.zeros((1, config.text_context), jnp.bool_)
+        if isinstance(config, zoo.ClipConfig):
+            model, inputs = zoo.clip_model(config), (image, t, tokens, mask)
+        else:
+            model, inputs = zoo.glide_model(config), (tokens, mask, image, t, Cond(low_res=image))
         with intercepting(_without_norms):
             return model.init(key, *inputs, method="initialise")["params"]
 

@@ -50,7 +50,9 @@ class ModelConfig:
         _check_whole(self, () if checks.whole("text_width", self.text_width, 0, 65536) else text)
         _check_each("channel_mult", self.channel_mult, 32)
         if not 1 <= len(self.channel_mult) <= 10:
-            raise InputError(f"channel_mult is {self.channel_mult}; it must have 1 to 10 levels.")
+            raise InputError(
+                f"channel_mult is {checks.shown(self.channel_mult)}; it must have 1 to 10 levels."
+            )
         _check_multiple("channels", self.channels, "norm_groups", self.norm_groups)
         _check_multiple(
             "image_size", self.image_size, "patch and downsamplings together", self.divisor
@@ -82,7 +84,7 @@ class ModelConfig:
         for size in self.attention:
             if size not in sizes:
                 raise InputError(
-                    f"attention is {self.attention}, but the levels' sizes are "
+                    f"attention is {checks.shown(self.attention)}, but the levels' sizes are "
                     f"{', '.join(map(str, sizes))}; {size} is none of them."
                 )
         mults = [self.channel_mult[sizes.index(size)] for size in self.attention]

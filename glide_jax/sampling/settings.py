@@ -212,7 +212,7 @@ def from_config(values: Mapping[str, Any], where: str) -> StageSettings:
     Raises:
         InputError: a field is unknown, or its value is of another type or out of range.
     """
-    from glide_jax.model_dir.schema import check_names
+    from glide_jax.model_dir.schema import check_names, widened
 
     defaults = {f.name: getattr(DEFAULTS, f.name) for f in dataclasses.fields(StageSettings)}
     check_names(values, list(defaults), where)
@@ -223,7 +223,7 @@ def from_config(values: Mapping[str, Any], where: str) -> StageSettings:
         value, default = values[field.name], defaults[field.name]
         default = str(default) if isinstance(default, Steps) else default
         value = tuple(value) if isinstance(value, list | tuple) else value
-        value = float(value) if type(default) is float and type(value) is int else value
+        value = widened(value, default)
         if type(value) is not type(default):
             raise InputError(
                 f"{where}: {field.name} is {checks.shown(value)}; it must be like {default!r}."

@@ -8,6 +8,7 @@ package imports the ground floor alone, and never JAX.
 from collections.abc import Mapping
 from pathlib import Path
 
+from glide_jax import checks
 from glide_jax.errors import InputError
 from glide_jax.tokenizers.clip_bpe import ClipBPE
 from glide_jax.tokenizers.glide_bpe import GlideBPE
@@ -28,5 +29,7 @@ def load(spec: Mapping, directory: Path) -> Tokenizer:
     kind = spec.get("kind") if isinstance(spec, Mapping) else None
     if not isinstance(kind, str) or kind not in _KINDS:
         known = ", ".join(_KINDS)
-        raise InputError(f"The tokenizer's kind is {kind!r}, but it must be one of {known}.")
+        raise InputError(
+            f"The tokenizer's kind is {checks.shown(kind)}, but it must be one of {known}."
+        )
     return _KINDS[kind].load(spec, Path(directory))

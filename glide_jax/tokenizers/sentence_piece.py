@@ -9,6 +9,7 @@ from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 
+from glide_jax import checks, files
 from glide_jax.errors import InputError
 from glide_jax.tokenizers.protocol import Tokens, check_ids, check_text, fill, shorten
 
@@ -95,9 +96,7 @@ class SentencePiece:
 
     def save(self, directory: Path) -> dict:
         """Writes `tokenizer.model` to `directory` and returns the spec."""
-        from glide_jax.files import replacing
-
-        with replacing(Path(directory) / "tokenizer.model") as path:
+        with files.replacing(Path(directory) / "tokenizer.model") as path:
             path.write_bytes(self._model)
         return {"kind": self.kind, "file": "tokenizer.model", "sha256": _sha256(self._model)}
 
@@ -110,6 +109,8 @@ class SentencePiece:
                 f"The tokenizer's file is {shorten(name)}, but must name a file beside it."
             )
         path = Path(directory) / name
+        if what := files.impostor(path):
+            raise InputError(f"Tokenizer file {path} {what}.")
         try:
             with open(path, "rb") as file:
                 model = file.read(_MAX_FILE)
@@ -119,7 +120,7 @@ class SentencePiece:
         if digest != right:
             raise InputError(
                 f"Tokenizer file {path} has SHA-256 {digest[:12]}..., but the model was saved with "
-                f"{str(right)[:12]}...: it is damaged or another model's."
+                f"{checks.printable(str(right)[:12])}...: it is damaged or another model's."
             )
         return cls(model)
 

@@ -103,3 +103,21 @@ def running() -> Iterator[http.server.ThreadingHTTPServer]:
     finally:
         server.shutdown()
         server.server_close()
+
+
+def raw(data: bytes, times: int = 1, pause: float = 0.0) -> Callable[[Handler], None]:
+    """Sends bytes as they are, again and again."""
+
+    def order(handler: Handler) -> None:
+        for _ in range(times):
+            handler.wfile.write(data)
+            handler.wfile.flush()
+            time.sleep(pause)
+
+    return order
+
+
+def redirect(where: str, body: bytes = b"", times: int = 1) -> Callable[[Handler], None]:
+    """Leads on to another address, with a page of some length."""
+    head = f"HTTP/1.1 302 Found\r\nLocation: {where}\r\n\r\n".encode("latin-1")
+    return lambda handler: (raw(head)(handler), raw(body, times)(handler))

@@ -149,6 +149,15 @@ def without(file: str) -> Callable[[pathlib.Path], Any]:
     return lambda directory: (directory / file).unlink()
 
 
+def pipe(file: str) -> Callable[[pathlib.Path], Any]:
+    def change(directory):
+        (directory / file).unlink()
+        os.mkfifo(directory / file)
+
+    return change
+
+
+FILES = ("base.safetensors", "upsample.safetensors", "clip.safetensors")
 HUGE = struct.pack("<Q", 1 << 40) + b"{}"
 MODELS = [
     Case("model: unknown name", "sample red --model nonesuch --out {out}", "'nonesuch'"),
@@ -165,8 +174,20 @@ MODELS = [
     model("deep JSON", "not valid JSON", text(b"[" * 100_000)),
     model("huge number", "not valid JSON", text(b'{"version": ' + b"9" * 5000 + b"}")),
     model("bytes for JSON", "not valid JSON", text(b"\xff\xfe\x00")),
-    model("a list", "not a glide_jax model", text(b"[1, 2]")),
-    model("a number", "not a glide_jax model", text(b"7")),
+    model("a list", "holds [1, 2]; it must be a JSON object", text(b"[1, 2]")),
+    model("a number", "holds 7; it must be a JSON object", text(b"7")),
+    model("a field twice", "'name' stands in it twice", text(b'{"name": "a", "name": "b"}')),
+    model("too long", "has over 16 MB", text(b" " * (1 << 24) + b"{}")),
+    *(
+        model(f"{what} for {file}", says, raw(lambda b, content=content: content, file), "f")
+        for file in ("config.json", "tokenizer.model", *FILES)
+        for what, content, says in (
+            ("a pointer", b"version https://git-lfs.github.com/spec/v1\noid x", "git lfs pull"),
+            ("a page", b"\n<!DOCTYPE html><html>Not found</html>", "is a web page"),
+        )
+    ),
+    *(model(f"{file} a pipe", "is no file", pipe(file)) for file in ("config.json", *FILES[:2])),
+    model("tokenizer a pipe", "is no file", pipe("tokenizer.model")),
     model("another's config", "not a glide_jax model", text(b'{"model_type": "bert"}')),
     config("version", 99, "version 99"),
     config("version", "1", "version '1'"),
@@ -221,6 +242,17 @@ MODELS = [
     config("base.model.text_width", -1, "text_width is -1"),
     config("base.model.vocab_size", 100, "vocab_size is 100"),
     config("base.model.vocab_size", 400, "the config says"),
+    config("base.model.text_layers", 256, "lack"),
+    config("base.model.res_blocks", 32, "lack"),
+    config("base.model.image_size", 16384, "the levels' sizes are"),
+    config("base.model.dropout", 10**400, "dropout is 1000"),
+    config("base.sampling.guidance_scale", 10**400, "guidance_scale is 1000"),
+    config("base.model.channel_mult", [2] * 100_000, "1 to 10 levels"),
+    config("base.model.attention", [7] * 100_000, "7 is none of them"),
+    config("base.prediction", "\x1b[31m" * 9999, "\\x1b[31m"),
+    config("version", "\x1b" * 300_000, "version '\\x1b"),
+    config("tokenizer.kind", "x" * 300_000, "must be one of"),
+    config("x" * 300_000, 1, "unknown field 'xxx"),
     config("base.model.dropout", float("nan"), "dropout is nan"),
     config("base.model.upsampler", True, "upsampler is True"),
     config("base.model.inpaint", True, "the config says"),

@@ -33,7 +33,8 @@ def test_a_complaint_without_an_error_stream_stays_out_of_the_results():
 
 def test_a_file_never_takes_the_number_of_a_closed_stream(tmp_path):
     script = (
-        "import os; from glide_jax.cli import process, streams; process.open_descriptors(); streams.prepare(); "
+        "import os; from glide_jax.cli import process, streams; process.open_descriptors(); "
+        "streams.prepare(); "
         "print('shown'); f = open('file', 'w'); assert f.fileno() > 2; os.write(2, b'noise')"
     )
     done = subprocess.run(

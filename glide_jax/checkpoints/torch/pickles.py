@@ -9,115 +9,26 @@ the name is known.
 """
 
 import contextlib
-import dataclasses
 import io
 import pickletools
-import sys
 from collections.abc import Callable, Iterator, Mapping
 from mmap import mmap
-from typing import Any, NamedTuple
+from typing import Any
 
-import ml_dtypes
-import numpy as np
-
+from glide_jax.checkpoints.torch.pickle_values import (
+    STORAGES,
+    Global,
+    Module,
+    Other,
+    Storage,
+    Tensor,
+)
 from glide_jax.errors import InputError
 
 # A GLIDE model's pickle takes 0.15 MB, and each byte of a pickle costs up to 100 bytes of memory.
 MAX_PICKLE_BYTES = 2 << 20
 MAX_DIMENSIONS = 32
 MAX_PROTOCOL = 5
-
-# PyTorch's names of its storage types, and their numbers' dtypes.
-STORAGES: Mapping[str, np.dtype] = {
-    "DoubleStorage": np.dtype(np.float64),
-    "FloatStorage": np.dtype(np.float32),
-    "HalfStorage": np.dtype(np.float16),
-    "BFloat16Storage": np.dtype(ml_dtypes.bfloat16),
-    "LongStorage": np.dtype(np.int64),
-    "IntStorage": np.dtype(np.int32),
-    "ShortStorage": np.dtype(np.int16),
-    "CharStorage": np.dtype(np.int8),
-    "ByteStorage": np.dtype(np.uint8),
-    "BoolStorage": np.dtype(np.bool_),
-}
-# What checkpoints ask to be called of Python's own library and of PyTorch, besides tensors. Other
-# names of these have no place in one; names of other packages are a trainer's own.
-_OWN = (*sys.stdlib_module_names, "__builtin__", "copy_reg", "torch")
-_DATA = {
-    **dict.fromkeys(("datetime", "pathlib", "decimal", "fractions", "uuid"), ()),
-    "argparse": ("Namespace",),
-    "collections": ("deque",),
-    "functools": ("partial",),
-    "logging": ("getLogger",),
-    "re": ("_compile",),
-    "types": ("SimpleNamespace",),
-    "_codecs": ("encode",),
-    "copyreg": ("_reconstructor",),
-    "copy_reg": ("_reconstructor",),
-    "builtins": ("set", "frozenset", "complex", "slice", "range", "bytearray"),
-    "__builtin__": ("set", "frozenset", "complex", "slice", "range", "bytearray"),
-    "torch": ("device", "Size", "Generator"),
-    **dict.fromkeys(("torch._utils", "torch._tensor", "torch.storage"), ()),
-}
-
-
-class Storage(NamedTuple):
-    """A run of numbers somewhere in the file."""
-
-    dtype: np.dtype
-    key: str
-    count: int
-
-
-class Tensor(NamedTuple):
-    """A view of a storage, as the file claims it: only the types have been checked."""
-
-    storage: Storage
-    offset: int
-    shape: tuple[int, ...]
-    strides: tuple[int, ...]
-
-
-@dataclasses.dataclass(eq=False)
-class Module:
-    """A module of a TorchScript program: its attributes by name, whatever its class."""
-
-    attributes: dict[Any, Any] = dataclasses.field(default_factory=dict)
-
-
-@dataclasses.dataclass(eq=False, slots=True)
-class Other:
-    """Anything else, which is neither made nor looked into.
-
-    Attributes:
-        name: its class or what makes it, from the file.
-    """
-
-    name: str
-
-
-class _Global(NamedTuple):
-    module: str
-    name: str
-
-    def __str__(self) -> str:
-        return f"{self.module}.{self.name}"
-
-    @property
-    def root(self) -> str:
-        return self.module.split(".")[0]
-
-    @property
-    def is_script(self) -> bool:
-        """Whether a TorchScript program defines this class itself; it is never looked up."""
-        return self.root == "__torch__"
-
-    @property
-    def is_data(self) -> bool:
-        """Whether a call of it may be passed over, as one that makes a value."""
-        if self.module in _DATA:
-            return not _DATA[self.module] or self.name in _DATA[self.module]
-        return self.root not in _OWN and not self.is_script
 
 
 class _Mark:
@@ -229,14 +140,14 @@ class _Machine:
     def name_global(self, module: Any, name: Any) -> None:
         if type(module) is not str or type(name) is not str:
             raise TypeError
-        self.push(_Global(module, name))
+        self.push(Global(module, name))
 
     def reduce(self, _: None) -> None:
         function, arguments = self.pop(2)
         self.call(function, arguments)
 
     def call(self, function: Any, arguments: Any) -> None:
-        named = type(function) is _Global and type(arguments) is tuple
+        named = type(function) is Global and type(arguments) is tuple
         if not named or not (function in _CALLS or function.is_data):
             raise self.refusal(f"calls {_shown(function)}, which is not allowed")
         if function not in _CALLS:
@@ -250,8 +161,8 @@ class _Machine:
 
     def instance(self, _: None) -> None:
         kind, arguments = self.pop(2)
-        script = type(kind) is _Global and kind.is_script and arguments == () and self.scripts
-        if type(kind) is not _Global or (self.scripts and not script):
+        script = type(kind) is Global and kind.is_script and arguments == () and self.scripts
+        if type(kind) is not Global or (self.scripts and not script):
             raise self.refusal(f"makes {_shown(kind)}, which is not allowed")
         self.push(Module() if script else Other(str(kind)))
 
@@ -286,7 +197,7 @@ def _storage(wanted: Any) -> Storage | Other:
         raise TypeError
     tag, kind, key, place, count = wanted[:5]
     types = [type(item) for item in (tag, kind, key, place, count)]
-    if types != [str, _Global, str, str, int] or tag != "storage" or kind.root != "torch":
+    if types != [str, Global, str, str, int] or tag != "storage" or kind.root != "torch":
         raise TypeError
     if kind.module != "torch" or kind.name not in STORAGES:
         return Other(str(kind))
@@ -313,19 +224,19 @@ def _parameter(data, _requires_grad, _hooks, _state=None) -> Tensor | Other:
 
 
 _CALLS: Mapping[tuple[str, str], Callable] = {
-    _Global("collections", "OrderedDict"): lambda: {},
-    _Global("collections", "defaultdict"): lambda _factory=None: {},
-    _Global("collections", "Counter"): lambda _counts=None: {},
-    _Global("torch._utils", "_rebuild_tensor"): _tensor,
-    _Global("torch._utils", "_rebuild_tensor_v2"): _tensor,
-    _Global("torch._utils", "_rebuild_parameter"): _parameter,
-    _Global("torch._utils", "_rebuild_parameter_with_state"): _parameter,
+    Global("collections", "OrderedDict"): lambda: {},
+    Global("collections", "defaultdict"): lambda _factory=None: {},
+    Global("collections", "Counter"): lambda _counts=None: {},
+    Global("torch._utils", "_rebuild_tensor"): _tensor,
+    Global("torch._utils", "_rebuild_tensor_v2"): _tensor,
+    Global("torch._utils", "_rebuild_parameter"): _parameter,
+    Global("torch._utils", "_rebuild_parameter_with_state"): _parameter,
 }
 
 
 def _shown(thing: Any) -> str:
     """A name from a file that may be hostile, short and printable."""
-    text = str(thing) if type(thing) is _Global else ""
+    text = str(thing) if type(thing) is Global else ""
     return ascii(text[:80])[1:-1] or f"a {type(thing).__name__}"
 
 

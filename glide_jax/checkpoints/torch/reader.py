@@ -17,6 +17,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
+from glide_jax import files
 from glide_jax.checkpoints.torch import pickles
 from glide_jax.errors import InputError
 
@@ -28,9 +29,6 @@ _MAX_EMPTY = 1 << 40  # largest product of the sizes of a tensor without element
 # Files that people give instead of a checkpoint: first bytes -> a description and a remedy.
 _FETCH_AGAIN = "fetch the checkpoint itself again"
 _LOOKALIKES: Mapping[bytes, str] = {
-    b"<": f"is a web page or an XML error message: {_FETCH_AGAIN}",
-    b"\xef\xbb\xbf<": f"is a web page or an XML error message: {_FETCH_AGAIN}",
-    b"version https://git-lfs": "is a Git LFS pointer: run `git lfs pull` for the file itself",
     b"{": f"is a JSON document: {_FETCH_AGAIN}",
     b"\x1f\x8b": "is compressed with gzip: unpack it first",
     b"\x93NUMPY": "is a NumPy array, not a PyTorch checkpoint",
@@ -172,7 +170,7 @@ def _read_legacy(path: pathlib.Path, data: mmap.mmap) -> tuple[Any, _FindBlock]:
     except InputError:
         magic = None
     if magic != _LEGACY_MAGIC:
-        raise InputError(f"{path} {_lookalike(data)}.")
+        raise InputError(f"{path} {files.impostor(path) or _lookalike(data)}.")
     version, position = pickles.read_pickle(data, position, end, source)
     about, position = pickles.read_pickle(data, position, end, source)
     if version != 1001 or type(about) is not dict or about.get("little_endian") is not True:

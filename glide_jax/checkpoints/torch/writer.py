@@ -8,7 +8,7 @@ from collections.abc import Iterable, Iterator, Mapping
 import numpy as np
 
 from glide_jax import files
-from glide_jax.checkpoints.torch.pickles import STORAGES
+from glide_jax.checkpoints.torch.pickle_values import STORAGES
 from glide_jax.errors import InputError
 
 _ALIGNMENT = 64

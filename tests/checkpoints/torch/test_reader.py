@@ -371,7 +371,10 @@ def hostile(canary: str) -> dict[str, tuple[bytes, str]]:
         "long name": (state(b"cos\n" + b"x" * 100_000 + b"\n)R"), "os.xxx"),
         "instance": (b"\x80\x02(ios\nsystem\n.", "opcode"),
         "object": (b"\x80\x02(cos\nsystem\no.", "os.system"),
-        "new object": (b"\x80\x02ccollections\nOrderedDict\n)\x81.", "opcode"),
+        "new object": (
+            b"\x80\x02ccollections\nOrderedDict\n)\x81.",
+            "holds a collections.OrderedDict",
+        ),
         "extension": (b"\x80\x02\x82\x01.", "opcode"),
         "calls a string": (state(text("os.system") + call_os), "calls a str"),
         "calls a storage": (state(b"ctorch\nFloatStorage\nK\x7f\x85R"), "torch.FloatStorage"),
