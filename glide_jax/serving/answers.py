@@ -83,7 +83,10 @@ class Answer:
         loop = asyncio.get_running_loop()
 
         def sender(k: int) -> Callable[[Event], None]:
-            return lambda event: loop.call_soon_threadsafe(self._events.put_nowait, (k, event))
+            def send(event: Event) -> None:
+                loop.call_soon_threadsafe(self._events.put_nowait, (k, event))
+
+            return send
 
         self._jobs = [
             Job(wish.prompt, call, sender(k), wish.partial_images, limits.seconds)

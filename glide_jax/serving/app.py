@@ -105,8 +105,11 @@ class _Routes:
         _, pictures = await self._form(request)
         if "image" not in pictures:
             raise ApiError("image is missing; it must be a PNG of this program.", "image")
-        found = images.parameters_of(pictures["image"])
-        if not isinstance(found, dict):
+        try:
+            found = images.parameters_of(pictures["image"])
+        except (ValueError, RecursionError):
+            found = None
+        if found is None:
             raise ApiError("the image carries no parameters of this program.", "image")
         return JSONResponse(found)
 
