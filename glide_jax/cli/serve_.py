@@ -11,7 +11,7 @@ from glide_jax.cli import common
 @common.dtype_option
 @common.device_option
 @click.option("--host", default="127.0.0.1", show_default=True,
-              help="The address to listen at; one that others can reach needs --api-key.")  # fmt: skip
+              help="The address to listen at; one that others reach needs --api-key.")  # fmt: skip
 @click.option("--port", default="8000", show_default=True, help="0 is any that is free.")
 @click.option("--api-key", envvar="GLIDE_JAX_API_KEY",
               help="The key that requests must carry. [env: GLIDE_JAX_API_KEY]")  # fmt: skip
@@ -49,5 +49,6 @@ def command(model: str, dtype: str, device: str | None, host: str, port: str, **
         width = 1 if jax.default_backend() == "cpu" else slots
     engine = Engine(glide, slots=slots, width=width, room=room)
     common.say("compiling ...")
+    serving = server.Serving(engine, address, limits)  # a port that is taken is told at once
     server.warm(engine)
-    server.serve(engine, address, limits, lambda shown: common.say(f"serving {shown}; Ctrl-C ends"))
+    serving.run(lambda url: common.say(f"serving {url}/; Ctrl-C ends"))

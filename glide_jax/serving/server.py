@@ -76,57 +76,86 @@ def _draw(engine: Engine, job: Job) -> None:
         raise InputError(f"the model cannot draw: {last.message}")
 
 
-def serve(engine: Engine, address: Address, limits: Limits, ready: Callable[[str], None]) -> None:
-    """Serves until a signal ends it: the first lets requests finish, a second ends them.
+class Serving:
+    """An engine behind an address.
 
-    Args:
-        engine: draws.
-        address: where.
-        limits: of a request.
-        ready: called with the server's address once it listens.
+    Attributes:
+        url: where it answers, once it listens.
+    """
+
+    def __init__(self, engine: Engine, address: Address, limits: Limits):
+        """Takes the address.
+
+        Args:
+            engine: draws.
+            address: where.
+            limits: of a request.
+
+        Raises:
+            InputError: the address is taken, or strangers could use it.
+        """
+        check_address(address)
+        uvicorn = extras.extra("uvicorn")
+        extras.extra("fastapi")
+        from glide_jax.serving.app import make_app
+
+        hosts = LOCAL if address.host in LOCAL else None
+        app = make_app(engine, limits=limits, api_key=address.api_key, hosts=hosts)
+        self._engine, self._listener = engine, _listener(address)
+        host = f"[{address.host}]" if ":" in address.host else address.host
+        self.url = f"http://{host}:{self._listener.getsockname()[1]}"
+        config = uvicorn.Config(
+            app, log_level="warning", access_log=False, timeout_keep_alive=10, server_header=False,
+            timeout_graceful_shutdown=int(limits.seconds), proxy_headers=False, ws="none",
+        )  # fmt: skip
+        self._server = uvicorn.Server(config)
+
+    def run(self, ready: Callable[[str], None]) -> None:
+        """Serves until a signal ends it: the first lets requests finish, a second ends them.
+
+        Args:
+            ready: called with the address once requests are answered.
+        """
+        server = self._server
+        first, started = server.handle_exit, server.startup
+
+        def handle_exit(sig: int, frame: FrameType | None) -> None:
+            if server.should_exit:
+                server.force_exit = True
+                self._engine.stop(wait=False)
+            first(sig, frame)
+
+        async def startup(*args: Any, **options: Any) -> None:
+            await started(*args, **options)
+            ready(self.url)
+
+        server.handle_exit, server.startup = handle_exit, startup
+        try:
+            server.run([self._listener])
+        finally:
+            self._listener.close()
+            self._engine.stop()
+
+    def stop(self) -> None:
+        """Lets requests finish and ends; for another thread."""
+        self._server.should_exit = True
+
+
+def _listener(address: Address) -> socket.socket:
+    """The socket of an address.
 
     Raises:
-        InputError: the address is taken, or strangers could use it.
+        InputError: it cannot be had.
     """
-    check_address(address)
-    uvicorn = extras.extra("uvicorn")
-    extras.extra("fastapi")
-    from glide_jax.serving.app import make_app
-
-    hosts = LOCAL if address.host in LOCAL else None
-    app = make_app(engine, limits=limits, api_key=address.api_key, hosts=hosts)
-
-    class Server(uvicorn.Server):
-        """Ends at once at the second signal, whichever it is."""
-
-        def handle_exit(self, sig: int, frame: FrameType | None) -> None:
-            if self.should_exit:
-                self.force_exit = True
-                engine.stop(wait=False)
-            self.should_exit = True
-
-        async def startup(self, sockets: Any = None) -> None:
-            await super().startup(sockets)
-            port = self.servers[0].sockets[0].getsockname()[1]
-            host = f"[{address.host}]" if ":" in address.host else address.host
-            ready(f"http://{host}:{port}/")
-
-    config = uvicorn.Config(
-        app, host=address.host, port=address.port, log_level="warning", access_log=False,
-        timeout_keep_alive=10, timeout_graceful_shutdown=int(limits.seconds), server_header=False,
-        proxy_headers=False, backlog=1024, ws="none",
-    )  # fmt: skip
+    family = socket.AF_INET6 if ":" in address.host else socket.AF_INET
+    listener = socket.socket(family, socket.SOCK_STREAM)
     try:
-        family = socket.AF_INET6 if ":" in address.host else socket.AF_INET
-        listener = socket.socket(family, socket.SOCK_STREAM)
         listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         listener.bind((address.host, address.port))
+        listener.listen(1024)
     except OSError as error:
+        listener.close()
         raise InputError(
             f"port {address.port} of {address.host!r} cannot be used: {error.strerror}."
         ) from None
-    try:
-        Server(config).run([listener])
-    finally:
-        listener.close()
-        engine.stop()
+    return listener
