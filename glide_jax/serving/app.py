@@ -13,7 +13,6 @@ from fastapi.responses import JSONResponse, Response, StreamingResponse
 from PIL import Image, UnidentifiedImageError
 from starlette.datastructures import UploadFile
 from starlette.exceptions import HTTPException
-from starlette.formparsers import MultiPartException
 
 from glide_jax import checks, images
 from glide_jax.serving import metrics, openapi
@@ -226,8 +225,9 @@ async def _body_in_time() -> AsyncIterator[None]:
             yield
     except TimeoutError:
         raise ApiError(f"the body did not come within {_READ_SECONDS:g} s.", status=408) from None
-    except MultiPartException as error:
-        raise ApiError(f"the body is no sound form: {error.message.rstrip('.')}.") from None
+    except HTTPException as error:  # what reading a form raises
+        why = str(error.detail).rstrip(".")
+        raise ApiError(f"the body is no sound form: {why}.", status=error.status_code) from None
 
 
 async def _json_fields(request: Request) -> dict[str, Any]:

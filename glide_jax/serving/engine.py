@@ -268,8 +268,15 @@ class Engine:
         job.notify(Progress(job.piece.stage, chain.done - chain.first, chain.total - chain.first))
         if job.looks_now():
             [pixels] = images.to_uint8(np.asarray(chain.look()))
-            job.notify(Preview(Image.fromarray(pixels), job.seen))
+            job.notify(Preview(self._shown(job, Image.fromarray(pixels)), job.seen))
             job.seen += 1
+
+    def _shown(self, job: Job, image: Image.Image) -> Image.Image:
+        """A prediction of the base; within the whole picture, where a part is repainted."""
+        if job.call.edit.known is None:
+            return image
+        height, width = job.call.edit.known.shape[:2]  # of the last stage
+        return job.call.edit.finish(image.resize((width, height), Image.Resampling.BICUBIC))
 
     def _end(self, job: Job, event: Failed | None = None) -> None:
         """Frees the slot of a job."""

@@ -279,7 +279,8 @@ def _edit(
         strength = reader.strength(1.0)
         return edits.inpainting(glide.loaded, image, clear, strength=strength, upsample=upsample)
     except InputError as error:
-        raise ApiError(str(error), name) from None
+        first = str(error).split(" ")[0]
+        raise ApiError(str(error), first if first in FIELDS[operation] else name) from None
 
 
 def _clear(image: PILImage.Image) -> bool:

@@ -6,6 +6,7 @@ import io
 import json
 import socket
 import urllib.parse
+import warnings
 
 import numpy as np
 import openai
@@ -65,10 +66,10 @@ def edit(client, image="source", **fields):
     )
 
 
-@pytest.mark.filterwarnings("ignore::DeprecationWarning")
 def vary(client, image="source", **fields):
     extra = {**FEW, **fields.pop("extra", {})}
-    return client.images.create_variation(image=file(image), extra_body=extra, **fields)
+    with warnings.catch_warnings(category=DeprecationWarning, action="ignore"):  # OpenAI drops it
+        return client.images.create_variation(image=file(image), extra_body=extra, **fields)
 
 
 def decoded(answer) -> list[Image.Image]:

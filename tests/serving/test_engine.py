@@ -231,3 +231,22 @@ def test_stopping_answers_everyone(glide):
     for listener in (holder, waiting):
         last = listener.all()[-1]
         assert last == Failed("the server stops; send the request again.", "stopped")
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(3600)
+@pytest.mark.parametrize("width", [1, 4])
+def test_a_thousand_mixes_of_strangers_change_no_picture(glide, width):
+    rng = np.random.default_rng(width)
+    pool = [options_of(rng, glide) for _ in range(40)]
+    alone = [glide("a red circle", **whole(options))[0].array for options in pool]
+    engine = Engine(glide, slots=8, width=width, room=64)
+    for _ in range(500):
+        chosen = rng.integers(0, len(pool), int(rng.integers(1, 33)))
+        listeners = [Listener(**pool[k]) for k in chosen]
+        for part in np.array_split(np.arange(len(chosen)), int(rng.integers(1, 4))):
+            engine.submit([listeners[k].job for k in part])
+            time.sleep(float(rng.exponential(0.005)))
+        for k, listener in zip(chosen, listeners, strict=True):
+            np.testing.assert_array_equal(listener.all()[-1].array, alone[k])
+    engine.stop()
