@@ -38,6 +38,12 @@ EVAL = ["scipy>=1.14.0", *PLOT]
 LOG = ["tensorboardX>=2.6.2"]
 PROGRAMS = ["flatbuffers>=24.3.25"]
 SMALL = ["qwix>=0.1.8"]
+SERVE = [
+    "fastapi>=0.120",
+    "uvicorn>=0.38",
+    "python-multipart>=0.0.20",
+    "prometheus_client>=0.22",
+]
 EXTRAS = {  # glide_jax/extras.py knows them too
     "cuda": ["jax[cuda12]>=0.10.0"],  # runs with older drivers too
     "cuda13": ["jax[cuda13]>=0.10.0"],
@@ -48,12 +54,14 @@ EXTRAS = {  # glide_jax/extras.py knows them too
     "tensorboard": LOG,  # event files of training runs; showing them takes TensorBoard itself
     "programs": PROGRAMS,  # networks exported by jax.export
     "quantized": SMALL,  # weights of a byte
+    "serve": SERVE,
     "dev": [
         *DATA,
         *EVAL,
         *LOG,
         *PROGRAMS,
         *SMALL,
+        *SERVE,
         "pytest>=8.3",
         "pytest-timeout>=2.3",
         "pytest-xdist>=3.6",

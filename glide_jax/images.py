@@ -117,7 +117,7 @@ def read_parameters(path: str | os.PathLike) -> dict[str, Any] | None:
     """Reads the parameters that a picture carries; None for any other file, or none at all."""
     try:
         with open_encoded(path) as image:
-            return _parameters(image)
+            return parameters_of(image)
     except Exception:  # a broken file leads Pillow to whatever comes
         return None
 
@@ -135,7 +135,7 @@ def found(path: pathlib.Path, parameters: Mapping[str, Any]) -> str:
         return "other"
     try:
         with open_encoded(path) as image:
-            same = drawn_alike(_parameters(image), parameters)
+            same = drawn_alike(parameters_of(image), parameters)
             if same:
                 image.load()
             return "same" if same else "other"
@@ -147,7 +147,12 @@ def found(path: pathlib.Path, parameters: Mapping[str, Any]) -> str:
         return "broken" if not start or f"{METADATA}\0".encode() in start else "other"
 
 
-def _parameters(image: Image.Image) -> dict[str, Any] | None:
+def parameters_of(image: Image.Image) -> dict[str, Any] | None:
+    """The parameters that an opened picture carries; None if there are none.
+
+    Raises:
+        ValueError: They are not JSON.
+    """
     parameters = json.loads(image.info.get(METADATA, "null"))
     return parameters if isinstance(parameters, dict) else None
 

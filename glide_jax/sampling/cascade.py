@@ -138,13 +138,13 @@ def programs() -> Programs:
 
 
 def advance_program(options: dict[str, str] | None) -> Callable[..., Any]:
-    """The jitted steps of a chain, see `_advance`; only shapes, network and sampler compile.
+    """The jitted steps of a chain, see `advance_steps`; only shapes, network and sampler compile.
 
     Args:
         options: the compiler's.
     """
     return jax.jit(
-        _advance,
+        advance_steps,
         static_argnames=("network", "sampler"),
         donate_argnames=("x_t", "history"),
         compiler_options=options,
@@ -183,7 +183,7 @@ def _start(keys: Keys, temperature: Scalar, shape: tuple[int, int, int]) -> Imag
     return samplers.noise(keys, 0, shape) * temperature
 
 
-def _advance(
+def advance_steps(
     x_t: Image,
     history: History,
     inputs: Inputs,

@@ -1,0 +1,54 @@
+"""`glide-jax serve`: a model as a service."""
+
+import click
+
+from glide_jax import checks
+from glide_jax.cli import common
+
+
+@click.command("serve")
+@common.model_option
+@common.dtype_option
+@common.device_option
+@click.option("--host", default="127.0.0.1", show_default=True,
+              help="The address to listen at; one that others reach needs --api-key.")  # fmt: skip
+@click.option("--port", default="8000", show_default=True, help="0 is any that is free.")
+@click.option("--api-key", envvar="GLIDE_JAX_API_KEY",
+              help="The key that requests must carry. [env: GLIDE_JAX_API_KEY]")  # fmt: skip
+@click.option("--insecure", is_flag=True, help="Let everyone who can reach --host draw.")
+@click.option("--slots", default="4", show_default=True, help="Pictures drawn at the same time.")
+@click.option("--width", help="Rows of a compiled program: 1 on CPUs, else --slots.")
+@click.option("--queue", default="64", show_default=True, help="Pictures that may wait.")
+@click.option("--max-n", default="10", show_default=True, help="Pictures of one request.")
+@click.option("--max-steps", default="250", show_default=True, help="Steps of the base.")
+@click.option("--timeout", default="600", show_default=True, help="Seconds for one request.")
+def command(model: str, dtype: str, device: str | None, host: str, port: str, **how) -> None:
+    """Answer requests for pictures over HTTP, in the words of OpenAI's Images API.
+
+    docs/serving.md describes the protocol. The first SIGTERM or Ctrl-C lets requests finish, a
+    second one ends them.
+    """
+    from glide_jax.serving import protocol, server
+    from glide_jax.serving.engine import Engine
+
+    slots = checks.whole("slots", how["slots"], 1, 1024)
+    width = None if how["width"] is None else checks.whole("width", how["width"], 1, slots)
+    room = checks.whole("queue", how["queue"], 0, 1_000_000)
+    limits = protocol.Limits(
+        n=checks.whole("max_n", how["max_n"], 1, 1000),
+        steps=checks.whole("max_steps", how["max_steps"], 1, 1000),
+        seconds=checks.real("timeout", how["timeout"], 1.0, 86400.0),
+    )
+    number = checks.whole("port", port, 0, 65535)
+    address = server.Address(host, number, how["api_key"] or None, how["insecure"])
+    server.check_address(address)
+    glide = common.load_glide(model, dtype, device)
+    import jax
+
+    if width is None:
+        width = 1 if jax.default_backend() == "cpu" else slots
+    engine = Engine(glide, slots=slots, width=width, room=room)
+    common.say("compiling ...")
+    serving = server.Serving(engine, address, limits)  # a port that is taken is told at once
+    server.warm(engine)
+    serving.run(lambda url: common.say(f"serving {url}/; Ctrl-C ends"))

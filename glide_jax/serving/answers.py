@@ -1,0 +1,187 @@
+"""Pictures of the engine as answers: whole, or as events while they are drawn."""
+
+import asyncio
+import base64
+import collections
+import io
+import json
+import secrets
+import time
+from collections.abc import AsyncIterator, Awaitable, Callable
+from typing import Any
+
+from PIL import Image
+
+from glide_jax import images
+from glide_jax.sampling.picture import Picture
+from glide_jax.serving.engine import Busy, Engine, Event, Failed, Job, Preview
+from glide_jax.serving.protocol import ApiError, Limits, Wish
+
+_POLL_SECONDS = 0.5  # between looks whether the client is still there
+_STATUS = {"input": 400, "time": 504, "stopped": 503, "server": 500}
+
+
+class Files:
+    """Pictures that answers name by address, the newest of them, in memory.
+
+    Args:
+        most: the number that is kept.
+    """
+
+    def __init__(self, most: int = 256):
+        self._kept: collections.OrderedDict[str, tuple[bytes, str]] = collections.OrderedDict()
+        self._most = most
+
+    def add(self, data: bytes, kind: str) -> str:
+        """Keeps a picture and returns a name that nobody guesses."""
+        name = f"{secrets.token_urlsafe(16)}.{kind}"
+        self._kept[name] = data, kind
+        while len(self._kept) > self._most:
+            self._kept.popitem(last=False)
+        return name
+
+    def get(self, name: str) -> tuple[bytes, str] | None:
+        """The bytes and the format of a picture; None if there is none of that name."""
+        return self._kept.get(name)
+
+
+def encoded(wish: Wish, image: Image.Image, parameters: dict[str, Any] | None = None) -> bytes:
+    """A picture in the format of the request; PNG carries its parameters.
+
+    Args:
+        wish: the request.
+        image: the picture.
+        parameters: those of a finished picture.
+    """
+    buffer = io.BytesIO()
+    if wish.format == "png" and parameters is not None:
+        images.save_png(buffer, image, parameters)
+    elif wish.format == "png":
+        image.save(buffer, format="PNG")
+    elif wish.format == "jpeg":
+        images.flat(image, "RGB", "white").save(buffer, format="JPEG", quality=wish.compression)
+    else:
+        image.save(buffer, format="WEBP", quality=wish.compression)
+    return buffer.getvalue()
+
+
+class Answer:
+    """A request on its way through the engine.
+
+    Args:
+        engine: draws.
+        wish: the request.
+        limits: the server's.
+        gone: gives whether the client does not wait any longer.
+    """
+
+    def __init__(
+        self, engine: Engine, wish: Wish, limits: Limits, gone: Callable[[], Awaitable[bool]]
+    ):
+        self._wish, self._gone, self._created = wish, gone, int(time.time())
+        self._events: asyncio.Queue[tuple[int, Event]] = asyncio.Queue()
+        loop = asyncio.get_running_loop()
+
+        def sender(k: int) -> Callable[[Event], None]:
+            def send(event: Event) -> None:
+                loop.call_soon_threadsafe(self._events.put_nowait, (k, event))
+
+            return send
+
+        self._jobs = [
+            Job(wish.prompt, call, sender(k), wish.partial_images, limits.seconds)
+            for k, call in enumerate(wish.calls)
+        ]
+        try:
+            engine.submit(self._jobs)
+        except Busy as busy:
+            raise ApiError(
+                str(busy), status=429, code="rate_limit_exceeded",
+                headers={"Retry-After": str(busy.seconds)},
+            ) from None  # fmt: skip
+
+    async def events(self) -> AsyncIterator[tuple[int, Event]]:
+        """Events with the number of their picture, until all pictures are there.
+
+        Raises:
+            ApiError: a picture does not come; the others are given up.
+        """
+        left = len(self._jobs)
+        try:
+            while left:
+                try:
+                    k, event = await asyncio.wait_for(self._events.get(), _POLL_SECONDS)
+                except TimeoutError:
+                    if await self._gone():
+                        return
+                    continue
+                if isinstance(event, Failed):
+                    status = _STATUS[event.fault]
+                    raise ApiError(event.message, status=status, code=event.fault)
+                left -= isinstance(event, Picture)
+                yield k, event
+        finally:
+            for job in self._jobs:
+                job.gone = True
+
+    async def whole(self, address: Callable[[bytes, str], str]) -> dict[str, Any]:
+        """The answer once every picture is drawn.
+
+        Args:
+            address: keeps a picture of a format and returns its address.
+
+        Raises:
+            ApiError: a picture does not come.
+        """
+        wish, data, size = self._wish, [{} for _ in self._jobs], ""
+        async for k, event in self.events():
+            if isinstance(event, Picture):
+                raw = await asyncio.to_thread(encoded, wish, event.image, event.parameters)
+                size = f"{event.image.width}x{event.image.height}"
+                if wish.as_url:
+                    data[k] = {"url": address(raw, wish.format)}
+                else:
+                    data[k] = {"b64_json": base64.b64encode(raw).decode()}
+        return {
+            "created": self._created,
+            "data": data,
+            "output_format": wish.format,
+            "size": size,
+            "seed": wish.seed,
+            "usage": self._usage(len(data)),
+        }
+
+    async def stream(self) -> AsyncIterator[str]:
+        """Server-sent events: previews, and each picture when it is finished."""
+        kind = {"generation": "image_generation", "edit": "image_edit"}[self._wish.operation]
+        try:
+            async for k, event in self.events():
+                if not isinstance(event, Preview | Picture):
+                    continue
+                done = isinstance(event, Picture)
+                parameters = event.parameters if done else None
+                raw = await asyncio.to_thread(encoded, self._wish, event.image, parameters)
+                body = {
+                    "type": f"{kind}.{'completed' if done else 'partial_image'}",
+                    "b64_json": base64.b64encode(raw).decode(),
+                    "created_at": self._created,
+                    "size": f"{event.image.width}x{event.image.height}",
+                    "quality": "auto",
+                    "background": "auto",
+                    "output_format": self._wish.format,
+                    "index": k,
+                    "seed": self._wish.seed,
+                }
+                body |= {"usage": self._usage(1)} if done else {"partial_image_index": event.number}
+                yield f"event: {body['type']}\ndata: {json.dumps(body)}\n\n"
+        except ApiError as error:  # the status line has gone already
+            yield f"event: error\ndata: {json.dumps({'type': 'error', **error.body})}\n\n"
+
+    def _usage(self, pictures: int) -> dict[str, Any]:
+        """Clients expect counts of tokens; a picture counts as one."""
+        return {
+            "input_tokens": 0,
+            "input_tokens_details": {"image_tokens": 0, "text_tokens": 0},
+            "output_tokens": pictures,
+            "total_tokens": pictures,
+        }

@@ -1,0 +1,268 @@
+"""The HTTP application: routes, keys, limits and errors around the engine."""
+
+import asyncio
+import contextlib
+import io
+import json
+import time
+from collections.abc import AsyncIterator
+from typing import Any
+
+from fastapi import FastAPI, Request
+from fastapi.responses import JSONResponse, Response, StreamingResponse
+from PIL import Image, UnidentifiedImageError
+from starlette.datastructures import UploadFile
+from starlette.exceptions import HTTPException
+
+from glide_jax import checks, images
+from glide_jax.serving import metrics, openapi
+from glide_jax.serving.answers import Answer, Files
+from glide_jax.serving.engine import Engine
+from glide_jax.serving.guard import Guard
+from glide_jax.serving.protocol import ApiError, Limits, Wish, parse_wish
+from glide_jax.version import __version__
+
+_READ_SECONDS = 60.0  # in which a request's body has to be there
+
+
+def make_app(
+    engine: Engine,
+    *,
+    limits: Limits = Limits(),  # noqa: B008  it is immutable
+    api_key: str | None = None,
+    hosts: frozenset[str] | None = None,
+) -> FastAPI:
+    """The application of one engine.
+
+    Args:
+        engine: draws.
+        limits: what a request may ask for.
+        api_key: the key that every request under /v1 must carry; None asks for none.
+        hosts: names under which a browser may reach it; None allows every one.
+    """
+
+    @contextlib.asynccontextmanager
+    async def lifespan(app: FastAPI) -> AsyncIterator[None]:
+        yield
+        await asyncio.to_thread(engine.drain, limits.seconds)
+
+    app = FastAPI(
+        title="glide_jax", version=__version__, lifespan=lifespan, docs_url=None, redoc_url=None
+    )
+    app.state.engine, app.state.files = engine, Files()
+    measured = metrics.Metrics(engine)
+    _Routes(app, engine, limits, measured)
+    app.add_exception_handler(ApiError, _answer_error)
+    app.add_exception_handler(HTTPException, _answer_http_error)
+    app.add_exception_handler(Exception, _answer_fault)
+    app.add_middleware(Guard, limits=limits, api_key=api_key, hosts=hosts)
+    app.openapi = lambda: openapi.described(engine.glide, limits)
+    return app
+
+
+class _Routes:
+    """The routes and what they share.
+
+    Args:
+        app: they are added to it.
+        engine: draws.
+        limits: of a request.
+        measured: counts.
+    """
+
+    def __init__(self, app: FastAPI, engine: Engine, limits: Limits, measured: metrics.Metrics):
+        self._engine, self._limits, self._measured = engine, limits, measured
+        self._files: Files = app.state.files
+        self._began = int(time.time())
+        post = lambda path, function: app.add_api_route(path, function, methods=["POST"])
+        post("/v1/images/generations", self.generations)
+        post("/v1/images/edits", self.edits)
+        post("/v1/images/variations", self.variations)
+        post("/v1/repeat", self.repeat)
+        app.add_api_route("/v1/files/{name}", self.file)
+        app.add_api_route("/v1/models", self.models)
+        app.add_api_route("/v1/models/{name:path}", self.model)
+        app.add_api_route("/health", self.health)
+        app.add_api_route("/metrics", self.metrics)
+
+    async def generations(self, request: Request) -> Response:
+        """Pictures of a prompt."""
+        return await self._answer(request, "generation", await _json_fields(request), {})
+
+    async def edits(self, request: Request) -> Response:
+        """A picture repainted where its mask is transparent, or redrawn from itself."""
+        fields, pictures = await self._form(request)
+        return await self._answer(request, "edit", fields, pictures)
+
+    async def variations(self, request: Request) -> Response:
+        """Pictures like a picture."""
+        fields, pictures = await self._form(request)
+        return await self._answer(request, "variation", fields, pictures)
+
+    async def repeat(self, request: Request) -> Response:
+        """The parameters that a picture of ours carries."""
+        _, pictures = await self._form(request)
+        if "image" not in pictures:
+            raise ApiError("image is missing; it must be a PNG of this program.", "image")
+        try:
+            found = images.parameters_of(pictures["image"])
+        except (ValueError, RecursionError):
+            found = None
+        if found is None:
+            raise ApiError("the image carries no parameters of this program.", "image")
+        return JSONResponse(found)
+
+    async def file(self, name: str) -> Response:
+        """A picture that an answer named by its address."""
+        found = self._files.get(name)
+        if found is None:
+            raise ApiError("there is no such picture, or it was long ago.", status=404)
+        return Response(found[0], media_type=f"image/{found[1]}")
+
+    async def models(self) -> dict[str, Any]:
+        """The one model."""
+        return {"object": "list", "data": [self._model()]}
+
+    async def model(self, name: str) -> dict[str, Any]:
+        """The one model, if it is that."""
+        if name != self._engine.glide.loaded.name:
+            raise ApiError(
+                f"there is no model {checks.shown(name)} here.",
+                "model", status=404, code="model_not_found",
+            )  # fmt: skip
+        return self._model()
+
+    async def health(self) -> Response:
+        """Whether pictures can be drawn."""
+        waiting, live = self._engine.load
+        alive = self._engine.alive
+        body = {"status": "ok" if alive else "stopping", "waiting": waiting, "drawing": live}
+        return JSONResponse(body, 200 if alive else 503)
+
+    async def metrics(self) -> Response:
+        """Counts, for Prometheus."""
+        body, kind = self._measured.exposition()
+        return Response(body, media_type=kind)
+
+    def _model(self) -> dict[str, Any]:
+        glide = self._engine.glide
+        return {
+            "id": glide.loaded.name, "object": "model", "created": self._began,
+            "owned_by": "glide_jax", "sizes": glide.sizes, "parameters": glide.parameter_count,
+        }  # fmt: skip
+
+    async def _answer(
+        self, request: Request, operation: str, fields: dict[str, Any], pictures: dict[str, Any]
+    ) -> Response:
+        """Draws what a request asks for."""
+        with self._measured.timed(operation):
+            wish: Wish = await asyncio.to_thread(
+                parse_wish, self._engine.glide, operation, fields, pictures, self._limits
+            )
+            answer = Answer(self._engine, wish, self._limits, request.is_disconnected)
+            if not wish.stream:
+                return JSONResponse(
+                    await answer.whole(
+                        lambda data, kind: str(
+                            request.url_for("file", name=self._files.add(data, kind))
+                        )
+                    )
+                )
+        return StreamingResponse(
+            answer.stream(), media_type="text/event-stream", headers={"Cache-Control": "no-cache"}
+        )
+
+    async def _form(self, request: Request) -> tuple[dict[str, Any], dict[str, Image.Image]]:
+        """The fields of a form, and its pictures."""
+        fields, pictures = {}, {}
+        async with _body_in_time(), request.form(max_files=4, max_fields=64) as form:
+            for name, value in form.multi_items():
+                plain = name.removesuffix("[]")
+                if plain in fields or plain in pictures:
+                    raise ApiError(f"{checks.shown(plain)} is there twice; send it once.", plain)
+                if not isinstance(value, UploadFile):
+                    fields[plain] = value
+                elif plain not in ("image", "mask"):
+                    raise ApiError(f"{checks.shown(plain)} must be no file.", plain[:80])
+                else:
+                    data = await value.read()
+                    pictures[plain] = await asyncio.to_thread(self._picture, plain, data)
+        return fields, pictures
+
+    def _picture(self, name: str, data: bytes) -> Image.Image:
+        """A picture that was sent.
+
+        Raises:
+            ApiError: it is none, or too large.
+        """
+        try:
+            image = images.open_encoded(io.BytesIO(data))
+            if image.width * image.height > self._limits.pixels:
+                raise ApiError(
+                    f"{name} has {image.width} x {image.height} pixels; it must have at most "
+                    f"{self._limits.pixels} in all.",
+                    name,
+                )
+            image.load()
+            return image
+        except ApiError:
+            raise
+        except (UnidentifiedImageError, Image.DecompressionBombError):
+            raise ApiError(f"{name} is not a picture that this server reads.", name) from None
+        except Exception:  # a broken file leads Pillow to whatever comes
+            raise ApiError(f"{name} is a damaged picture.", name) from None
+
+
+@contextlib.asynccontextmanager
+async def _body_in_time() -> AsyncIterator[None]:
+    """Ends a request whose body does not come.
+
+    Raises:
+        ApiError: it took too long, or is no form.
+    """
+    try:
+        async with asyncio.timeout(_READ_SECONDS):
+            yield
+    except TimeoutError:
+        raise ApiError(f"the body did not come within {_READ_SECONDS:g} s.", status=408) from None
+    except HTTPException as error:  # what reading a form raises
+        why = str(error.detail).rstrip(".")
+        raise ApiError(f"the body is no sound form: {why}.", status=error.status_code) from None
+
+
+async def _json_fields(request: Request) -> dict[str, Any]:
+    """The body of a request as an object.
+
+    Raises:
+        ApiError: it is none.
+    """
+    async with _body_in_time():
+        body = await request.body()
+    try:
+        fields = json.loads(body)
+    except (ValueError, RecursionError):
+        fields = None
+    if not isinstance(fields, dict):
+        raise ApiError("the body must be a JSON object.")
+    return fields
+
+
+async def _answer_error(_: Request, error: Exception) -> Response:
+    assert isinstance(error, ApiError)
+    return JSONResponse(error.body, error.status, error.headers)
+
+
+async def _answer_http_error(request: Request, error: Exception) -> Response:
+    assert isinstance(error, HTTPException)
+    sentence = {
+        404: f"there is nothing at {checks.shown(request.url.path)}.",
+        405: f"{request.method} is not possible here.",
+    }.get(error.status_code, f"{str(error.detail).rstrip('.')}.")
+    wrong = ApiError(sentence, status=error.status_code)
+    return JSONResponse(wrong.body, error.status_code, error.headers)
+
+
+async def _answer_fault(_: Request, error: Exception) -> Response:
+    del error  # the server's log has it
+    wrong = ApiError("something went wrong; the server's log has the reason.", status=500)
+    return JSONResponse(wrong.body, 500)

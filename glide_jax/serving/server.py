@@ -1,0 +1,161 @@
+"""The process: an engine that is warm, its application under uvicorn, and an orderly end."""
+
+import socket
+import threading
+from collections.abc import Callable
+from types import FrameType
+from typing import Any, NamedTuple
+
+from PIL import Image
+
+from glide_jax import extras
+from glide_jax.errors import InputError
+from glide_jax.sampling import edits
+from glide_jax.sampling.call import parse
+from glide_jax.sampling.picture import Picture
+from glide_jax.serving.engine import Engine, Event, Failed, Job
+from glide_jax.serving.protocol import Limits
+
+LOCAL = frozenset({"127.0.0.1", "localhost", "::1"})
+
+
+class Address(NamedTuple):
+    """Where a server listens, and who may ask it."""
+
+    host: str = "127.0.0.1"
+    port: int = 8000  # 0 is any that is free
+    api_key: str | None = None
+    insecure: bool = False  # whether everyone may ask without a key
+
+
+def check_address(address: Address) -> None:
+    """Refuses a server that strangers could use.
+
+    Raises:
+        InputError: the address is not this machine's own, and there is no key.
+    """
+    if address.host not in LOCAL and address.api_key is None and not address.insecure:
+        raise InputError(
+            f"host is {address.host!r}, which others can reach: set --api-key, or --insecure to "
+            "let everyone draw."
+        )
+
+
+def warm(engine: Engine) -> None:
+    """Compiles what requests need, by drawing pictures of two steps.
+
+    Raises:
+        InputError: the model cannot draw.
+    """
+    glide = engine.glide
+    side = list(glide.sizes.values())[-1]
+    image, mask = Image.new("RGB", (side, side)), Image.new("L", (side, side), 255)
+    mask.paste(0, (0, 0, side // 2, side))
+    inpainting = edits.inpainting(glide.loaded, image, mask)
+    for edit in (None, inpainting):
+        for preset in (None, "fast"):
+            options: dict[str, Any] = {"edit": edit, "preset": preset, "steps": 2, "batch_size": 1}
+            if "upsample" in glide.sizes:
+                options["upsample_steps"] = 2
+            _draw(engine, Job("", parse(options), lambda event: None, previews=1))
+
+
+def _draw(engine: Engine, job: Job) -> None:
+    """Draws one picture and waits for it."""
+    ended, events = threading.Event(), list[Event]()
+
+    def notify(event: Event) -> None:
+        events.append(event)
+        if isinstance(event, Picture | Failed):
+            ended.set()
+
+    job.notify = notify
+    engine.submit([job])
+    ended.wait()
+    if isinstance(last := events[-1], Failed):
+        raise InputError(f"the model cannot draw: {last.message}")
+
+
+class Serving:
+    """An engine behind an address.
+
+    Attributes:
+        url: where it answers, once it listens.
+    """
+
+    def __init__(self, engine: Engine, address: Address, limits: Limits):
+        """Takes the address.
+
+        Args:
+            engine: draws.
+            address: where.
+            limits: of a request.
+
+        Raises:
+            InputError: the address is taken, or strangers could use it.
+        """
+        check_address(address)
+        uvicorn = extras.extra("uvicorn")
+        extras.extra("fastapi")
+        from glide_jax.serving.app import make_app
+
+        hosts = LOCAL if address.host in LOCAL else None
+        app = make_app(engine, limits=limits, api_key=address.api_key, hosts=hosts)
+        self._engine, self._listener = engine, _listener(address)
+        host = f"[{address.host}]" if ":" in address.host else address.host
+        self.url = f"http://{host}:{self._listener.getsockname()[1]}"
+        config = uvicorn.Config(
+            app, log_level="warning", access_log=False, timeout_keep_alive=10, server_header=False,
+            timeout_graceful_shutdown=int(limits.seconds), proxy_headers=False, ws="none",
+        )  # fmt: skip
+        self._server = uvicorn.Server(config)
+
+    def run(self, ready: Callable[[str], None]) -> None:
+        """Serves until a signal ends it: the first lets requests finish, a second ends them.
+
+        Args:
+            ready: called with the address once requests are answered.
+        """
+        server = self._server
+        first, started = server.handle_exit, server.startup
+
+        def handle_exit(sig: int, frame: FrameType | None) -> None:
+            if server.should_exit:
+                server.force_exit = True
+                self._engine.stop(wait=False)
+            first(sig, frame)
+
+        async def startup(*args: Any, **options: Any) -> None:
+            await started(*args, **options)
+            ready(self.url)
+
+        server.handle_exit, server.startup = handle_exit, startup
+        try:
+            server.run([self._listener])
+        finally:
+            self._listener.close()
+            self._engine.stop()
+
+    def stop(self) -> None:
+        """Lets requests finish and ends; for another thread."""
+        self._server.should_exit = True
+
+
+def _listener(address: Address) -> socket.socket:
+    """The socket of an address.
+
+    Raises:
+        InputError: it cannot be had.
+    """
+    family = socket.AF_INET6 if ":" in address.host else socket.AF_INET
+    listener = socket.socket(family, socket.SOCK_STREAM)
+    try:
+        listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        listener.bind((address.host, address.port))
+        listener.listen(1024)
+    except OSError as error:
+        listener.close()
+        raise InputError(
+            f"port {address.port} of {address.host!r} cannot be used: {error.strerror}."
+        ) from None
+    return listener
