@@ -53,7 +53,7 @@ WORLD = {"os.environ", "os.environb", "os.getenv", "os.putenv", "sys.argv"}
 NAMESAKES = {
     name: "the network in networks/, and what it is measured with in evaluation/features/"
     for name in ("clip", "efficientnet", "inception")
-}
+} | {"protocol": "what a tokenizer is in tokenizers/, and what is spoken over HTTP in serving/"}
 
 MAX_FILE, MAX_FUNCTION = 350, 60
 LONG: dict[str, str] = {}  # "networks/unet.py" or "networks/unet.py:UNet.__call__": the reason

@@ -26,29 +26,32 @@ class _Response(http.client.HTTPResponse):
                 raise InputError("the server's answer begins and never ends: use another URL.")
             return read(*limit)
 
-        self.fp.readline = readline
+        self.fp.readline = readline  # pyright: ignore
         try:
             super().begin()
         finally:
             if self.fp is not None:
-                self.fp.readline = read
+                self.fp.readline = read  # pyright: ignore
 
 
 class Redirects(urllib.request.HTTPRedirectHandler):
     """Follows redirects, but never from an encrypted connection to an open one."""
 
-    def redirect_request(self, req, fp, code, msg, headers, newurl):
+    def redirect_request(self, req, *answer):
+        """The next request, or none; the base class says what it is given."""
+        newurl = answer[-1]
         allowed = ("https:",) if req.full_url.startswith("https:") else ("http:", "https:")
         if not newurl.lower().startswith(allowed):
             host = checks.printable(urllib.parse.urlsplit(req.full_url).hostname or "")
             raise InputError(f"{host} leads on to an unencrypted address: use another URL.")
-        return super().redirect_request(req, fp, code, msg, headers, newurl)
+        return super().redirect_request(req, *answer)
 
-    def http_error_302(self, req, fp, code, msg, headers):
+    def http_error_302(self, req, fp, *answer):
         """Follows one redirect, without its page, which may have no end."""
         fp.close()
+        headers = answer[-1]
         try:
-            return super().http_error_302(req, fp, code, msg, headers)
+            return super().http_error_302(req, fp, *answer)
         except (InputError, OSError):
             raise
         except (ValueError, http.client.InvalidURL):
@@ -56,7 +59,7 @@ class Redirects(urllib.request.HTTPRedirectHandler):
             host = checks.printable(urllib.parse.urlsplit(req.full_url).hostname or "")
             raise InputError(f"{host} leads on to {where}, which is no address.") from None
 
-    http_error_301 = http_error_303 = http_error_307 = http_error_308 = http_error_302
+    http_error_301 = http_error_303 = http_error_307 = http_error_308 = http_error_302  # pyright: ignore
 
 
 class Watch:

@@ -194,7 +194,21 @@ def advance_steps(
     network: Callable[[Params], Network],
     sampler: str,
 ) -> tuple[Image, History]:
-    """Steps bounds[0] ... bounds[1] - 1 of a chain. Only the keyword arguments are not traced."""
+    """Takes steps bounds[0] ... bounds[1] - 1 of a chain.
+
+    Args:
+        x_t: (b, h, w, 3), where the chain is.
+        history: the memory of solver and guidance there.
+        inputs: the batch.
+        chain: the steps.
+        knobs: traced settings.
+        bounds: the first step to take, and the step to stop before.
+        network: gives the network of parameters; not traced.
+        sampler: one of `solvers.SAMPLERS`; not traced.
+
+    Returns:
+        x_t and the history after the steps.
+    """
     unmasked, x0_fn = _constraints(inputs.cond, knobs)
     guide, score = _guided(network(inputs.params), inputs, chain.schedule, knobs, unmasked)
     if score is not None and "guidance_interval" in knobs:

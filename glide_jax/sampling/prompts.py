@@ -52,7 +52,10 @@ class Texts:
         if not others:
             return own
         first, *rest = jnp.float32(self.mix_weights)
-        return sum((w * text for w, text in zip(rest, others, strict=True)), first * own)
+        mixed = first * own
+        for weight, text in zip(rest, others, strict=True):
+            mixed = mixed + weight * text
+        return mixed
 
     def weak(self, rows: Sequence[int]) -> TextCond:
         """The prompts of a batch for autoguidance's model."""

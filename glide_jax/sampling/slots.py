@@ -13,7 +13,7 @@ from glide_jax.sampling.running import Running
 
 
 def kind_of(chain: Running) -> Hashable:
-    """What two chains must share to be advanced by one program: network, sampler and shapes."""
+    """The network, sampler and shapes, which chains must share to be advanced by one program."""
     state = (chain.x_t, chain.inputs, chain.knobs)
     leaves, tree = jax.tree.flatten(state)
     return chain.stage.network, chain.sampler, tree, tuple(leaf.shape for leaf in leaves)

@@ -66,7 +66,7 @@ class _Routes:
     Args:
         app: they are added to it.
         engine: draws.
-        limits: of a request.
+        limits: the bounds of each request.
         measured: counts.
     """
 

@@ -20,8 +20,8 @@ from glide_jax.sampling.call import Call
 from glide_jax.sampling.glide import Glide
 from glide_jax.sampling.picture import Picture
 
-_TURN_SECONDS = 0.15  # of a turn of all slots: how soon a newcomer starts and a stop takes effect
-_MOST_STEPS = 64  # of a chain in one turn
+_TURN_SECONDS = 0.15  # for all slots together: how soon a newcomer starts, a stop takes effect
+_MOST_STEPS = 64  # a chain's steps in one turn
 
 
 class Busy(Exception):
@@ -275,7 +275,7 @@ class Engine:
         """A prediction of the base; within the whole picture, where a part is repainted."""
         if job.call.edit.known is None:
             return image
-        height, width = job.call.edit.known.shape[:2]  # of the last stage
+        height, width = job.call.edit.known.shape[:2]  # the last stage's
         return job.call.edit.finish(image.resize((width, height), Image.Resampling.BICUBIC))
 
     def _end(self, job: Job, event: Failed | None = None) -> None:

@@ -1,4 +1,4 @@
-"""What stands before every route: who may ask, under which name, and how much may be sent."""
+"""A guard before every route: who may ask, under which name, and how much may be sent."""
 
 import hmac
 import json

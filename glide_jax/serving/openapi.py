@@ -47,7 +47,7 @@ def described(glide: Glide, limits: Limits) -> dict[str, Any]:
 
     Args:
         glide: the model.
-        limits: of a request.
+        limits: the bounds of each request.
     """
     schemas = _field_schemas(glide, limits)
     body = lambda operation, pictures=(), required=(): {

@@ -42,7 +42,7 @@ class ApiError(Exception):
     Args:
         message: one sentence.
         param: the field that it is about.
-        status: of HTTP.
+        status: HTTP's number.
         code: a word for programs.
         headers: more headers of the answer.
     """
@@ -65,13 +65,13 @@ class ApiError(Exception):
 
 @dataclasses.dataclass(frozen=True)
 class Limits:
-    """What a single request may ask for."""
+    """The bounds of a single request."""
 
     n: int = 10  # pictures
     steps: int = 250
     prompt: int = 4000  # characters
     body: int = 64 << 20  # bytes
-    pixels: int = 1 << 24  # of a picture that is sent
+    pixels: int = 1 << 24  # in a picture that is sent
     seconds: float = 600.0  # from its arrival to its last picture
 
 
@@ -262,7 +262,7 @@ def _edit(
     reader: _Reader,
     upsample: bool,
 ) -> Any:
-    """What a request does to its picture; None for one without."""
+    """The edit that a request makes of its picture; None for one without."""
     if operation == "generation":
         return None
     if "image" not in pictures:

@@ -89,7 +89,7 @@ class Serving:
         Args:
             engine: draws.
             address: where.
-            limits: of a request.
+            limits: the bounds of each request.
 
         Raises:
             InputError: the address is taken, or strangers could use it.

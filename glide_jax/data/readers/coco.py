@@ -78,6 +78,16 @@ class Coco:
         name, captions = self._records[index]
         return captions_of(captions, name)
 
+    @property
+    def names(self) -> list[str]:
+        """Each picture's file name."""
+        return [name for name, _ in self._records]
+
+    @property
+    def caption_lists(self) -> list[list[str]]:
+        """Each picture's captions."""
+        return [captions for _, captions in self._records]
+
     def stamp(self) -> Iterator[Any]:
         """Yields names and captions, by which a change of the set is noticed."""
         yield from self._records
