@@ -5,7 +5,7 @@ import pathlib
 import click
 
 from glide_jax import checks
-from glide_jax.cli import common, eval_
+from glide_jax.cli import common, eval_, placing
 
 
 @click.command("neighbours")
@@ -47,7 +47,6 @@ def command(
 
     Writes neighbours.json and a sheet of the closest pairs into RUN.
     """
-    from glide_jax import images
     from glide_jax.data import catalogue
     from glide_jax.evaluation import draws, memorisation
     from glide_jax.evaluation.features import known
@@ -63,7 +62,7 @@ def command(
         summary, sheet, closest = memorisation.compare_run(
             run, source, extractor, most=limit, pairs=shown, progress=progress
         )
-    write_json(run / "neighbours.json", {"data": data, **summary})
-    common.result(run / "neighbours.json")
-    images.write_png(run / "neighbours.png", sheet, {"contact_sheet_of": closest})
-    common.result(run / "neighbours.png")
+    path = placing.write_sheet(run, "neighbours", sheet, {"contact_sheet_of": closest})
+    write_json(path.with_suffix(".json"), {"data": data, **summary})
+    common.result(path.with_suffix(".json"))
+    common.result(path)

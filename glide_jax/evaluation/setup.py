@@ -176,10 +176,13 @@ def open_clip(model: str | None, file: str | None, models: pathlib.Path) -> clip
 def run_name(run: Run) -> str:
     """A run's folder: the options chosen for it, or "default"."""
     short = {"guidance_scale": "w", "clip_guidance_scale": "clip", "steps": "steps", "sampler": ""}
-    words = lambda value: re.sub(r"[^a-z0-9]+", "-", str(value).replace(".", "p").lower()).strip(
-        "-"
-    )
-    slug = lambda value: words(value)[:48].strip("-") or "empty"
+
+    def slug(value: Any) -> str:
+        text = re.sub("^-", "m", str(value).replace(".", "p").lower())  # a scale below 0
+        name = re.sub(r"[^a-z0-9]+", "-", text).strip("-") or "empty"
+        cut = f"{name[:39]}-{hashlib.sha256(text.encode()).hexdigest()[:8]}"
+        return name if len(name) <= 48 else cut
+
     parts = [f"{short[key]}{slug(run[key])}" for key in short if key in run]
     return "-".join(parts) or "default"
 

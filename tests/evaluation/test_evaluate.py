@@ -17,6 +17,7 @@ from glide_jax.evaluation import (
     draws,
     protocols,
     run_report,
+    setup,
     shapes_judge,
     shapes_scores,
     sweeps,
@@ -101,6 +102,16 @@ def test_ten_kills_change_nothing(protocol, tmp_path):
     again = Oracle()
     evaluate(again, protocol, tmp_path / "cut")
     assert again.drawn == 0
+
+
+def test_other_options_have_other_folders():
+    name = lambda **run: setup.run_name(run)
+    assert name(guidance_scale="1.5", steps="fast27") == "w1p5-stepsfast27"
+    assert name() == "default"
+    assert name(guidance_scale="-1") == "wm1" != name(guidance_scale="1")
+    long = "10," * 20
+    assert name(steps=long + "3") != name(steps=long + "2")
+    assert len(name(steps=long)) <= 53
 
 
 def test_a_damaged_or_changed_picture_is_drawn_again(protocol, tmp_path):
