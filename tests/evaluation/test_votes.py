@@ -1,11 +1,16 @@
 """Votes of many people, scores from them, and copies of training pictures."""
 
+import contextlib
 import errno
 import json
 import os
+import random
 import re
 import socket
+import subprocess
+import sys
 import threading
+import time
 import urllib.error
 import urllib.parse
 import urllib.request
@@ -311,6 +316,47 @@ def test_votes_of_two_hundred_at_once_through_two_servers_are_all_answered(page,
         thread.join()
     assert answers == [303] * 2000
     assert len(votes.read_votes(file)) == 2000
+
+
+@pytest.mark.slow
+def test_no_answered_vote_is_lost_by_kills_of_the_server(runs, tmp_path):
+    file, answered, rng = tmp_path / "votes.jsonl", [], random.Random(0)
+    command = [
+        sys.executable,
+        "-m",
+        "glide_jax",
+        "compare",
+        "serve",
+        *map(str, runs),
+        "--port",
+        "0",
+    ]
+    for _ in range(5):
+        server = subprocess.Popen(
+            [*command, "--votes", str(file)], stderr=subprocess.PIPE, text=True
+        )
+        assert server.stderr is not None
+        line = server.stderr.readline()
+        page = re.search(r"http://[0-9.:]+", line)[0]
+
+        def client(page=page):
+            with contextlib.suppress(OSError, IndexError, AttributeError):  # until it is killed
+                while True:
+                    lines = "POST /vote HTTP/1.1\nHost: {host}\n" + LENGTH
+                    answered.append(request(page, lines, FORM)[0])
+
+        with ThreadPoolExecutor(8) as pool:
+            for _ in range(8):
+                pool.submit(client)
+            time.sleep(rng.uniform(0.5, 1.5))
+            server.kill()
+        server.wait()
+        server.stderr.close()
+        with open(file, "ab") as torn:  # at a moment that chance seldom gives
+            torn.write(WHOLE[: rng.randrange(len(WHOLE))])
+    votes.append_vote(file, vote("one", "two", "tie"))
+    assert set(answered) == {303}
+    assert len(votes.read_votes(file)) > len(answered) > 50
 
 
 def test_runs_of_other_prompts_are_not_compared(runs, tmp_path):
