@@ -77,6 +77,17 @@ def one_of(name: str, value: Any, known: tuple[str, ...]) -> str:
     return value
 
 
+def label(name: str, value: Any) -> str:
+    """Returns `value`, a name that a person gave something, as text on one line.
+
+    Raises:
+        InputError: The value is no text, or has characters that cannot be printed.
+    """
+    if not isinstance(value, str) or not value.isprintable():
+        raise InputError(f"{name} is {shown(value)}; it must be printable text.")
+    return value
+
+
 def shown(value: Any, limit: int = 80) -> str:
     """The text by which a message quotes a value: in quotes, printable, cut where it is long."""
     text = printable(repr(value))

@@ -71,9 +71,7 @@ def read_model(directory: pathlib.Path, *, whole: bool = True) -> Model:
     config, where = disk.read_config(directory), str(directory / "config.json")
     known = ("format", "version", "name", "tokenizer", "base", "upsample", "clip", "rest_of")
     check_names(config, known, where)
-    name = config.get("name", directory.resolve().name)
-    if not isinstance(name, str) or not name.isprintable():
-        raise InputError(f"{where}: name is {checks.shown(name)}; it must be printable text.")
+    name = checks.label(f"{where}: name", config.get("name", directory.resolve().name))
     tokenizer = tokenizers.load(_section(config, "tokenizer", where), directory)
     weights = lambda name, model: _weights(disk.weights_file(directory, config, name), model)
     parts = stage_configs(directory, config)

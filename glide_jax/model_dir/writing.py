@@ -50,8 +50,10 @@ def write_model(
         rest: the parts that are not written again; its directory is stored relative to this one.
 
     Raises:
+        InputError: the model's name cannot be printed.
         FileExistsError: something is in the way.
     """
+    checks.label("name", model.name)
     weights = {name: params for name, (_, params) in model.stages.items()}
     with replacing_dir(directory) as folder:
         config: dict[str, Any] = {"name": model.name, "tokenizer": model.tokenizer.save(folder)}

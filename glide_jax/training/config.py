@@ -222,7 +222,7 @@ def _checked(values: dict[str, Any]) -> TrainConfig:
     batches = schema.known_fields(DataOptions, data, "config.data")
     _check_data(batches, model)
     return TrainConfig(
-        name=str(values.get("name")),
+        name=checks.label("name", values.get("name")),
         seed=seed,
         part=part,
         diffusion=diffusion,

@@ -149,8 +149,7 @@ def test_a_config_that_fails_with_such_words(cli, body, tmp_path):
 
 def words(folder, workdir, *more):
     return ("train", "--config", "folder_64:smoke", "--workdir", workdir, *more,
-            "--config.data.source=folder", f"--config.data.path={folder}",
-            f"--config.name={ODD}")  # fmt: skip
+            "--config.data.source=folder", f"--config.data.path={folder}")  # fmt: skip
 
 
 @pytest.mark.slow
@@ -158,6 +157,18 @@ def test_a_run_whose_every_name_is_odd(cli, odd_folder, tmp_path):
     result = cli(*words(odd_folder, tmp_path / f"w{ODD}", "--dry-run"))
     assert result.code == 0, result.err
     assert ESCAPED in check_plain(result)
+
+
+def test_a_name_that_its_model_could_not_be_read_with(cli, odd_folder, tiny_model, tmp_path):
+    given = words(odd_folder, tmp_path / "w", f"--config.name={ODD}")
+    for result in (
+        cli(*given),
+        cli("pack", tiny_model, tiny_model, "--name", ODD, "--out", tmp_path / "packed"),
+    ):
+        assert result.code == 2
+        check_plain(result)
+        assert f"name is '{ESCAPED}'; it must be printable text" in result.complaint
+    assert not (tmp_path / "packed").exists()
 
 
 def test_a_run_that_does_not_start(cli, odd_folder, tmp_path):
