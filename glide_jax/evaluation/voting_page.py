@@ -90,7 +90,8 @@ class VotingServer:
     async def _connection(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         peer = writer.get_extra_info("peername")
         self._open += 1
-        with contextlib.suppress(OSError, TimeoutError):  # whoever asks may go at any moment
+        # Whoever asks may go at any moment, and so may the server.
+        with contextlib.suppress(OSError, TimeoutError, asyncio.CancelledError):
             async with contextlib.AsyncExitStack() as stack:
                 stack.push_async_callback(self._close, writer)
                 if self._open > _MOST_CONNECTIONS:
@@ -184,6 +185,7 @@ def voting_server(
         listener = socket.create_server((host, port), family=family, backlog=_BACKLOG)
     except (OSError, ValueError) as error:  # the latter for what can be no name
         why = getattr(error, "strerror", None) or "it is no name of a machine"
+        why = why.split(" (while")[0]  # where Python repeats the address
         raise InputError(f"port {port} of {checks.shown(host)} cannot be used: {why}.") from None
     return VotingServer(listener, type("Handler", (_Handler,), fields))
 

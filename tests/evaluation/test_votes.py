@@ -3,6 +3,7 @@
 import contextlib
 import errno
 import json
+import logging
 import os
 import random
 import re
@@ -294,6 +295,29 @@ def test_connections_that_send_nothing_hold_no_thread_and_end(page, monkeypatch,
         assert bool(each.recv(9)) == (k % 3 == 2)  # a vote that stops half way has an answer
         each.close()
     assert len(votes.read_votes(tmp_path / "votes.jsonl")) == 1
+
+
+def test_a_server_that_ends_leaves_open_connections_without_noise(runs, tmp_path, caplog):
+    caplog.set_level(logging.DEBUG, "asyncio")
+    with voting_page.voting_server(runs, tmp_path / "votes.jsonl") as server:
+        thread = threading.Thread(target=server.serve_forever)
+        thread.start()
+        page = f"http://127.0.0.1:{server.server_address[1]}"
+        idle = [socket.create_connection(server.server_address) for _ in range(3)]
+        idle[0].sendall(b"POST /vo")
+        assert request(page, "GET / HTTP/1.1\nHost: {host}")[0] == 200  # all are accepted by now
+        server.shutdown()
+        thread.join()
+    for each in idle:
+        each.close()
+    assert not [record for record in caplog.records if record.levelno >= logging.INFO]
+
+
+@pytest.mark.parametrize("host", ["a..b", "\x1b[2J", "x" * 300, "192.0.2.1"])
+def test_an_address_that_is_not_here_is_one_sentence(runs, tmp_path, host):
+    with pytest.raises(InputError, match=r"port 0 of '.*cannot be used: [\w ]+\.$") as caught:
+        voting_page.voting_server(runs, tmp_path / "votes.jsonl", host=host)
+    assert len(str(caught.value)) < 200
 
 
 @pytest.mark.slow
