@@ -53,10 +53,12 @@ class _Stop:
         Args:
             pipe: a byte comes from it for each signal.
         """
+        mine = lambda: signal.getsignal(number) is self and self.came is None
         while number := os.read(pipe, 1)[0]:
-            time.sleep(_PATIENCE)
-            if signal.getsignal(number) is self and self.came is None:
-                self.end(number)
+            if mine():  # and not a run's, which may be at its end before long
+                time.sleep(_PATIENCE)
+                if mine():
+                    self.end(number)
 
 
 _stop = _Stop()

@@ -78,6 +78,15 @@ def test_a_signal_ends_what_does_not_come_back_to_python():
     assert probe(body) == (130, LINE)
 
 
+def test_a_signal_that_a_run_answers_is_not_answered_again():
+    body = (
+        "old = signal.signal(signal.SIGINT, lambda *_: print('saved', file=sys.stderr))\n"
+        "signalled(); time.sleep(0.3)\n"
+        "signal.signal(signal.SIGINT, old); time.sleep(2.5)"
+    )
+    assert probe(body) == (0, "saved")
+
+
 def test_nohup_is_respected():
     code = "import os, sys; os.execv(sys.executable, [sys.executable, '-c', sys.argv[1]])"
     body = "    signalled()\n    print('still here', file=sys.stderr)\n"
