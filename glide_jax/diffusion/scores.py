@@ -14,7 +14,7 @@ from glide_jax.diffusion.schedules import Schedule
 from glide_jax.types import Denoiser, Image, Scalar, Score, Timestep, X0Fn
 
 # Evenly spaced chains double alpha at most where lambda is safe, and 10 steps on the grid logsnr
-# treble it; the grid uniform begins with a step of 7 times in 50 steps and of 29 times in 10.
+# treble it; the grid uniform begins with one of 6 times in 50 steps and of 29 times in 10.
 MOST_GROWTH = 4.0
 
 

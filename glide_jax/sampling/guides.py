@@ -23,7 +23,7 @@ def of_base(request: Request, loaded: Loaded, texts: Texts, rows: Sequence[int])
     """
     call, weak = request.call, request.weak
     pulls: dict[str, list[cascade.Pull]] = {sees: [] for sees in SEES}
-    if call.clip_guides and loaded.clip is not None and call.clip_guidance_scale is not None:
+    if call.clip_guidance_scale and loaded.clip is not None:
         clip = loaded.clip
         log_prob = clip.log_prob if call.clip_guidance_on == "x_t" else clip.log_prob_clean
         bound = Partial(log_prob, loaded.params["clip"], text_embedding=texts.clip(rows))

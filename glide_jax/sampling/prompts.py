@@ -51,11 +51,8 @@ class Texts:
         own, others = self._join("clip", rows), self.mix("clip")
         if not others:
             return own
-        first, *rest = jnp.float32(self.mix_weights)
-        mixed = first * own
-        for weight, text in zip(rest, others, strict=True):
-            mixed = mixed + weight * text
-        return mixed
+        stacked = jnp.stack([own, *(jnp.broadcast_to(text, own.shape) for text in others)])
+        return jnp.tensordot(jnp.float32(self.mix_weights), stacked, axes=1)
 
     def weak(self, rows: Sequence[int]) -> TextCond:
         """The prompts of a batch for autoguidance's model."""
