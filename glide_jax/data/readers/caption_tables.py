@@ -77,7 +77,7 @@ def read_table(root: pathlib.Path, name: str, there: Mapping[str, str]) -> Table
 
 def normal(name: str) -> str:
     """Returns the form under which names of files are compared: macOS takes accents apart."""
-    return unicodedata.normalize("NFC", name)
+    return name if name.isascii() else unicodedata.normalize("NFC", name)
 
 
 def _lines(file: TextIO, path: pathlib.Path) -> Iterator[str]:

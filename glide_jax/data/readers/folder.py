@@ -54,7 +54,8 @@ class Folder:
         names = files_below(self.path, self.passed)
         is_table = lambda name: name.rpartition("/")[2].lower() in caption_tables.NAMES
         tables = sorted(filter(is_table, names))
-        pictures = {name for name in names if suffix_of(name) in SUFFIXES}
+        suffixes = {name: suffix_of(name) for name in names}
+        pictures = {name for name in names if suffixes[name] in SUFFIXES}
         by_name = {normal(name): name for name in names} | {name: name for name in names}
         self._captions: dict[str, list[str]] = {}
         self._foreign: dict[str, str] = {}
@@ -64,7 +65,7 @@ class Folder:
                 if file not in self._captions or any(text.strip() for text in captions):
                     self._captions[file] = captions
             self._foreign |= table.foreign
-        texts = [name for name in names if suffix_of(name) in TEXTS and name not in self._captions]
+        texts = [name for name in names if suffixes[name] in TEXTS and name not in self._captions]
         self._texts = self._beside(sorted(pictures | set(self._captions)), texts)
         ours = self._ours(pictures - set(self._captions) - set(self._texts))
         self._names = sorted((pictures - ours) | set(self._captions))
@@ -105,11 +106,15 @@ class Folder:
             by_stem[normal(os.path.splitext(text)[0])].append(text)
         found = {}
         for name in pictures:
-            stem = os.path.splitext(normal(name))[0]
-            exact = f"{os.path.splitext(name)[0]}.txt"
-            beside = [*by_stem.get(stem, ()), *by_stem.get(normal(name), ())]
+            stem = os.path.splitext(name)[0]
+            beside = [*by_stem.get(normal(stem), ()), *by_stem.get(normal(name), ())]
+            if len(beside) > 1:
+                beside.sort(key=lambda text: text != f"{stem}.txt")
+                self.passed.add("text files behind another of their picture", beside[1])
             if beside:
-                found[name] = tuple(sorted(beside, key=lambda text: text != exact))
+                found[name] = tuple(beside)
+                if any(text.strip() for text in self._captions.get(name, ())):
+                    self.passed.add("rows of tables behind a text file of their picture", name)
         used = {text for beside in found.values() for text in beside}
         for text in texts:
             if text not in used:

@@ -21,7 +21,7 @@ from glide_jax.data.example import (
     captions_of,
     decode,
 )
-from glide_jax.data.readers.records import TEXT_FIELDS, caption_fields
+from glide_jax.data.readers.records import TEXT_FIELDS, caption_fields, utf8
 from glide_jax.data.readers.walking import files_of
 from glide_jax.data.tally import Tally
 from glide_jax.errors import InputError
@@ -78,7 +78,9 @@ class Parquet:
         image = _cell(table, image_column, row, name, MOST_BYTES)
         data = image.get("bytes") if isinstance(image, dict) else image
         if not isinstance(data, bytes) or not data:  # img2dataset keeps rows that failed
-            raise Rejected("missing image", name)
+            kind = table.schema.field(image_column).type
+            none = image in (None, b"") or isinstance(image, dict)
+            raise Rejected("missing image", name if none else f"{name}: {image_column} is {kind}")
         return Example(decode(data, name), captions, name)
 
     def captions_at(self, index: int) -> tuple[str, ...]:
@@ -100,8 +102,16 @@ class Parquet:
 
 
 def _captions(table: Any, row: int, columns: list[str], name: str) -> tuple[str, ...]:
-    texts = {column: _cell(table, column, row, name, MOST_TEXT) for column in columns}
-    return captions_of(caption_fields(texts), name)
+    cells = {column: _cell(table, column, row, name, MOST_TEXT) for column in columns}
+    texts = {
+        column: utf8(cell, f"{name}, {column}") if isinstance(cell, bytes) else cell
+        for column, cell in cells.items()
+    }
+    found = caption_fields(texts)
+    if not found and any(cell not in (None, []) for cell in cells.values()):
+        kinds = ", ".join(f"{column} is {table.schema.field(column).type}" for column in columns)
+        name = f"{name}: {kinds}; a string or a list of strings is needed"
+    return captions_of(found, name)
 
 
 def _cell(table: Any, column: str, row: int, name: str, most: int) -> Any:
@@ -112,7 +122,7 @@ def _cell(table: Any, column: str, row: int, name: str, most: int) -> Any:
         return table[column][row].as_py()
     except UnicodeDecodeError:
         raise Rejected("not UTF-8", f"{name}, {column}: save it as UTF-8") from None
-    except (ValueError, IndexError) as error:  # a date that no calendar has, or too few rows
+    except Exception as error:  # a date that no calendar has, or fewer rows than are promised
         raise Rejected("unreadable file", f"{name}, {column}: {error}") from None
 
 

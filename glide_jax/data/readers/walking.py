@@ -87,7 +87,8 @@ def suffix_of(name: str) -> str:
 
     The number of a shard does not count, as in a.tfrecord-00000-of-00012.
     """
-    return _SHARD.sub("", os.path.splitext(name)[1].lower())
+    suffix = os.path.splitext(name)[1].lower()
+    return _SHARD.sub("", suffix) if "-of-" in suffix else suffix
 
 
 def other_files(root: pathlib.Path, names: list[str], passed: Tally) -> None:

@@ -240,3 +240,16 @@ def test_caption_files_that_are_not_read_are_named(tmp_path, name):
     (tmp_path / name).write_text("{}")
     with pytest.raises(InputError, match=rf"has a caption: .*such as '{name}'"):
         Folder(tmp_path)
+
+
+def test_captions_that_stand_behind_others_are_counted(tmp_path):
+    put(tmp_path, "a.png", "b.png")
+    for name in ("a.txt", "a.caption", "b.txt"):
+        (tmp_path / name).write_text(name)
+    table(tmp_path, one("b.png"))
+    source = Folder(tmp_path)
+    assert (source.captions_at(0), source.captions_at(1)) == (("a.txt",), ("b.txt",))
+    assert source.passed.counts == {
+        "text files behind another of their picture": 1,
+        "rows of tables behind a text file of their picture": 1,
+    }

@@ -175,6 +175,24 @@ def test_text_that_is_not_utf8_rejects_its_row(tmp_path):
         source[0]
 
 
+def test_captions_as_bytes_are_text(tmp_path):
+    write(tmp_path / "x.parquet", {"jpg": [picture(1)] * 2, "text": ["\u00fc".encode(), b"\xff"]})
+    source = Parquet(tmp_path)
+    assert source[0].captions == ("\u00fc",)
+    with pytest.raises(Rejected, match=r"not UTF-8 \(x\.parquet\[1\], text: "):
+        source[1]
+
+
+def test_columns_of_other_types_are_named(tmp_path):
+    write(tmp_path / "x.parquet", {"jpg": ["a.png"], "text": [["one"]]})
+    with pytest.raises(Rejected, match=r"missing image \(x\.parquet\[0\]: jpg is string\)"):
+        Parquet(tmp_path)[0]
+    for cell, kind in ((7, "int64"), ({"raw": "x"}, "struct"), ([["x"]], "list")):
+        write(tmp_path / "x.parquet", {"jpg": [picture(1)], "text": [cell]})
+        with pytest.raises(Rejected, match=rf"no caption \(x\.parquet\[0\]: text is {kind}"):
+            Parquet(tmp_path)[0]
+
+
 def test_what_is_no_parquet_file_is_named(tmp_path):
     for content, words in ((b"version https://git-lfs.github.com/spec/v1", "Git LFS pointer"),
                            (b"<html>", "web page"), (b"", "empty file")):  # fmt: skip
