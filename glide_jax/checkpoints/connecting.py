@@ -114,6 +114,7 @@ class Watch:
                 yield response
         finally:
             stop.set()
+            thread.join()
 
     def _look(self, stop: threading.Event) -> None:
         before = self._done()
