@@ -34,7 +34,7 @@ class _Response(http.client.HTTPResponse):
                 self.fp.readline = read
 
 
-class Redirects(urllib.request.HTTPRedirectHandler):
+class _Redirects(urllib.request.HTTPRedirectHandler):
     """Follows redirects, but never from an encrypted connection to an open one."""
 
     def redirect_request(self, req, fp, code, msg, headers, newurl):
@@ -95,7 +95,7 @@ class Watch:
             def https_open(self, req):
                 return self.do_open(Encrypted, req)
 
-        self._opener = urllib.request.build_opener(Redirects, OpenPlain, OpenEncrypted)
+        self._opener = urllib.request.build_opener(_Redirects, OpenPlain, OpenEncrypted)
 
     @contextlib.contextmanager
     def open(self, request: urllib.request.Request) -> Iterator[http.client.HTTPResponse]:
