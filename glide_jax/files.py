@@ -24,6 +24,7 @@ _IMPOSTORS = (
     (rb"(\xef\xbb\xbf)?\s*<", "is a web page or an XML error message: fetch the file itself again"),
 )
 
+
 def expanded(path: str | os.PathLike) -> pathlib.Path:
     """The path with a home in place of `~` or `~user` at its start, as a shell reads it.
 
@@ -110,7 +111,7 @@ def replacing_dir(path: str | os.PathLike) -> Iterator[pathlib.Path]:
 
 
 def impostor(path: pathlib.Path) -> str | None:
-    """What stands in a file's place, and the remedy; None if it may be the file itself.
+    """Describes what stands in a file's place, with the remedy; None if it may be the file itself.
 
     Git leaves a pointer where it did not fetch a large file, and a server sends a page where it
     does not send one.

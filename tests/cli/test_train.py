@@ -212,9 +212,7 @@ def test_another_config_is_refused_by_the_first_field_that_differs(whole, home, 
 def another_picture(home):
     """A picture that comes to the data after the run began."""
     Image.new("RGB", (32, 32)).save(home / "pictures/new.png")
-    (home / "pictures/new.txt").write_text(
-        "a new picture with a caption of many words " * 9
-    )
+    (home / "pictures/new.txt").write_text("a new picture with a caption of many words " * 9)
     yield
     for suffix in ("png", "txt"):
         (home / f"pictures/new.{suffix}").unlink()
