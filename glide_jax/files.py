@@ -111,13 +111,13 @@ def replacing_dir(path: str | os.PathLike) -> Iterator[pathlib.Path]:
 
 
 def impostor(path: pathlib.Path) -> str | None:
-    """Names what stands in a file's place, and the remedy; None if it may be the file itself.
+    """Describes what stands in a file's place, with the remedy; None if it may be the file itself.
 
     Git leaves a pointer where it did not fetch a large file, and a server sends a page where it
     does not send one.
     """
-    if path.exists() and not path.is_file():  # a named pipe, say, from which nothing comes
-        return "is a folder" if path.is_dir() else "is no file"
+    if os.path.exists(path) and not os.path.isfile(path):  # a named pipe gives nothing, for ever
+        return "is a folder" if os.path.isdir(path) else "is no file"
     try:
         with open(path, "rb") as file:
             head = file.read(512)

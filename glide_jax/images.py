@@ -13,6 +13,7 @@ from typing import Any, BinaryIO
 import numpy as np
 from PIL import Image, ImageDraw, ImageOps, PngImagePlugin, UnidentifiedImageError
 
+from glide_jax import checks
 from glide_jax.errors import InputError
 from glide_jax.files import replacing
 
@@ -38,6 +39,11 @@ def open_encoded(file: str | os.PathLike | BinaryIO) -> Image.Image:
         UnidentifiedImageError: The file is in none of the formats.
         OSError: The file cannot be read.
     """
+    if isinstance(file, str | os.PathLike) and os.path.exists(file):
+        if not (
+            os.path.isfile(file) or os.path.isdir(file)
+        ):  # a named pipe gives nothing, for ever
+            raise OSError("it is no file")
     Image.init()
     return Image.open(file, formats=[name for name in FORMATS if name in Image.OPEN])
 
@@ -65,14 +71,18 @@ def read(path: str | os.PathLike) -> Image.Image:
             image.info.update({DEEP: True} if deep else {})
             return image
     except FileNotFoundError:
-        raise InputError(f"picture {str(path)!r} does not exist.") from None
+        raise InputError(f"picture {checks.shown(str(path), 200)} does not exist.") from None
     except UnidentifiedImageError:
-        raise InputError(f"{str(path)!r} is not a picture that Pillow knows.") from None
+        raise InputError(
+            f"{checks.shown(str(path), 200)} is not a picture that Pillow knows."
+        ) from None
     except Image.DecompressionBombError as error:
-        raise InputError(f"picture {str(path)!r} is too large: {error}") from None
+        raise InputError(f"picture {checks.shown(str(path), 200)} is too large: {error}") from None
     except Exception as error:  # a broken file leads Pillow to whatever comes
         why = getattr(error, "strerror", None) or str(error) or type(error).__name__
-        raise InputError(f"picture {str(path)!r} cannot be read: {why.rstrip('.')}.") from None
+        raise InputError(
+            f"picture {checks.shown(str(path), 200)} cannot be read: {why.rstrip('.')}."
+        ) from None
 
 
 def write_png(

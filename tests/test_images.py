@@ -1,5 +1,7 @@
 """Pictures of every kind go in, and what is known of them comes out."""
 
+import os
+
 import numpy as np
 import pytest
 from PIL import Image, PngImagePlugin
@@ -130,3 +132,16 @@ def test_a_contact_sheet_has_room_for_all(count):
     columns = -(-(count**0.5) // 1)
     assert sheet.width == columns * 40 + 8
     assert len(set(sheet.convert("L").tobytes())) > 50
+
+
+def test_a_pipe_is_no_picture_and_is_not_waited_for(tmp_path):
+    os.mkfifo(tmp_path / "a.png")
+    with pytest.raises(InputError, match="cannot be read: it is no file"):
+        images.read(tmp_path / "a.png")
+    assert images.read_parameters(tmp_path / "a.png") is None
+
+
+def test_a_name_of_any_length_is_cut():
+    with pytest.raises(InputError) as caught:
+        images.read("x" * 100_000)
+    assert len(str(caught.value)) < 400

@@ -34,7 +34,7 @@ class _Response(http.client.HTTPResponse):
                 self.fp.readline = read  # pyright: ignore
 
 
-class Redirects(urllib.request.HTTPRedirectHandler):
+class _Redirects(urllib.request.HTTPRedirectHandler):
     """Follows redirects, but never from an encrypted connection to an open one."""
 
     def redirect_request(self, req, *answer):
@@ -98,7 +98,7 @@ class Watch:
             def https_open(self, req):
                 return self.do_open(Encrypted, req)
 
-        self._opener = urllib.request.build_opener(Redirects, OpenPlain, OpenEncrypted)
+        self._opener = urllib.request.build_opener(_Redirects, OpenPlain, OpenEncrypted)
 
     @contextlib.contextmanager
     def open(self, request: urllib.request.Request) -> Iterator[http.client.HTTPResponse]:
@@ -117,6 +117,7 @@ class Watch:
                 yield response
         finally:
             stop.set()
+            thread.join()
 
     def _look(self, stop: threading.Event) -> None:
         before = self._done()

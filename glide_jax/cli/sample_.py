@@ -11,6 +11,8 @@ from glide_jax.cli import bulk, cluster, common
 from glide_jax.cli.drawing import Drawing, draw_to_files, drawing_command
 from glide_jax.errors import InputError
 
+_MOST_BYTES = 1 << 28
+
 
 @click.command("sample")
 @click.argument("prompts", nargs=-1)
@@ -76,7 +78,12 @@ def read_prompts(path: pathlib.Path) -> tuple[str, ...]:
         InputError: the file cannot be read or holds no prompt.
     """
     try:
-        data = sys.stdin.buffer.read() if str(path) == "-" else path.read_bytes()
+        with sys.stdin.buffer if str(path) == "-" else open(path, "rb") as file:
+            data = file.read(_MOST_BYTES + 1)
+        if len(data) > _MOST_BYTES:
+            raise InputError(
+                f"--prompts-file {str(path)!r} has over {_MOST_BYTES >> 20} MB; cut it into several."
+            )
         text = data.decode("utf-8-sig").replace("\r\n", "\n").replace("\r", "\n")
         lines = text.split("\n")  # U+2028 and the like are text
     except UnicodeDecodeError as error:

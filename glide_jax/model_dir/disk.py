@@ -36,9 +36,10 @@ def read_config(directory: str | os.PathLike) -> dict[str, Any]:
     """
     directory = pathlib.Path(directory)
     path = directory / "config.json"
-    if not directory.is_dir():
-        what = "is a file" if directory.exists() else "does not exist"
-        raise InputError(f"model directory {str(directory)!r} {what}; give a directory's path.")
+    if not os.path.isdir(directory):
+        what = "is a file" if os.path.exists(directory) else "does not exist"
+        name = checks.shown(str(directory), 200)
+        raise InputError(f"model directory {name} {what}; give a directory's path.")
     if not path.exists():
         raise InputError(
             f"{str(directory)!r} is not a model directory: it has no config.json; PyTorch "

@@ -11,7 +11,7 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 
-from glide_jax import checks
+from glide_jax import checks, files
 from glide_jax.errors import InputError
 from glide_jax.extras import extra
 from glide_jax.files import replacing
@@ -78,6 +78,8 @@ def read_program(
         InputError: the file is broken, or made for another model, dtype, platform or algorithm.
     """
     _prepare()
+    if what := files.impostor(path):
+        raise InputError(f"program {checks.shown(str(path), 200)} {what}.")
     try:
         with zipfile.ZipFile(path) as file:
             header = json.loads(file.read("program.json"))

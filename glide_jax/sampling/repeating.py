@@ -60,9 +60,12 @@ def repetition(
     except InputError:
         raise
     except KeyError as error:
-        raise InputError(f"the parameters have no {error}; they are not whole.") from None
-    except (AttributeError, TypeError, ValueError) as error:  # values of any kind, deep in there
-        raise InputError(f"the parameters cannot be those of a picture: {error}.") from None
+        name = checks.shown(error.args[0] if error.args else "")
+        raise InputError(f"the parameters have no {name}; they are not whole.") from None
+    except (AttributeError, TypeError, ValueError, OverflowError, RecursionError) as error:
+        # Values may be of any kind, deep in there.
+        why = checks.printable(str(error)[:200])
+        raise InputError(f"the parameters cannot be those of a picture: {why}.") from None
 
 
 def check(parameters: Any) -> Mapping[str, Any]:
@@ -162,7 +165,7 @@ def _input(
         recorded: its record, see `canvas.identity`.
         whole: whether its transparency and own colours matter, too.
     """
-    if value is None and "path" not in recorded:
+    if value is None and type(recorded.get("path")) is not str:
         raise InputError(f"the {name} that went in was no file; give it.")
     if value is None and os.path.exists(recorded["path"]) and not os.path.isfile(recorded["path"]):
         raise InputError(f"the {name} {checks.shown(recorded['path'])} is no file; give it.")

@@ -109,17 +109,18 @@ class SentencePiece:
                 f"The tokenizer's file is {shorten(name)}, but must name a file beside it."
             )
         path = Path(directory) / name
+        where = f"Tokenizer file {checks.shown(str(path), 200)}"
         if what := files.impostor(path):
-            raise InputError(f"Tokenizer file {path} {what}.")
+            raise InputError(f"{where} {what}.")
         try:
             with open(path, "rb") as file:
                 model = file.read(_MAX_FILE)
         except OSError as error:
-            raise InputError(f"Tokenizer file {path} cannot be read: {error.strerror}.") from error
+            raise InputError(f"{where} cannot be read: {error.strerror}.") from error
         digest, right = _sha256(model), spec.get("sha256")
         if digest != right:
             raise InputError(
-                f"Tokenizer file {path} has SHA-256 {digest[:12]}..., but the model was saved with "
+                f"{where} has SHA-256 {digest[:12]}..., but the model was saved with "
                 f"{checks.printable(str(right)[:12])}...: it is damaged or another model's."
             )
         return cls(model)

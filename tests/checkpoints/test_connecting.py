@@ -39,11 +39,11 @@ def test_a_redirect_to_no_address_is_one_sentence(where, server, path):
 )
 def test_a_redirect_never_leaves_encryption(start, where, says):
     with pytest.raises(InputError, match=says):
-        connecting.Redirects().redirect_request(
+        connecting._Redirects().redirect_request(
             urllib.request.Request(start), None, 302, "Found", {}, where
         )
     good = start.replace("https", "HTTPS"), where.replace(where.split(":")[0], "https")
-    request = connecting.Redirects().redirect_request(
+    request = connecting._Redirects().redirect_request(
         urllib.request.Request(good[0]), None, 302, "Found", {}, good[1]
     )
     assert request.full_url == good[1]

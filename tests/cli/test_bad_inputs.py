@@ -95,6 +95,11 @@ PROMPTS = [
     prompts("utf-16", "red".encode("utf-16"), "not UTF-8"),
     prompts("encoded surrogate", b"\xed\xa0\x80\n", "not UTF-8"),
     Case(
+        "prompts file: endless",
+        "sample --prompts-file /dev/zero --model {m} --out {out}",
+        "has over 256 MB; cut it into several",
+    ),
+    Case(
         "prompts file: a folder",
         "sample --prompts-file {t} --model {m} --out {out}",
         "Is a directory",

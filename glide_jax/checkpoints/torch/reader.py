@@ -80,6 +80,8 @@ def read_state_dict(path: str | os.PathLike, *, scripts: bool = False) -> dict[s
 def _mapped(path: pathlib.Path) -> mmap.mmap:
     if path.is_dir():
         raise InputError(f"{path} is a folder: give the checkpoint file (.pt) itself.")
+    if os.path.exists(path) and not os.path.isfile(path):  # a named pipe gives nothing, for ever
+        raise InputError(f"{path} is no file: give the path of a PyTorch .pt file.")
     try:
         with open(path, "rb") as file:
             if not os.fstat(file.fileno()).st_size:

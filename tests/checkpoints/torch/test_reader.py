@@ -261,6 +261,8 @@ def test_other_things_are_named(tmp_path, data, message):
 def test_missing_files_and_folders_are_named(tmp_path):
     assert "is a folder" in refused(tmp_path)
     assert "does not exist" in refused(tmp_path / "none.pt")
+    os.mkfifo(tmp_path / "pipe.pt")
+    assert "is no file" in refused(tmp_path / "pipe.pt")
     (tmp_path / "file").write_text("")
     assert "cannot be read" in refused(tmp_path / "file" / "base.pt")
 
