@@ -39,11 +39,12 @@ def open_encoded(file: str | os.PathLike | BinaryIO) -> Image.Image:
         UnidentifiedImageError: The file is in none of the formats.
         OSError: The file cannot be read.
     """
-    if isinstance(file, str | os.PathLike) and os.path.exists(file):
-        if not (
-            os.path.isfile(file) or os.path.isdir(file)
-        ):  # a named pipe gives nothing, for ever
-            raise OSError("it is no file")
+    if (
+        isinstance(file, str | os.PathLike)
+        and os.path.exists(file)
+        and not (os.path.isfile(file) or os.path.isdir(file))
+    ):  # a named pipe gives nothing, for ever
+        raise OSError("it is no file")
     Image.init()
     return Image.open(file, formats=[name for name in FORMATS if name in Image.OPEN])
 
