@@ -15,7 +15,7 @@ from glide_jax.files import read_object
 VERSION = "1.0.0"
 INFO = "dataset_info.json"
 _MOST_RECORDS = 1 << 40
-FEATURES = ("image", "captions", "name")
+FEATURES = {"image": "Image", "captions": "Sequence", "name": "Text"}  # and TFDS's classes of them
 
 
 class Built:
@@ -127,14 +127,16 @@ def _check_form(folder: pathlib.Path) -> None:
             "read here."
         )
     try:
-        features = list(read_object(folder / "features.json")["featuresDict"]["features"])
-    except (InputError, KeyError, TypeError):
+        features = read_object(folder / "features.json")["featuresDict"]["features"]
+        kinds = {name: features[name]["pythonClassName"].rpartition(".")[2] for name in features}
+    except (InputError, KeyError, TypeError, AttributeError):
         return  # TFDS says what it finds wrong when it reads the records
-    if missing := [name for name in FEATURES if name not in features]:
+    if odd := [name for name, kind in FEATURES.items() if kinds.get(name) != kind]:
+        there, kind = checks.shown(list(features)), checks.shown(kinds.get(odd[0], "missing"))
         raise InputError(
-            f"{folder} holds a TFDS set with the features {checks.shown(features)}, and a set that "
-            f"is read here has {', '.join(FEATURES)} ({missing[0]} is missing): write its pictures "
-            "into a folder with a captions.jsonl, or into Parquet files."
+            f"{folder} holds a TFDS set with the features {there}, and a set that is read here has "
+            f"{', '.join(FEATURES)} ({odd[0]} is {kind}): write its pictures into a folder with a "
+            "captions.jsonl, or into Parquet files."
         )
 
 

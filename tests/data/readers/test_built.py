@@ -60,6 +60,13 @@ def test_other_features_are_named_with_those_that_are_needed(folder, there):
     assert "captions.jsonl" in text
 
 
+def test_a_feature_of_another_class_is_named(folder, capfd):
+    text = (folder / "features.json").read_text().replace("image_feature.Image", "video.Video")
+    (folder / "features.json").write_text(text)
+    assert "(image is 'Video')" in refusal(folder)
+    assert capfd.readouterr() == ("", "")
+
+
 @pytest.mark.parametrize(
     "content",
     [
