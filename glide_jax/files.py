@@ -121,7 +121,7 @@ def impostor(path: pathlib.Path) -> str | None:
     try:
         with open(path, "rb") as file:
             head = file.read(512)
-    except OSError:  # whoever reads it has the reason
+    except (OSError, ValueError):  # whoever reads it has the reason
         return None
     for pattern, what in _IMPOSTORS:
         if re.match(pattern, head):

@@ -39,12 +39,9 @@ def open_encoded(file: str | os.PathLike | BinaryIO) -> Image.Image:
         UnidentifiedImageError: The file is in none of the formats.
         OSError: The file cannot be read.
     """
-    if (
-        isinstance(file, str | os.PathLike)
-        and os.path.exists(file)
-        and not (os.path.isfile(file) or os.path.isdir(file))
-    ):  # a named pipe gives nothing, for ever
-        raise OSError("it is no file")
+    named = isinstance(file, str | os.PathLike) and os.path.exists(file)
+    if named and not (os.path.isfile(file) or os.path.isdir(file)):
+        raise OSError("it is no file")  # a named pipe, say, from which nothing comes
     Image.init()
     return Image.open(file, formats=[name for name in FORMATS if name in Image.OPEN])
 
