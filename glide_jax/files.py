@@ -110,18 +110,23 @@ def replacing_dir(path: str | os.PathLike) -> Iterator[pathlib.Path]:
         shutil.rmtree(temporary, ignore_errors=True)
 
 
+def is_stream(path: str | os.PathLike) -> bool:
+    """Whether a path is a pipe or a device, which may give nothing for ever, or never end."""
+    return os.path.exists(path) and not (os.path.isfile(path) or os.path.isdir(path))
+
+
 def impostor(path: pathlib.Path) -> str | None:
     """Describes what stands in a file's place, with the remedy; None if it may be the file itself.
 
     Git leaves a pointer where it did not fetch a large file, and a server sends a page where it
     does not send one.
     """
-    if os.path.exists(path) and not os.path.isfile(path):  # a named pipe gives nothing, for ever
+    if os.path.isdir(path) or is_stream(path):
         return "is a folder" if os.path.isdir(path) else "is no file"
     try:
         with open(path, "rb") as file:
             head = file.read(512)
-    except OSError:  # whoever reads it has the reason
+    except (OSError, ValueError):  # whoever reads it has the reason
         return None
     for pattern, what in _IMPOSTORS:
         if re.match(pattern, head):

@@ -15,7 +15,7 @@ from PIL import Image, ImageDraw, ImageOps, PngImagePlugin, UnidentifiedImageErr
 
 from glide_jax import checks
 from glide_jax.errors import InputError
-from glide_jax.files import replacing
+from glide_jax.files import is_stream, replacing
 
 _PASSING = ("path", "model_path", "batch_size")  # parameters that do not tell pictures apart
 DEEP = "16 bits"  # marks the `info` of a picture in colour of which Pillow reads 8 bits a channel
@@ -39,11 +39,7 @@ def open_encoded(file: str | os.PathLike | BinaryIO) -> Image.Image:
         UnidentifiedImageError: The file is in none of the formats.
         OSError: The file cannot be read.
     """
-    if (
-        isinstance(file, str | os.PathLike)
-        and os.path.exists(file)
-        and not (os.path.isfile(file) or os.path.isdir(file))
-    ):  # a named pipe gives nothing, for ever
+    if isinstance(file, str | os.PathLike) and is_stream(file):
         raise OSError("it is no file")
     Image.init()
     return Image.open(file, formats=[name for name in FORMATS if name in Image.OPEN])

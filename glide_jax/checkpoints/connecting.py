@@ -21,10 +21,10 @@ class _Response(http.client.HTTPResponse):
     def begin(self) -> None:
         lines, read = iter(range(_HEAD_LINES)), self.fp.readline
 
-        def readline(*limit: int) -> bytes:
+        def readline(size: int | None = -1, /) -> bytes:
             if next(lines, None) is None:
                 raise InputError("the server's answer begins and never ends: use another URL.")
-            return read(*limit)
+            return read(size)
 
         self.fp.readline = readline  # pyright: ignore
         try:

@@ -82,7 +82,8 @@ def read_prompts(path: pathlib.Path) -> tuple[str, ...]:
             data = file.read(_MOST_BYTES + 1)
         if len(data) > _MOST_BYTES:
             raise InputError(
-                f"--prompts-file {str(path)!r} is over {_MOST_BYTES >> 20} MB; cut it into several."
+                f"--prompts-file {str(path)!r} has over {_MOST_BYTES >> 20} MB; cut it into "
+                "several."
             )
         text = data.decode("utf-8-sig").replace("\r\n", "\n").replace("\r", "\n")
         lines = text.split("\n")  # U+2028 and the like are text

@@ -104,7 +104,8 @@ class SentencePiece:
     def load(cls, spec: Mapping, directory: Path) -> "SentencePiece":
         """Returns the tokenizer in the file that `spec` names, if its SHA-256 is the saved one."""
         name = spec.get("file")
-        if not isinstance(name, str) or not name or Path(name).name != name or "\0" in name:
+        plain = isinstance(name, str) and name.isprintable()
+        if not plain or not name or Path(name).name != name:
             raise InputError(
                 f"The tokenizer's file is {shorten(name)}, but must name a file beside it."
             )

@@ -69,7 +69,7 @@ def _tuple(name: str, text: str, default: Sequence[Any]) -> tuple[Any, ...]:
     if text.lstrip().startswith("["):
         try:
             parts = [part if isinstance(part, str) else str(part) for part in json.loads(text)]
-        except ValueError:
+        except (ValueError, RecursionError):
             raise InputError(f"{name} is {checks.shown(text)}; it must be JSON.") from None
     if default:
         return tuple(_value(name, part, default[0]) for part in parts)

@@ -80,7 +80,7 @@ def read_state_dict(path: str | os.PathLike, *, scripts: bool = False) -> dict[s
 def _mapped(path: pathlib.Path) -> mmap.mmap:
     if path.is_dir():
         raise InputError(f"{path} is a folder: give the checkpoint file (.pt) itself.")
-    if os.path.exists(path) and not os.path.isfile(path):  # a named pipe gives nothing, for ever
+    if files.is_stream(path):
         raise InputError(f"{path} is no file: give the path of a PyTorch .pt file.")
     try:
         with open(path, "rb") as file:
