@@ -106,7 +106,8 @@ class Answer:
         Raises:
             ApiError: a picture does not come; the others are given up.
         """
-        left = len(self._jobs)
+        weights = [call.edit.weights for call in self._wish.calls]
+        left = sum(1 if frames is None else len(frames) for frames in weights)
         try:
             while left:
                 try:

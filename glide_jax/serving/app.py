@@ -31,6 +31,7 @@ def make_app(
     limits: Limits = Limits(),  # noqa: B008  it is immutable
     api_key: str | None = None,
     hosts: frozenset[str] | None = None,
+    page: bool = False,
 ) -> FastAPI:
     """The application of one engine.
 
@@ -39,6 +40,10 @@ def make_app(
         limits: what a request may ask for.
         api_key: the key that every request under /v1 must carry; None asks for none.
         hosts: names under which a browser may reach it; None allows every one.
+        page: whether the page is at its root.
+
+    Raises:
+        InputError: there is to be a page, and Gradio is not installed.
     """
 
     @contextlib.asynccontextmanager
@@ -55,6 +60,12 @@ def make_app(
     app.add_exception_handler(ApiError, _answer_error)
     app.add_exception_handler(HTTPException, _answer_http_error)
     app.add_exception_handler(Exception, _answer_fault)
+    if page:
+        from glide_jax.serving import door
+        from glide_jax.serving import page as pages
+
+        pages.mount(app, engine, limits)
+        app.add_middleware(door.Door, api_key=api_key)
     app.add_middleware(Guard, limits=limits, api_key=api_key, hosts=hosts)
     app.openapi = lambda: openapi.described(engine.glide, limits)
     return app

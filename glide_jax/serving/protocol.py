@@ -81,7 +81,7 @@ class Wish:
 
     Attributes:
         operation: "generation", "edit" or "variation".
-        prompt: the prompt.
+        prompt: the prompt, or both of a pair between which frames are drawn.
         calls: one for each picture.
         seed: the seed of all, chosen here if the request names none.
         format: png, webp or jpeg.
@@ -92,7 +92,7 @@ class Wish:
     """
 
     operation: str
-    prompt: str
+    prompt: str | tuple[str, str]
     calls: tuple[Call, ...]
     seed: int
     format: str = "png"

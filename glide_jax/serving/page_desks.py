@@ -1,0 +1,253 @@
+"""The pictures that a visitor of the page has on each tab, and the drawing of more."""
+
+import asyncio
+import base64
+import collections
+import contextlib
+import dataclasses
+import html
+import io
+import pathlib
+import shutil
+import tempfile
+import threading
+import time
+import warnings
+from collections.abc import AsyncIterator, Callable, Sequence
+from typing import Any
+
+from PIL import Image
+
+from glide_jax import images
+from glide_jax.errors import InputError
+from glide_jax.sampling import canvas
+from glide_jax.sampling.picture import Picture
+from glide_jax.serving.answers import Answer
+from glide_jax.serving.engine import Engine, Event, Preview, Progress
+from glide_jax.serving.page_masks import Easel
+from glide_jax.serving.protocol import ApiError, Limits, Wish
+
+MOST_STAGED = 24  # pictures of a strip; the oldest go
+_MOST_DESKS = 512
+_FRAME_SECONDS = 0.25  # between two looks at a picture that is drawn
+_COARSE = 128  # pixels a side; pictures of fewer are shown as squares
+_warning = threading.Lock()
+
+
+@dataclasses.dataclass(frozen=True)
+class Staged:
+    """A picture of the strip, and its PNG file, which carries the parameters."""
+
+    picture: Picture
+    file: pathlib.Path
+
+
+@dataclasses.dataclass
+class Desk:
+    """One tab of one visitor.
+
+    Attributes:
+        staged: pictures of the strip, the newest last.
+        chosen: the number of the one that is shown.
+        easel: the picture that is worked on.
+        before: what the shown pictures are compared with.
+        parameters: those of a picture that is drawn again.
+        frames: pictures that are shown as one that moves, if any.
+        stopped: whether drawing is to end.
+    """
+
+    staged: list[Staged] = dataclasses.field(default_factory=list)
+    chosen: int = 0
+    easel: Easel | None = None
+    before: Image.Image | None = None
+    parameters: dict[str, Any] | None = None
+    frames: Sequence[Image.Image] = ()
+    stopped: bool = False
+
+    @property
+    def shown(self) -> Staged | None:
+        """The chosen picture."""
+        return self.staged[self.chosen] if self.chosen < len(self.staged) else None
+
+    def discard(self) -> None:
+        """Takes the chosen picture from the strip."""
+        if self.chosen < len(self.staged):
+            shutil.rmtree(self.staged.pop(self.chosen).file.parent, ignore_errors=True)
+            self.chosen = max(0, min(self.chosen, len(self.staged) - 1))
+            self.frames = ()
+
+    def clear(self) -> None:
+        """Takes every picture from the strip."""
+        while self.staged:
+            self.discard()
+
+
+class Desks:
+    """The desks of all visitors, in memory; their PNG files are in a folder that ends with them."""
+
+    def __init__(self):
+        self._folder = tempfile.TemporaryDirectory(prefix="glide_jax-")
+        self._desks: collections.OrderedDict[tuple[str, str], Desk] = collections.OrderedDict()
+
+    def of(self, visitor: str, tab: str) -> Desk:
+        """The desk of a visitor's tab, the first time an empty one."""
+        desk = self._desks.setdefault((visitor, tab), Desk())
+        self._desks.move_to_end((visitor, tab))
+        while len(self._desks) > _MOST_DESKS:
+            _, old = self._desks.popitem(last=False)
+            old.stopped = True
+            old.clear()
+        return desk
+
+    def leave(self, visitor: str) -> None:
+        """Forgets a visitor and stops what is drawn for them."""
+        for key in [key for key in self._desks if key[0] == visitor]:
+            desk = self._desks.pop(key)
+            desk.stopped = True
+            desk.clear()
+
+    def stage(self, desk: Desk, picture: Picture) -> None:
+        """Puts a picture on the strip and chooses it."""
+        p = picture.parameters
+        folder = pathlib.Path(tempfile.mkdtemp(dir=self._folder.name))
+        file = folder / f"glide-{p['seed']}-{p['index']}.png"
+        images.write_png(file, picture.image, p)
+        desk.staged.append(Staged(picture, file))
+        if len(desk.staged) > MOST_STAGED:
+            desk.chosen = 0
+            desk.discard()
+        desk.chosen = len(desk.staged) - 1
+
+
+@dataclasses.dataclass
+class Tile:
+    """A picture on its way."""
+
+    image: Image.Image | None = None
+    text: str = "waits"
+    share: float = 0.0
+
+    def take(self, event: Event) -> None:
+        """Follows an event."""
+        if isinstance(event, Progress):
+            name = {"base": "drawing", "upsample": "enlarging"}.get(event.stage, event.stage)
+            self.text = f"{name}, step {event.done} of {event.total}"
+            self.share = event.done / max(1, event.total)
+        elif isinstance(event, Preview):
+            self.image = event.image
+        elif isinstance(event, Picture):
+            self.image, self.text, self.share = event.image, "done", 1.0
+
+
+async def drawn(
+    engine: Engine, limits: Limits, wish: Wish, desk: Desk, stage: Callable[[Picture], None]
+) -> AsyncIterator[list[Tile]]:
+    """Draws a wish; gives its pictures as they come, a few times a second.
+
+    Args:
+        engine: draws.
+        limits: the server's.
+        wish: what to draw.
+        desk: its `stopped` ends it.
+        stage: called with each finished picture.
+
+    Raises:
+        ApiError: there is no room, or a picture does not come.
+    """
+    [weights] = {id(call.edit.weights): call.edit.weights for call in wish.calls}.values()
+    tiles = [Tile() for _ in wish.calls if weights is None] or [Tile() for _ in weights]
+    finished, last = 0, 0.0
+
+    async def stopped() -> bool:
+        return desk.stopped
+
+    answer = Answer(engine, wish, limits, stopped)
+    yield tiles
+    async with contextlib.aclosing(answer.events()) as events:
+        async for k, event in events:
+            if desk.stopped:
+                return
+            tiles[k if weights is None else min(finished, len(tiles) - 1)].take(event)
+            if isinstance(event, Picture):
+                finished += 1
+                await asyncio.to_thread(stage, event)
+            if isinstance(event, Preview | Picture) or time.monotonic() - last > _FRAME_SECONDS:
+                last = time.monotonic()
+                yield tiles
+
+
+def made(make: Callable[[], Any]) -> tuple[Any, list[str]]:
+    """Calls a function; gives its result and the sentences that it warns with.
+
+    Raises:
+        InputError: a value is wrong.
+    """
+    with _warning, warnings.catch_warnings(record=True) as caught:
+        warnings.simplefilter("always", UserWarning)
+        out = make()
+    return out, [str(w.message) for w in caught if issubclass(w.category, UserWarning)]
+
+
+def sentence(error: Exception) -> str:
+    """An error of ours for the page, as HTML.
+
+    Raises:
+        Exception: it is none of ours.
+    """
+    if not isinstance(error, InputError | ApiError):
+        raise error
+    text = str(error)
+    return html.escape(text[:1].upper() + text[1:], quote=False)
+
+
+def address(image: Image.Image) -> str:
+    """A picture as a `data:` address."""
+    buffer = io.BytesIO()
+    image.save(buffer, format="PNG")
+    return f"data:image/png;base64,{base64.b64encode(buffer.getvalue()).decode()}"
+
+
+def _img(image: Image.Image, text: str) -> str:
+    """A picture as HTML; the pixels of a small one are shown as squares.
+
+    Args:
+        image: it.
+        text: HTML for those who do not see it.
+    """
+    kind = "coarse" if max(image.size) < _COARSE else "fine"
+    return f'<img class="{kind}" src="{address(image)}" alt="{text}">'
+
+
+def tiles_html(tiles: Sequence[Tile]) -> str:
+    """Pictures on their way as HTML."""
+    parts = []
+    for tile in tiles:
+        inner = _img(tile.image, "preview") if tile.image else "<i></i>"
+        parts.append(
+            f'<figure>{inner}<progress value="{tile.share:.3f}"></progress>'
+            f"<figcaption>{html.escape(tile.text)}</figcaption></figure>"
+        )
+    return f'<div class="tiles" data-count="{len(parts)}">{"".join(parts)}</div>'
+
+
+def shown_html(desk: Desk, with_picture: bool) -> str:
+    """The chosen picture and what it is, as HTML."""
+    if desk.shown is None:
+        return '<div class="empty">Nothing is drawn here yet.</div>'
+    picture = desk.shown.picture
+    p, image = picture.parameters, picture.image
+    prompt = html.escape(str(p.get("prompt") or "no prompt"))
+    more = f"{image.width} &times; {image.height}, seed <b>{p['seed']}</b>"
+    more += f", picture {p['index'] + 1}" if p["index"] else ""
+    figure = ""
+    if with_picture and desk.frames:
+        figure = f'<img src="{moving(desk.frames)}" alt="frames">'
+    elif with_picture:
+        figure = _img(image, prompt)
+    return f'<figure class="one">{figure}<figcaption>{prompt}<br>{more}</figcaption></figure>'
+
+
+def moving(frames: Sequence[Image.Image]) -> str:
+    """Frames as the `data:` address of a GIF."""
+    data = base64.b64encode(canvas.gif(list(frames))).decode()
+    return f"data:image/gif;base64,{data}"
