@@ -120,7 +120,7 @@ def _accepts(shop: Any, panel: Any, tabs: Any, repaint: Any) -> None:
             return {}
         return {tabs: gr.update(selected="repaint"), **repaint.put(request, shown.picture.image)}
 
-    outputs = [tabs, repaint.source, repaint.editor, *repaint.panel.outputs]
+    outputs = [tabs, *repaint.painted]
     on(panel.accept.click, accept, None, outputs)
 
 
@@ -135,7 +135,7 @@ def _sketches(shop: Any, edit: Any, tab: Any) -> None:
             return {edit.editor: gr.skip()}
         return edit.put(request, edit.white)
 
-    on(tab.select, sketch, None, [edit.source, edit.editor, *edit.panel.outputs])
+    on(tab.select, sketch, None, edit.painted)
 
 
 def _leaves(shop: Any, blocks: Any) -> None:

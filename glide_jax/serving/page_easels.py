@@ -16,11 +16,11 @@ _SIDES = ("Left", "Top", "Right", "Bottom")
 _COLOURS = ["#d92b2b", "#f2c230", "#2f9e44", "#2b6fd9", "#8a3fd1", "#111111", "#ffffff"]
 
 
-def _editor(tab: str, label: str, brush: gr.Brush) -> gr.ImageEditor:
+def _editor(tab: str, brush: gr.Brush) -> gr.ImageEditor:
     """An editor that shows a picture and takes nothing but strokes."""
     return gr.ImageEditor(
         type="pil", format="png", sources=(), transforms=(), layers=False, brush=brush,
-        eraser=gr.Eraser(default_size=40), canvas_size=(SIDE, SIDE), height=520, label=label,
+        eraser=gr.Eraser(default_size=30), canvas_size=(SIDE, SIDE), height=520, visible=False,
         buttons=[], elem_id=f"{tab}-editor", elem_classes="easel", image_mode="RGBA",
     )  # fmt: skip
 
@@ -38,9 +38,9 @@ class RepaintTab:
                 )
                 self.source = drop("Picture", "repaint-file")
                 colour = "#{:02x}{:02x}{:02x}".format(*PAINT)
-                brush = gr.Brush(default_size=56, colors=[colour], color_mode="fixed")
-                self.editor = _editor("repaint", "Mask", brush)
-                with gr.Row(elem_classes="actions"):
+                brush = gr.Brush(default_size=40, colors=[colour], color_mode="fixed")
+                self.editor = _editor("repaint", brush)
+                with gr.Row(elem_classes="actions", visible=False) as self.tools:
                     clear = gr.Button("Clear", elem_id="repaint-clear", min_width=80, size="sm")
                     invert = gr.Button("Invert", elem_id="repaint-invert", min_width=80, size="sm")
                     upload = gr.UploadButton(
@@ -60,7 +60,7 @@ class RepaintTab:
                         8, 256, 32, step=8, label="By pixels", elem_id="repaint-pixels"
                     )
                 self.panel = Panel(shop, "repaint", "Accept and go on", compares=True)
-        painted = [self.source, self.editor, *self.panel.outputs]
+        painted = self.painted = [self.source, self.editor, self.tools, *self.panel.outputs]
         on(self.source.upload, self._open, self.source, painted)
         on(self.source.clear, self._close, None, painted)
         on(clear.click, self._clear, None, self.editor)
@@ -78,8 +78,11 @@ class RepaintTab:
         desk.clear()
         desk.easel, desk.before = Easel(picture), picture
         return {
-            self.source: None, self.editor: desk.easel.value(), **self.panel.shown(desk)
-        }  # fmt: skip
+            self.source: None,
+            self.editor: _laid(desk.easel, "Mask"),
+            self.tools: gr.update(visible=True),
+            **self.panel.shown(desk),
+        }
 
     def _desk(self, request: gr.Request) -> Desk:
         return self.shop.desk(request, "repaint")
@@ -97,7 +100,11 @@ class RepaintTab:
         desk = self._desk(request)
         desk.clear()
         desk.easel = desk.before = None
-        return {self.editor: None, **self.panel.shown(desk)}
+        return {
+            self.editor: gr.update(value=None, visible=False),
+            self.tools: gr.update(visible=False),
+            **self.panel.shown(desk),
+        }
 
     def _clear(self, request: gr.Request) -> Any:
         easel = self._desk(request).easel
@@ -152,8 +159,8 @@ class EditTab:
                     "keeps your colours and places, a large one follows the words."
                 )
                 self.source = drop("Picture (may stay empty)", "edit-file")
-                brush = gr.Brush(default_size=56, colors=_COLOURS, default_color=_COLOURS[0])
-                self.editor = _editor("edit", "Sketch", brush)
+                brush = gr.Brush(default_size=40, colors=_COLOURS, default_color=_COLOURS[0])
+                self.editor = _editor("edit", brush)
             with gr.Column(scale=5):
                 self.fields = Fields(shop.maker, "edit", "What it shows")
                 strength = gr.Slider(
@@ -161,7 +168,7 @@ class EditTab:
                 )
                 only = gr.Checkbox(label="Change only where I painted", elem_id="edit-only")
                 self.panel = Panel(shop, "edit", "Accept and go on", compares=True)
-        painted = [self.source, self.editor, *self.panel.outputs]
+        painted = self.painted = [self.source, self.editor, *self.panel.outputs]
         on(self.source.upload, self._open, self.source, painted)
         on(self.source.clear, self._blank, None, painted)
         on(self.panel.accept.click, self._accept, None, painted)
@@ -182,8 +189,10 @@ class EditTab:
         desk.clear()
         desk.easel, desk.before = Easel(picture), picture
         return {
-            self.source: None, self.editor: desk.easel.value(), **self.panel.shown(desk)
-        }  # fmt: skip
+            self.source: None,
+            self.editor: _laid(desk.easel, "Sketch"),
+            **self.panel.shown(desk),
+        }
 
     def _desk(self, request: gr.Request) -> Desk:
         return self.shop.desk(request, "edit")
@@ -225,3 +234,9 @@ def _opened(
         refused(error)
         return {source: None}
     return {**updates, source: gr.skip()}
+
+
+def _laid(easel: Easel, name: str) -> Any:
+    """Lays a picture into an editor."""
+    width, height = easel.size
+    return gr.update(value=easel.value(), visible=True, label=f"{name}, {width} x {height} pixels")

@@ -15,7 +15,8 @@ from glide_jax import colours, images
 from glide_jax.errors import InputError
 from glide_jax.sampling import canvas
 
-SIDE = 768  # pixels of the longer side in the editor
+SIDE = 512  # pixels of the longer side in the editor, about, where a picture is smaller
+_MOST = 1024  # and where it is larger
 PAINT = (255, 0, 170)  # the colour of masks, rare in pictures
 FILES = (".png", ".jpg", ".jpeg", ".webp", ".gif", ".bmp", ".tif", ".tiff", ".avif")
 _STEP = 8  # alpha that comes and goes on the way through a browser
@@ -62,12 +63,9 @@ class Easel:
         self.size, self._look = own.image.size, own.upright
         # Pixels of a small picture are shown as squares, so that a brush can meet each.
         longer = max(self.size)
-        times = SIDE // longer
-        if times:
-            self._shown_size = (self.size[0] * times, self.size[1] * times)
-        else:
-            share = SIDE / longer
-            self._shown_size = tuple(max(1, round(side * share)) for side in self.size)
+        times = max(1, SIDE // longer) if longer <= _MOST else _MOST / longer
+        width, height = (max(1, round(side * times)) for side in self.size)
+        self._shown_size = width, height
         self._mask = Image.new("L", self.size)
         self._sent = np.zeros(self._shown_size[::-1], np.uint8)
 
@@ -100,11 +98,10 @@ class Easel:
         changed = np.abs(alpha.astype(int) - self._sent) > _STEP
         if not changed.any():
             return self._mask
-        painted = self._resized(Image.fromarray(np.where(alpha >= 128, 255, 0)), self.size)
-        painted = painted.point(lambda share: 255 if share >= 128 else 0)
-        where = self._resized(Image.fromarray(np.uint8(changed) * np.uint8(255)), self.size)
-        where = where.point(lambda share: 255 if share else 0)
-        return Image.composite(painted, self._mask, where)
+        plane = lambda where: self._resized(Image.fromarray(np.uint8(where) * np.uint8(255)))
+        painted = plane(alpha >= 128).point(lambda share: 255 if share >= 128 else 0)
+        somewhere = plane(changed).point(lambda share: 255 if share else 0)
+        return Image.composite(painted, self._mask, somewhere)
 
     def sketch(self, value: dict[str, Any] | None) -> Image.Image:
         """The picture in sRGB with the editor's strokes in their colours upon it."""
@@ -112,7 +109,7 @@ class Easel:
         if not layer.getchannel("A").getbbox():
             return self._look
         premultiplied = layer.convert("RGBa")  # else the colour of what is clear would bleed
-        layer = self._resized(premultiplied, self.size).convert("RGBA")
+        layer = self._resized(premultiplied).convert("RGBA")
         return Image.alpha_composite(self._look.convert("RGBA"), layer).convert("RGB")
 
     def read(self, mask: Image.Image) -> Image.Image:
@@ -135,7 +132,8 @@ class Easel:
                 out.alpha_composite(layer)
         return out
 
-    def _resized(self, image: Image.Image, size: tuple[int, int]) -> Image.Image:
+    def _resized(self, image: Image.Image, size: tuple[int, int] | None = None) -> Image.Image:
+        size = size or self.size
         if image.size == size:
             return image
         larger = size[0] > image.width

@@ -2,6 +2,7 @@
 
 import asyncio
 import dataclasses
+import logging
 from collections.abc import AsyncIterator, Callable
 from typing import Any
 
@@ -214,6 +215,9 @@ class Panel:
             text = "" if desk.stopped else note(desk)
         except (InputError, ApiError) as error:
             gr.Warning(page_desks.sentence(error), title="That cannot be drawn")
+        except Exception:  # a fault of ours; the page must not stay as if it went on
+            logging.getLogger(__name__).exception("a drawing of the page failed")
+            gr.Warning("Something went wrong; the server's log has the reason.")
         yield self.shown(desk, '<p class="note">Stopped.</p>' if desk.stopped else text)
 
     def _stop(self, request: gr.Request) -> None:

@@ -1,0 +1,380 @@
+"""The page in a real browser: Debian's Chromium, driven by Playwright."""
+
+import contextlib
+import io
+import itertools
+import shutil
+import threading
+import time
+import urllib.parse
+import urllib.request
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from glide_jax import images
+
+WAIT = 90_000  # milliseconds, for machines that are busy
+# A container has no sandbox for it and no graphics card for the editor's WebGL.
+FLAGS = ["--no-sandbox", "--use-angle=swiftshader", "--enable-unsafe-swiftshader"]
+BRUSH = 40  # radius in pixels of what the editor shows
+PROMPT = "a large red circle on a white background"
+TABS = ("draw", "repaint", "edit", "enlarge", "between", "again")
+
+
+@pytest.fixture(scope="session")
+def engine(glide_full):
+    from glide_jax.serving.engine import Engine
+
+    engine = Engine(glide_full, slots=4)
+    yield engine
+    engine.stop()
+
+
+@pytest.fixture(scope="session")
+def address(engine):
+    """A server's, in a thread of this process."""
+    import uvicorn
+
+    from glide_jax.serving.app import make_app
+
+    config = uvicorn.Config(
+        make_app(engine, page=True), port=0, log_level="warning", ws="none",
+        timeout_graceful_shutdown=1,
+    )  # fmt: skip
+    server = uvicorn.Server(config)
+    thread = threading.Thread(target=server.run, daemon=True)
+    thread.start()
+    while not server.started:
+        assert thread.is_alive()
+        time.sleep(0.05)
+    yield f"http://127.0.0.1:{server.servers[0].sockets[0].getsockname()[1]}"
+    server.should_exit = True
+    thread.join(20)
+
+
+@pytest.fixture(scope="session")
+def browser():
+    from playwright.sync_api import sync_playwright
+
+    path = shutil.which("chromium") or shutil.which("chromium-browser")
+    if path is None:
+        pytest.fail(
+            "there is no chromium, which the tests of the page drive: apt-get install chromium "
+            "(Debian), or any package that brings a command of that name."
+        )
+    with sync_playwright() as playwright:
+        browser = playwright.chromium.launch(executable_path=path, args=FLAGS)
+        yield browser
+        browser.close()
+
+
+@pytest.fixture
+def opened(browser, address):
+    """Opens the page; no request of it may leave the machine, and none may fail."""
+    contexts, wrong = [], []
+
+    def look(response):
+        host = urllib.parse.urlsplit(response.url).hostname
+        if response.url.startswith("http") and (host != "127.0.0.1" or response.status >= 400):
+            wrong.append((response.status, response.url))
+
+    def ask(request):
+        if urllib.parse.urlsplit(request.url).hostname not in ("127.0.0.1", None):
+            wrong.append(request.url)
+
+    def open_page(width=1280, height=900, **more):
+        context = browser.new_context(viewport={"width": width, "height": height}, **more)
+        contexts.append(context)
+        page = context.new_page()
+        page.set_default_timeout(WAIT)
+        page.on("request", ask)
+        page.on("response", look)
+        page.on("pageerror", lambda error: wrong.append(str(error)))
+        page.goto(address)
+        page.wait_for_selector("#draw-draw")
+        return page
+
+    yield open_page
+    for context in contexts:
+        context.close()
+    assert not wrong
+
+
+def go_to(page, tab):
+    """Opens a tab, which is in a menu where there is little room."""
+    title = {"between": "Between two prompts"}.get(tab, tab.title())
+    if not page.get_by_role("tab", name=title, exact=True).is_visible():
+        page.locator("#tabs .overflow-menu button").first.click()
+        page.locator("#tabs .overflow-dropdown button", has_text=title).click()
+    else:
+        page.get_by_role("tab", name=title, exact=True).click()
+    page.wait_for_selector(f"#{tab}-draw")
+
+
+def fill(page, name, text):
+    page.locator(f"#{name} textarea, #{name} input[type=text]").first.fill(text)
+
+
+def options(page, tab, **values):
+    """Fills in what is under More options."""
+    page.locator(f"#{tab}-more button").first.click()
+    for name, text in values.items():
+        fill(page, f"{tab}-{name}", text)
+
+
+def noise(tmp_path, size=(48, 32), name="noise.png", seed=0):
+    """A file of a picture in which every change shows."""
+    pixels = np.random.default_rng(seed).integers(0, 256, (size[1], size[0], 3), np.uint8)
+    Image.fromarray(pixels).save(tmp_path / name)
+    return tmp_path / name, pixels
+
+
+def drop(page, name, path):
+    page.set_input_files(f"#{name} input[type=file]", path)
+
+
+@contextlib.contextmanager
+def laying(page, tab):
+    """Waits until the editor shows a picture that it is given in the block."""
+    with page.expect_response(lambda response: "/gradio_api/file=" in response.url):
+        yield
+    page.wait_for_selector(f"#{tab}-editor canvas")
+    page.wait_for_function(
+        "id => /\\d+%/.test(document.querySelector(`#${id}-editor`).innerText)", arg=tab
+    )
+    page.wait_for_timeout(800)  # the editor fades it in
+
+
+def put(page, tab, path):
+    """Drops a picture to paint on and waits until the editor shows it."""
+    with laying(page, tab):
+        drop(page, f"{tab}-file", path)
+
+
+class Canvas:
+    """The editor's picture on the screen, in pixels of the picture."""
+
+    def __init__(self, page, tab, size):
+        self.page, self.size = page, size
+        box = page.locator(f"#{tab}-editor canvas").first.bounding_box()
+        text = page.locator(f"#{tab}-editor").inner_text()
+        zoom = int(text.split("%")[0].split()[-1]) / 100
+        self.scale = zoom * (512 // max(size))
+        self.left = box["x"] + box["width"] / 2 - size[0] * self.scale / 2
+        self.top = box["y"] + box["height"] / 2 - size[1] * self.scale / 2
+
+    def stroke(self, *points):
+        """Moves the pressed mouse from point to point; gives what may have been painted."""
+        mouse = self.page.mouse
+        places = [(self.left + x * self.scale, self.top + y * self.scale) for x, y in points]
+        mouse.move(*places[0])
+        mouse.down()
+        for place in places[1:]:
+            mouse.move(*place, steps=3)
+        mouse.up()
+        self.page.wait_for_timeout(400)
+        rows, columns = np.mgrid[: self.size[1], : self.size[0]] + 0.5
+        near = np.zeros((self.size[1], self.size[0]), bool)
+        radius = BRUSH / (512 // max(self.size))
+        for (x0, y0), (x1, y1) in itertools.pairwise(points):
+            along = (columns - x0) * (x1 - x0) + (rows - y0) * (y1 - y0)
+            along = np.clip(along / max(1e-9, (x1 - x0) ** 2 + (y1 - y0) ** 2), 0, 1)
+            away = np.hypot(columns - x0 - along * (x1 - x0), rows - y0 - along * (y1 - y0))
+            near |= away < radius + 1.5
+        return near
+
+
+def draw(page, tab, address):
+    """Presses Draw and gives the picture that comes, as its PNG is downloaded."""
+    before = page.locator(f"#{tab}-strip img").count()
+    page.click(f"#{tab}-draw")
+    page.wait_for_function(
+        "([id, n]) => document.querySelectorAll(`#${id}-strip img`).length > n"
+        " && !document.querySelector(`#${id}-view .tiles`)", arg=[tab, before], timeout=WAIT,
+    )  # fmt: skip
+    return downloaded(page, tab)
+
+
+def downloaded(page, tab):
+    with page.expect_download() as waiting:
+        page.click(f"#{tab}-download")
+    with open(waiting.value.path(), "rb") as file:
+        image = Image.open(io.BytesIO(file.read()))
+    image.load()
+    return image
+
+
+def toast(page):
+    """The sentence that the page shows."""
+    return page.locator(".toast-body").first.inner_text()
+
+
+def test_a_picture_is_drawn_and_carries_its_parameters(opened, glide_full, address):
+    page = opened()
+    fill(page, "draw-prompt", PROMPT)
+    fill(page, "draw-seed", "7")
+    options(page, "draw", negative="blue", steps="5", guidance="2")
+    fill(page, "draw-prompt", PROMPT)
+    page.keyboard.press("Control+Enter")
+    page.wait_for_selector("#draw-view .one img")
+    assert "seed 7" in page.inner_text("#draw-view")
+    drawn = downloaded(page, "draw")
+    [wanted] = glide_full(
+        PROMPT, seed=7, steps=5, guidance_scale=2, negative_prompt="blue", batch_size=1
+    )
+    assert np.array_equal(np.asarray(drawn), wanted.array)
+    assert images.drawn_alike(images.parameters_of(drawn), wanted.parameters)
+    page.click("#draw-discard")
+    page.wait_for_selector("#draw-view .empty")
+
+
+def test_escape_stops_a_picture(opened, engine):
+    page = opened()
+    options(page, "draw", steps="250", guidance="3")
+    page.click("#draw-draw")
+    page.wait_for_selector("#draw-view .tiles")
+    page.wait_for_selector("#draw-stop:not([disabled])")
+    page.keyboard.press("Escape")
+    page.get_by_text("Stopped.").wait_for()
+    page.wait_for_selector("#draw-draw:not([disabled])")
+    for _ in range(100):
+        if engine.load == (0, 0):
+            break
+        time.sleep(0.05)
+    assert engine.load == (0, 0)
+
+
+def test_only_the_brushed_part_changes_and_an_accepted_picture_goes_on(opened, tmp_path, address):
+    page, (path, source) = opened(), noise(tmp_path)
+    go_to(page, "repaint")
+    put(page, "repaint", path)
+    near = Canvas(page, "repaint", (48, 32)).stroke((10, 8), (18, 8), (18, 14))
+    first = np.asarray(draw(page, "repaint", address))
+    assert first.shape == source.shape
+    assert np.array_equal(first[~near], source[~near])
+    assert (first != source).any(-1).sum() > 60
+    assert page.locator("#repaint-slider img").count() >= 2
+
+    with laying(page, "repaint"):
+        page.click("#repaint-accept")
+    page.wait_for_selector("#repaint-view .empty")
+    near = Canvas(page, "repaint", (48, 32)).stroke((34, 20), (40, 24))
+    second = draw(page, "repaint", address)
+    pixels = np.asarray(second)
+    assert np.array_equal(pixels[~near], first[~near])
+    assert (pixels != first).any(-1).sum() > 30
+    assert images.parameters_of(second)["edit"]["kind"] == "inpaint"
+    assert "path" not in images.parameters_of(second)["edit"]["image"]
+
+
+def test_a_stroke_is_undone(opened, tmp_path):
+    page, (path, _) = opened(), noise(tmp_path)
+    go_to(page, "repaint")
+    put(page, "repaint", path)
+    Canvas(page, "repaint", (48, 32)).stroke((10, 8), (30, 8))
+    page.click("#repaint-editor button[aria-label=Undo]")
+    page.wait_for_timeout(400)
+    page.click("#repaint-draw")
+    assert "Nothing is painted" in toast(page)
+
+
+def test_a_mask_is_uploaded_and_inverted(opened, tmp_path, address):
+    page, (path, source) = opened(), noise(tmp_path)
+    mask = np.zeros((32, 48), np.uint8)
+    mask[4:20, 6:30] = 255
+    Image.fromarray(mask).save(tmp_path / "mask.png")
+    go_to(page, "repaint")
+    put(page, "repaint", path)
+    with laying(page, "repaint"):
+        page.set_input_files("[data-testid='Upload a mask-upload-button']", tmp_path / "mask.png")
+    drawn = np.asarray(draw(page, "repaint", address))
+    assert np.array_equal(drawn[mask == 0], source[mask == 0])
+    assert (drawn != source).any(-1)[mask > 0].mean() > 0.9
+    with laying(page, "repaint"):
+        page.click("#repaint-invert")
+    drawn = np.asarray(draw(page, "repaint", address))
+    assert np.array_equal(drawn[mask > 0], source[mask > 0])
+    assert (drawn != source).any(-1)[mask == 0].mean() > 0.9
+    page.click("#repaint-clear")
+    page.wait_for_timeout(1000)
+    page.click("#repaint-draw")
+    assert "Nothing is painted" in toast(page)
+
+
+def test_a_dropped_png_fills_everything_in_and_draws_the_same(opened, tmp_path, glide_full):
+    [picture] = glide_full(PROMPT, seed=11, steps=6, guidance_scale=2.5, batch_size=1)
+    images.write_png(tmp_path / "ours.png", picture.image, picture.parameters)
+    page = opened()
+    go_to(page, "again")
+    drop(page, "again-file", tmp_path / "ours.png")
+    page.wait_for_selector("#again-table table", state="attached")
+    values = {
+        name: page.locator(f"#again-{name} textarea, #again-{name} input").first.input_value()
+        for name in ("prompt", "seed")
+    }
+    assert values == {"prompt": PROMPT, "seed": "11"}
+    page.click("#again-draw")
+    page.get_by_text("pixel for pixel").wait_for()
+    go_to(page, "again")
+
+
+def test_a_sketch_is_drawn_over(opened, address):
+    page = opened()
+    with laying(page, "edit"):
+        go_to(page, "edit")
+    Canvas(page, "edit", (32, 32)).stroke((8, 8), (24, 8))
+    drawn = draw(page, "edit", address)
+    record = images.parameters_of(drawn)["edit"]
+    assert record["kind"] == "edit"
+    assert record["strength"] == 0.6
+    blank = Image.new("RGB", (32, 32), "white")
+    assert record["image"]["sha256"] != images.pixels_hash(blank)
+
+
+def test_frames_between_prompts_and_a_larger_picture(opened, tmp_path, address):
+    page, (path, _) = opened(), noise(tmp_path, (20, 12))
+    go_to(page, "between")
+    fill(page, "between-prompt", PROMPT)
+    fill(page, "between-last", "two blue stars")
+    page.locator("#between-frames input[type=number]").fill("3")
+    assert images.parameters_of(draw(page, "between", address))["edit"]["to"] == "two blue stars"
+    assert page.locator("#between-strip img").count() == 3
+    go_to(page, "enlarge")
+    drop(page, "enlarge-file", path)
+    page.wait_for_timeout(800)
+    assert draw(page, "enlarge", address).size == (40, 24)
+
+
+@pytest.mark.parametrize(
+    ("name", "value", "sentence"),
+    [
+        ("seed", "minus one", "Seed is 'minus one'"),
+        ("steps", "1e9", "Steps is '1e9'"),
+        ("guidance", "<img src=x onerror=alert(1)>", "Guidance_scale is '<img"),
+    ],
+)
+def test_wrong_input_gets_one_sentence(opened, name, value, sentence):
+    page = opened()
+    page.locator("#draw-more button").first.click()
+    fill(page, f"draw-{name}", value)
+    page.click("#draw-draw")
+    text = toast(page)
+    assert sentence in text
+    assert "Traceback" not in text
+
+
+def test_every_tab_fits_a_phone(opened):
+    page = opened(390, 844, has_touch=True, is_mobile=True)
+    for tab in TABS:
+        go_to(page, tab)
+        width = page.evaluate("document.scrollingElement.scrollWidth")
+        assert width <= 390, tab
+
+
+def test_the_api_stays_beside_the_page(address):
+    with urllib.request.urlopen(f"{address}/health") as answer:
+        assert b'"ok"' in answer.read()
+    with urllib.request.urlopen(f"{address}/v1/models") as answer:
+        assert b'"full"' in answer.read()
