@@ -43,6 +43,7 @@ SERVE = [
     "uvicorn>=0.38",
     "python-multipart>=0.0.20",
     "prometheus_client>=0.22",
+    "gradio>=6.31",  # the page
 ]
 EXTRAS = {  # glide_jax/extras.py knows them too
     "cuda": ["jax[cuda12]>=0.10.0"],  # runs with older drivers too
@@ -69,6 +70,7 @@ EXTRAS = {  # glide_jax/extras.py knows them too
         "ruff>=0.17",
         "pyright>=1.1.390",
         "build>=1.2",
+        "playwright>=1.55",  # drives the chromium of the system, which comes by itself
         "setuptools>=70.1",
     ],
 }

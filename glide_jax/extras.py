@@ -16,7 +16,7 @@ EXTRAS = {
     "tensorboard": ("tensorboardX",),
     "programs": ("flatbuffers",),
     "quantized": ("qwix",),
-    "serve": ("fastapi", "uvicorn", "python-multipart", "prometheus_client"),
+    "serve": ("fastapi", "uvicorn", "python-multipart", "prometheus_client", "gradio"),
 }
 
 

@@ -16,6 +16,8 @@ from glide_jax.cli import common
 @click.option("--api-key", envvar="GLIDE_JAX_API_KEY",
               help="The key that requests must carry. [env: GLIDE_JAX_API_KEY]")  # fmt: skip
 @click.option("--insecure", is_flag=True, help="Let everyone who can reach --host draw.")
+@click.option("--page/--no-page", default=True, show_default=True,
+              help="A page for browsers, at the root.")  # fmt: skip
 @click.option("--slots", default="4", show_default=True, help="Pictures drawn at the same time.")
 @click.option("--width", help="Rows of a compiled program: 1 on CPUs, else --slots.")
 @click.option("--queue", default="64", show_default=True, help="Pictures that may wait.")
@@ -23,9 +25,9 @@ from glide_jax.cli import common
 @click.option("--max-steps", default="250", show_default=True, help="Steps of the base.")
 @click.option("--timeout", default="600", show_default=True, help="Seconds for one request.")
 def command(model: str, dtype: str, device: str | None, host: str, port: str, **how) -> None:
-    """Answer requests for pictures over HTTP, in the words of OpenAI's Images API.
+    """Answer requests for pictures over HTTP, in the words of OpenAI's Images API; and a page.
 
-    docs/serving.md describes the protocol. The first SIGTERM or Ctrl-C lets requests finish, a
+    docs/serving.md describes both. The first SIGTERM or Ctrl-C lets requests finish, a
     second one ends them.
     """
     from glide_jax.serving import protocol, server
@@ -49,6 +51,8 @@ def command(model: str, dtype: str, device: str | None, host: str, port: str, **
         width = 1 if jax.default_backend() == "cpu" else slots
     engine = Engine(glide, slots=slots, width=width, room=room)
     common.say("compiling ...")
-    serving = server.Serving(engine, address, limits)  # a port that is taken is told at once
+    serving = server.Serving(
+        engine, address, limits, how["page"]
+    )  # a port that is taken is told at once
     server.warm(engine)
     serving.run(lambda url: common.say(f"serving {url}/; Ctrl-C ends"))

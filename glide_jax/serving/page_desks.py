@@ -30,6 +30,7 @@ from glide_jax.serving.protocol import ApiError, Limits, Wish
 MOST_STAGED = 24  # pictures of a strip; the oldest go
 _MOST_DESKS = 512
 _FRAME_SECONDS = 0.25  # between two looks at a picture that is drawn
+_LOOK = 768  # pixels a side of a picture in HTML, at most
 _COARSE = 128  # pixels a side; pictures of fewer are shown as squares
 _warning = threading.Lock()
 
@@ -201,7 +202,9 @@ def sentence(error: Exception) -> str:
 
 
 def address(image: Image.Image) -> str:
-    """A picture as a `data:` address."""
+    """A picture as a `data:` address; a large one is made smaller."""
+    image = image.copy()
+    image.thumbnail((_LOOK, _LOOK))
     buffer = io.BytesIO()
     image.save(buffer, format="PNG")
     return f"data:image/png;base64,{base64.b64encode(buffer.getvalue()).decode()}"

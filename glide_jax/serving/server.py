@@ -83,13 +83,14 @@ class Serving:
         url: where it answers, once it listens.
     """
 
-    def __init__(self, engine: Engine, address: Address, limits: Limits):
+    def __init__(self, engine: Engine, address: Address, limits: Limits, page: bool = False):
         """Takes the address.
 
         Args:
             engine: draws.
             address: where.
             limits: the bounds of each request.
+            page: whether there is a page for browsers, too.
 
         Raises:
             InputError: the address is taken, or strangers could use it.
@@ -100,7 +101,7 @@ class Serving:
         from glide_jax.serving.app import make_app
 
         hosts = LOCAL if address.host in LOCAL else None
-        app = make_app(engine, limits=limits, api_key=address.api_key, hosts=hosts)
+        app = make_app(engine, limits=limits, api_key=address.api_key, hosts=hosts, page=page)
         self._engine, self._listener = engine, _listener(address)
         host = f"[{address.host}]" if ":" in address.host else address.host
         self.url = f"http://{host}:{self._listener.getsockname()[1]}"
