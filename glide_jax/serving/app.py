@@ -55,6 +55,7 @@ def make_app(
         title="glide_jax", version=__version__, lifespan=lifespan, docs_url=None, redoc_url=None
     )
     app.state.engine, app.state.files = engine, Files()
+    app.state.close_pages = lambda: None  # ends connections that only keep open pages company
     measured = metrics.Metrics(engine)
     _Routes(app, engine, limits, measured)
     app.add_exception_handler(ApiError, _answer_error)

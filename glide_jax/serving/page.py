@@ -38,6 +38,7 @@ def mount(app: FastAPI, engine: Engine, limits: Limits) -> None:
     os.environ["GRADIO_TEMP_DIR"] = files.name
     app.state.page_files = files  # goes with the application
     gr = extras.extra("gradio")
+    old = len(app.routes)
     gr.mount_gradio_app(
         app,
         _blocks(engine, limits),
@@ -53,6 +54,8 @@ def mount(app: FastAPI, engine: Engine, limits: Limits) -> None:
         css=(_HERE / "page.css").read_text(encoding="utf-8"),
         js=(_HERE / "page.js").read_text(encoding="utf-8"),
     )
+    [mounted] = app.routes[old:]
+    app.state.close_pages = lambda: mounted.app.stop_event.set()  # type: ignore[attr-defined]
 
 
 def _theme() -> Any:

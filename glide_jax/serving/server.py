@@ -102,7 +102,7 @@ class Serving:
 
         hosts = LOCAL if address.host in LOCAL else None
         app = make_app(engine, limits=limits, api_key=address.api_key, hosts=hosts, page=page)
-        self._engine, self._listener = engine, _listener(address)
+        self._app, self._engine, self._listener = app, engine, _listener(address)
         host = f"[{address.host}]" if ":" in address.host else address.host
         self.url = f"http://{host}:{self._listener.getsockname()[1]}"
         config = uvicorn.Config(
@@ -118,7 +118,7 @@ class Serving:
             ready: called with the address once requests are answered.
         """
         server = self._server
-        first, started = server.handle_exit, server.startup
+        first, started, ended = server.handle_exit, server.startup, server.shutdown
 
         def handle_exit(sig: int, frame: FrameType | None) -> None:
             if server.should_exit:
@@ -130,7 +130,11 @@ class Serving:
             await started(*args, **options)
             ready(self.url)
 
-        server.handle_exit, server.startup = handle_exit, startup
+        async def shutdown(*args: Any, **options: Any) -> None:
+            self._app.state.close_pages()
+            await ended(*args, **options)
+
+        server.handle_exit, server.startup, server.shutdown = handle_exit, startup, shutdown
         try:
             server.run([self._listener])
         finally:
