@@ -16,9 +16,9 @@
       event.stopPropagation();
       const field = document.activeElement;
       field?.dispatchEvent(new Event("input", { bubbles: true }));
-      setTimeout(() => press("draw"), 60);
+      setTimeout(() => press("draws"), 60);
     } else if (event.key === "Escape") {
-      press("stop");
+      press("stops");
     }
   }, true);
 }

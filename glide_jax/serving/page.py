@@ -85,8 +85,8 @@ def _blocks(engine: Engine, limits: Limits) -> Any:
     ) as blocks:  # fmt: skip
         gr.HTML(
             f"<header><h1>glide_jax</h1><p>Model <b>{name}</b>, {side} &times; {side} pixels. "
-            "<kbd>Ctrl</kbd> <kbd>Enter</kbd> draws, <kbd>Esc</kbd> stops.</p></header>",
-            elem_id="head",
+            "<span class='keys'><kbd>Ctrl</kbd> <kbd>Enter</kbd> draws, <kbd>Esc</kbd> stops."
+            "</span></p></header>"
         )
         with gr.Tabs(elem_id="tabs") as tabs:
             panels: list[Panel] = []

@@ -239,4 +239,4 @@ def _opened(
 def _laid(easel: Easel, name: str) -> Any:
     """Lays a picture into an editor."""
     width, height = easel.size
-    return gr.update(value=easel.value(), visible=True, label=f"{name}, {width} x {height} pixels")
+    return gr.update(value=easel.value(), visible=True, label=f"{name}, {width} x {height}")

@@ -3,7 +3,7 @@
 import asyncio
 import dataclasses
 import logging
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Sequence
 from typing import Any
 
 import gradio as gr
@@ -68,6 +68,7 @@ class Fields:
         prompt: the label of the prompt.
         many: whether several pictures can be asked for.
         base: whether the base draws, whose options are shown then.
+        beneath: components to show beneath the prompt, not rendered yet.
     """
 
     def __init__(
@@ -78,11 +79,14 @@ class Fields:
         *,
         many: bool = True,
         base: bool = True,
+        beneath: Sequence[Any] = (),
     ):
         self.prompt = gr.Textbox(
             label=prompt, lines=2, max_lines=6, elem_id=f"{tab}-prompt",
             placeholder="a large red circle on a white background",
         )  # fmt: skip
+        for component in beneath:
+            component.render()
         with gr.Row(elem_classes="pair"):
             self.n = gr.Slider(
                 1, maker.limits.n, 1, step=1, label="Pictures", visible=many, elem_id=f"{tab}-n"
@@ -132,11 +136,10 @@ class Panel:
         self.shop, self.tab, self.compares = shop, tab, compares
         with gr.Row(elem_classes="actions"):
             self.draw = gr.Button(
-                "Draw", variant="primary", elem_id=f"{tab}-draw", elem_classes="draw"
+                "Draw", variant="primary", elem_id=f"{tab}-draw", elem_classes="draws", min_width=90
             )
             self.stop = gr.Button(
-                "Stop", variant="stop", interactive=False, elem_id=f"{tab}-stop",
-                elem_classes="stop",
+                "Stop", interactive=False, elem_id=f"{tab}-stop", elem_classes="stops", min_width=90
             )  # fmt: skip
         self.slider = gr.ImageSlider(
             label="Before and after", format="png", type="pil", interactive=False, visible=False,
@@ -144,15 +147,15 @@ class Panel:
         )  # fmt: skip
         self.view = gr.HTML(page_desks.shown_html(Desk(), False), elem_id=f"{tab}-view")
         self.strip = gr.Gallery(
-            label="Drawn", columns=6, height="auto", object_fit="cover", allow_preview=False,
-            fit_columns=False, format="png", buttons=[], visible=False, elem_id=f"{tab}-strip",
-            elem_classes="strip",
+            label="Drawn", show_label=False, columns=6, height="auto", object_fit="cover",
+            allow_preview=False, fit_columns=False, format="png", buttons=[], visible=False,
+            elem_id=f"{tab}-strip", elem_classes="strip",
         )  # fmt: skip
         with gr.Row(visible=False, elem_classes="actions") as self.choices:
-            self.accept = gr.Button(accept, elem_id=f"{tab}-accept", min_width=90)
-            self.discard = gr.Button("Discard", elem_id=f"{tab}-discard", min_width=90)
+            self.accept = gr.Button(accept, elem_id=f"{tab}-accept", min_width=90, size="sm")
+            self.discard = gr.Button("Discard", elem_id=f"{tab}-discard", min_width=90, size="sm")
             self.download = gr.DownloadButton(
-                "Download PNG", elem_id=f"{tab}-download", min_width=90
+                "Download PNG", elem_id=f"{tab}-download", min_width=90, size="sm"
             )
         on(self.stop.click, self._stop, queue=False)
         on(self.discard.click, self._discard, None, self.outputs)

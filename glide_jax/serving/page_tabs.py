@@ -38,15 +38,16 @@ def between_tab(shop: Shop) -> Panel:
     with gr.Row(elem_classes="halves"):
         with gr.Column():
             gr.Markdown("Two prompts, and the pictures on the way from the first to the second.")
-            fields = Fields(shop.maker, "between", "First prompt", many=False)
             last = gr.Textbox(
-                label="Second prompt", lines=2, elem_id="between-last",
+                label="Second prompt", lines=2, elem_id="between-last", render=False,
                 placeholder="a large blue star on a black background",
             )  # fmt: skip
             frames = gr.Slider(
                 2, page_wishes.FRAMES, 8, step=1, label="Pictures on the way",
-                elem_id="between-frames",
+                elem_id="between-frames", render=False,
             )  # fmt: skip
+            beneath = (last, frames)
+            fields = Fields(shop.maker, "between", "First prompt", many=False, beneath=beneath)
         with gr.Column():
             panel = Panel(shop, "between", "Accept and repaint")
 
