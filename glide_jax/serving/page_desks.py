@@ -155,8 +155,8 @@ async def drawn(
     Raises:
         ApiError: there is no room, or a picture does not come.
     """
-    [weights] = {id(call.edit.weights): call.edit.weights for call in wish.calls}.values()
-    tiles = [Tile() for _ in wish.calls if weights is None] or [Tile() for _ in weights]
+    weights = wish.calls[0].edit.weights  # frames are one call
+    tiles = [Tile() for _ in (wish.calls if weights is None else weights)]
     finished, last = 0, 0.0
 
     async def stopped() -> bool:
@@ -164,7 +164,8 @@ async def drawn(
 
     answer = Answer(engine, wish, limits, stopped)
     yield tiles
-    async with contextlib.aclosing(answer.events()) as events:
+    coming: Any = answer.events()
+    async with contextlib.aclosing(coming) as events:
         async for k, event in events:
             if desk.stopped:
                 return

@@ -13,7 +13,7 @@ from glide_jax.serving.page_masks import PAINT, SIDE, Easel, inverted, read_pict
 from glide_jax.serving.page_parts import Fields, Panel, Shop, Updates, drop, on, refused
 
 _SIDES = ("Left", "Top", "Right", "Bottom")
-_COLOURS = ["#d92b2b", "#f2c230", "#2f9e44", "#2b6fd9", "#8a3fd1", "#111111", "#ffffff"]
+_COLOURS: Any = ["#d92b2b", "#f2c230", "#2f9e44", "#2b6fd9", "#8a3fd1", "#111111", "#ffffff"]
 
 
 def _editor(tab: str, brush: gr.Brush) -> gr.ImageEditor:

@@ -98,9 +98,10 @@ class Easel:
         changed = np.abs(alpha.astype(int) - self._sent) > _STEP
         if not changed.any():
             return self._mask
-        plane = lambda where: self._resized(Image.fromarray(np.uint8(where) * np.uint8(255)))
-        painted = plane(alpha >= 128).point(lambda share: 255 if share >= 128 else 0)
-        somewhere = plane(changed).point(lambda share: 255 if share else 0)
+        plane = lambda where: self._resized(Image.fromarray(np.where(where, white, black)))
+        black, white = np.uint8(0), np.uint8(255)
+        painted = plane(alpha >= 128).point([0] * 128 + [255] * 128)
+        somewhere = plane(changed).point([0] + [255] * 255)
         return Image.composite(painted, self._mask, somewhere)
 
     def sketch(self, value: dict[str, Any] | None) -> Image.Image:

@@ -1,6 +1,7 @@
 """Parts that several tabs of the page have: fields, buttons, and the strip of pictures."""
 
 import asyncio
+import contextlib
 import dataclasses
 import logging
 from collections.abc import AsyncIterator, Callable, Sequence
@@ -205,14 +206,15 @@ class Panel:
                 gr.Info(page_desks.sentence(InputError(line)))
             desk.frames = ()
             stage = lambda picture: shop.desks.stage(desk, picture)
-            drawing = page_desks.drawn(shop.engine, shop.maker.limits, wish, desk, stage)
-            async for tiles in drawing:
-                yield {
-                    self.draw: gr.update(interactive=False),
-                    self.stop: gr.update(interactive=True),
-                    self.view: page_desks.tiles_html(tiles),
-                    self.slider: gr.update(visible=False),
-                }
+            coming: Any = page_desks.drawn(shop.engine, shop.maker.limits, wish, desk, stage)
+            async with contextlib.aclosing(coming) as drawing:
+                async for tiles in drawing:
+                    yield {
+                        self.draw: gr.update(interactive=False),
+                        self.stop: gr.update(interactive=True),
+                        self.view: page_desks.tiles_html(tiles),
+                        self.slider: gr.update(visible=False),
+                    }
             if isinstance(wish.prompt, tuple) and not desk.stopped:
                 desk.frames = [staged.picture.image for staged in desk.staged[old:]]
             text = "" if desk.stopped else note(desk)

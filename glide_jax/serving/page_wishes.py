@@ -54,7 +54,7 @@ class Maker:
             "upsample": self.enlarges,
             "negative_prompt": self.prompt(text("negative_prompt")) or None,
             "seed": text("seed") or secrets.randbelow(LAST_SEED + 1),
-            "preset": PRESET_NAMES.get(fields.get("preset")),
+            "preset": PRESET_NAMES.get(str(fields.get("preset"))),
             "steps": steps,
             "guidance_scale": text("guidance_scale") or None,
         }

@@ -38,9 +38,10 @@ def address(engine):
     import uvicorn
 
     from glide_jax.serving.app import make_app
+    from glide_jax.serving.protocol import Limits
 
     config = uvicorn.Config(
-        make_app(engine, page=True), port=0, log_level="warning", ws="none",
+        make_app(engine, page=True, limits=Limits(steps=1000)), port=0, log_level="warning", ws="none",
         timeout_graceful_shutdown=1,
     )  # fmt: skip
     server = uvicorn.Server(config)
@@ -186,7 +187,7 @@ class Canvas:
         return near
 
 
-def draw(page, tab, address):
+def draw(page, tab):
     """Presses Draw and gives the picture that comes, as its PNG is downloaded."""
     before = page.locator(f"#{tab}-strip img").count()
     page.click(f"#{tab}-draw")
@@ -206,12 +207,27 @@ def downloaded(page, tab):
     return image
 
 
+def until(done, seconds=20):
+    """Waits for something that comes soon."""
+    end = time.monotonic() + seconds
+    while not done():
+        assert time.monotonic() < end
+        time.sleep(0.05)
+
+
+def draw_for_long(page):
+    options(page, "draw", steps="1000")
+    page.locator("#draw-n input[type=number]").fill("10")
+    page.click("#draw-draw")
+    page.wait_for_selector("#draw-view .tiles")
+
+
 def toast(page):
     """The sentence that the page shows."""
     return page.locator(".toast-body").first.inner_text()
 
 
-def test_a_picture_is_drawn_and_carries_its_parameters(opened, glide_full, address):
+def test_a_picture_is_drawn_and_carries_its_parameters(opened, glide_full):
     page = opened()
     fill(page, "draw-prompt", PROMPT)
     fill(page, "draw-seed", "7")
@@ -232,26 +248,27 @@ def test_a_picture_is_drawn_and_carries_its_parameters(opened, glide_full, addre
 
 def test_escape_stops_a_picture(opened, engine):
     page = opened()
-    options(page, "draw", steps="250", guidance="3")
-    page.click("#draw-draw")
-    page.wait_for_selector("#draw-view .tiles")
+    draw_for_long(page)
     page.wait_for_selector("#draw-stop:not([disabled])")
     page.keyboard.press("Escape")
     page.get_by_text("Stopped.").wait_for()
     page.wait_for_selector("#draw-draw:not([disabled])")
-    for _ in range(100):
-        if engine.load == (0, 0):
-            break
-        time.sleep(0.05)
-    assert engine.load == (0, 0)
+    until(lambda: engine.load == (0, 0))
 
 
-def test_only_the_brushed_part_changes_and_an_accepted_picture_goes_on(opened, tmp_path, address):
+def test_a_page_that_is_closed_frees_its_slot(opened, engine):
+    page = opened()
+    draw_for_long(page)
+    page.context.close()
+    until(lambda: engine.load == (0, 0))
+
+
+def test_only_the_brushed_part_changes_and_an_accepted_picture_goes_on(opened, tmp_path):
     page, (path, source) = opened(), noise(tmp_path)
     go_to(page, "repaint")
     put(page, "repaint", path)
     near = Canvas(page, "repaint", (48, 32)).stroke((10, 8), (18, 8), (18, 14))
-    first = np.asarray(draw(page, "repaint", address))
+    first = np.asarray(draw(page, "repaint"))
     assert first.shape == source.shape
     assert np.array_equal(first[~near], source[~near])
     assert (first != source).any(-1).sum() > 60
@@ -261,7 +278,7 @@ def test_only_the_brushed_part_changes_and_an_accepted_picture_goes_on(opened, t
         page.click("#repaint-accept")
     page.wait_for_selector("#repaint-view .empty")
     near = Canvas(page, "repaint", (48, 32)).stroke((34, 20), (40, 24))
-    second = draw(page, "repaint", address)
+    second = draw(page, "repaint")
     pixels = np.asarray(second)
     assert np.array_equal(pixels[~near], first[~near])
     assert (pixels != first).any(-1).sum() > 30
@@ -280,7 +297,7 @@ def test_a_stroke_is_undone(opened, tmp_path):
     assert "Nothing is painted" in toast(page)
 
 
-def test_a_mask_is_uploaded_and_inverted(opened, tmp_path, address):
+def test_a_mask_is_uploaded_and_inverted(opened, tmp_path):
     page, (path, source) = opened(), noise(tmp_path)
     mask = np.zeros((32, 48), np.uint8)
     mask[4:20, 6:30] = 255
@@ -289,12 +306,12 @@ def test_a_mask_is_uploaded_and_inverted(opened, tmp_path, address):
     put(page, "repaint", path)
     with laying(page, "repaint"):
         page.set_input_files("[data-testid='Upload a mask-upload-button']", tmp_path / "mask.png")
-    drawn = np.asarray(draw(page, "repaint", address))
+    drawn = np.asarray(draw(page, "repaint"))
     assert np.array_equal(drawn[mask == 0], source[mask == 0])
     assert (drawn != source).any(-1)[mask > 0].mean() > 0.9
     with laying(page, "repaint"):
         page.click("#repaint-invert")
-    drawn = np.asarray(draw(page, "repaint", address))
+    drawn = np.asarray(draw(page, "repaint"))
     assert np.array_equal(drawn[mask > 0], source[mask > 0])
     assert (drawn != source).any(-1)[mask == 0].mean() > 0.9
     page.click("#repaint-clear")
@@ -320,12 +337,12 @@ def test_a_dropped_png_fills_everything_in_and_draws_the_same(opened, tmp_path, 
     go_to(page, "again")
 
 
-def test_a_sketch_is_drawn_over(opened, address):
+def test_a_sketch_is_drawn_over(opened):
     page = opened()
     with laying(page, "edit"):
         go_to(page, "edit")
     Canvas(page, "edit", (32, 32)).stroke((8, 8), (24, 8))
-    drawn = draw(page, "edit", address)
+    drawn = draw(page, "edit")
     record = images.parameters_of(drawn)["edit"]
     assert record["kind"] == "edit"
     assert record["strength"] == 0.6
@@ -333,18 +350,18 @@ def test_a_sketch_is_drawn_over(opened, address):
     assert record["image"]["sha256"] != images.pixels_hash(blank)
 
 
-def test_frames_between_prompts_and_a_larger_picture(opened, tmp_path, address):
+def test_frames_between_prompts_and_a_larger_picture(opened, tmp_path):
     page, (path, _) = opened(), noise(tmp_path, (20, 12))
     go_to(page, "between")
     fill(page, "between-prompt", PROMPT)
     fill(page, "between-last", "two blue stars")
     page.locator("#between-frames input[type=number]").fill("3")
-    assert images.parameters_of(draw(page, "between", address))["edit"]["to"] == "two blue stars"
+    assert images.parameters_of(draw(page, "between"))["edit"]["to"] == "two blue stars"
     assert page.locator("#between-strip img").count() == 3
     go_to(page, "enlarge")
     drop(page, "enlarge-file", path)
     page.wait_for_timeout(800)
-    assert draw(page, "enlarge", address).size == (40, 24)
+    assert draw(page, "enlarge").size == (40, 24)
 
 
 @pytest.mark.parametrize(
@@ -369,6 +386,9 @@ def test_every_tab_fits_a_phone(opened):
     page = opened(390, 844, has_touch=True, is_mobile=True)
     for tab in TABS:
         go_to(page, tab)
+        if tab == "draw":
+            page.locator("#draw-n input[type=number]").fill("3")
+            draw(page, "draw")
         width = page.evaluate("document.scrollingElement.scrollWidth")
         assert width <= 390, tab
 
