@@ -240,7 +240,9 @@ def shown_html(desk: Desk, with_picture: bool) -> str:
         return '<div class="empty">Nothing is drawn here yet.</div>'
     picture = desk.shown.picture
     p, image = picture.parameters, picture.image
-    prompt = html.escape(str(p.get("prompt") or "no prompt"))
+    edit = p["edit"] or {}
+    words = f"{edit['from']} → {edit['to']}" if edit.get("kind") == "interpolate" else p["prompt"]
+    prompt = html.escape(words or "no prompt")
     more = f"{image.width} &times; {image.height}, seed <b>{p['seed']}</b>"
     more += f", picture {p['index'] + 1}" if p["index"] else ""
     figure = ""

@@ -41,8 +41,8 @@ def address(engine):
     from glide_jax.serving.protocol import Limits
 
     config = uvicorn.Config(
-        make_app(engine, page=True, limits=Limits(steps=1000)), port=0, log_level="warning", ws="none",
-        timeout_graceful_shutdown=1,
+        make_app(engine, page=True, limits=Limits(steps=1000)), port=0, log_level="warning",
+        ws="none", timeout_graceful_shutdown=1,
     )  # fmt: skip
     server = uvicorn.Server(config)
     thread = threading.Thread(target=server.run, daemon=True)
