@@ -28,7 +28,8 @@ from glide_jax.serving.page_masks import Easel
 from glide_jax.serving.protocol import ApiError, Limits, Wish
 
 MOST_STAGED = 24  # pictures of a strip; the oldest go
-_MOST_DESKS = 512
+_MOST_DESKS = 256
+_MOST_PIXELS = 1 << 27  # in the memory of all desks, about
 _FRAME_SECONDS = 0.25  # between two looks at a picture that is drawn
 _LOOK = 768  # pixels a side of a picture in HTML, at most
 _COARSE = 128  # pixels a side; pictures of fewer are shown as squares
@@ -66,6 +67,14 @@ class Desk:
     stopped: bool = False
 
     @property
+    def pixels(self) -> int:
+        """The pixels of its pictures, about."""
+        pictures = [staged.picture.image for staged in self.staged]
+        pictures += [self.before] if self.before else []
+        pictures += [self.easel.picture] * 3 if self.easel else []
+        return sum(picture.width * picture.height for picture in pictures)
+
+    @property
     def shown(self) -> Staged | None:
         """The chosen picture."""
         return self.staged[self.chosen] if self.chosen < len(self.staged) else None
@@ -94,7 +103,10 @@ class Desks:
         """The desk of a visitor's tab, the first time an empty one."""
         desk = self._desks.setdefault((visitor, tab), Desk())
         self._desks.move_to_end((visitor, tab))
-        while len(self._desks) > _MOST_DESKS:
+        while len(self._desks) > 1 and (
+            len(self._desks) > _MOST_DESKS
+            or sum(each.pixels for each in self._desks.values()) > _MOST_PIXELS
+        ):
             _, old = self._desks.popitem(last=False)
             old.stopped = True
             old.clear()
@@ -114,7 +126,9 @@ class Desks:
         file = folder / f"glide-{p['seed']}-{p['index']}.png"
         images.write_png(file, picture.image, p)
         desk.staged.append(Staged(picture, file))
-        if len(desk.staged) > MOST_STAGED:
+        while len(desk.staged) > 1 and (
+            len(desk.staged) > MOST_STAGED or desk.pixels > _MOST_PIXELS // 2
+        ):
             desk.chosen = 0
             desk.discard()
         desk.chosen = len(desk.staged) - 1

@@ -4,7 +4,6 @@ import contextlib
 import io
 import itertools
 import shutil
-import threading
 import time
 import urllib.parse
 import urllib.request
@@ -14,6 +13,8 @@ import pytest
 from PIL import Image
 
 from glide_jax import images
+from glide_jax.serving.protocol import Limits
+from tests.serving.conftest import running
 
 WAIT = 90_000  # milliseconds, for machines that are busy
 # A container has no sandbox for it and no graphics card for the editor's WebGL.
@@ -24,35 +25,20 @@ TABS = ("draw", "repaint", "edit", "enlarge", "between", "again")
 
 
 @pytest.fixture(scope="session")
-def engine(glide_full):
-    from glide_jax.serving.engine import Engine
-
-    engine = Engine(glide_full, slots=4)
-    yield engine
-    engine.stop()
+def served(glide_full):
+    """The address and the engine of a server with the page."""
+    with running(glide_full, limits=Limits(steps=1000), page=True) as server:
+        yield server
 
 
 @pytest.fixture(scope="session")
-def address(engine):
-    """A server's, in a thread of this process."""
-    import uvicorn
+def address(served):
+    return served[0]
 
-    from glide_jax.serving.app import make_app
-    from glide_jax.serving.protocol import Limits
 
-    config = uvicorn.Config(
-        make_app(engine, page=True, limits=Limits(steps=1000)), port=0, log_level="warning",
-        ws="none", timeout_graceful_shutdown=1,
-    )  # fmt: skip
-    server = uvicorn.Server(config)
-    thread = threading.Thread(target=server.run, daemon=True)
-    thread.start()
-    while not server.started:
-        assert thread.is_alive()
-        time.sleep(0.05)
-    yield f"http://127.0.0.1:{server.servers[0].sockets[0].getsockname()[1]}"
-    server.should_exit = True
-    thread.join(20)
+@pytest.fixture(scope="session")
+def engine(served):
+    return served[1]
 
 
 @pytest.fixture(scope="session")
@@ -261,6 +247,16 @@ def test_a_page_that_is_closed_frees_its_slot(opened, engine):
     draw_for_long(page)
     page.context.close()
     until(lambda: engine.load == (0, 0))
+
+
+def test_an_open_page_does_not_keep_a_server_that_ends(browser, glide_full):
+    with running(glide_full, page=True) as (address, _):
+        page = browser.new_page()
+        page.goto(address, timeout=WAIT)
+        page.wait_for_selector("#draw-draw", timeout=WAIT)
+        began = time.monotonic()
+    assert time.monotonic() - began < 20
+    page.close()
 
 
 def test_only_the_brushed_part_changes_and_an_accepted_picture_goes_on(opened, tmp_path):

@@ -67,6 +67,9 @@ def test_a_soft_edge_fades_outwards():
     assert 0 < soft[20, 12] < 255
     assert (soft[:5] == 0).all()
     assert page_masks.softened(mask, 0) is mask
+    large = Image.new("L", (3000, 2000))
+    large.paste(255, (0, 0, 1, 1))
+    assert np.asarray(page_masks.softened(large, 64)).any(0).sum() == 65
 
 
 def test_a_sketch_lies_upon_the_picture_which_stays_as_it_was():

@@ -52,7 +52,7 @@ class Process:
     """`glide-jax serve` as a user starts it."""
 
     def __init__(self, model, *options):
-        command = [sys.executable, "-m", "glide_jax", "serve", "--model", str(model)]
+        command = [sys.executable, "-m", "glide_jax", "serve", "--no-page", "--model", str(model)]
         self.process = subprocess.Popen(
             [*command, "--port", "0", *options], stderr=subprocess.PIPE, text=True,
             env={**os.environ, "GLIDE_JAX_API_KEY": ""},
