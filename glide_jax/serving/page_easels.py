@@ -12,17 +12,29 @@ from glide_jax.serving.page_desks import Desk
 from glide_jax.serving.page_masks import PAINT, SIDE, Easel, inverted, read_picture
 from glide_jax.serving.page_parts import Fields, Panel, Shop, Updates, drop, on, refused
 
+_SENT = 64
 _SIDES = ("Left", "Top", "Right", "Bottom")
 _COLOURS: Any = ["#d92b2b", "#f2c230", "#2f9e44", "#2b6fd9", "#8a3fd1", "#111111", "#ffffff"]
 
 
+class _Recent(dict[str, Any]):
+    """The strokes that browsers have sent, until a drawing asks for them; the oldest go."""
+
+    def __setitem__(self, name: str, value: Any) -> None:
+        super().__setitem__(name, value)
+        while len(self) > _SENT:
+            del self[next(iter(self))]
+
+
 def _editor(tab: str, brush: gr.Brush) -> gr.ImageEditor:
     """An editor that shows a picture and takes nothing but strokes."""
-    return gr.ImageEditor(
+    editor = gr.ImageEditor(
         type="pil", format="png", sources=(), transforms=(), layers=False, brush=brush,
         eraser=gr.Eraser(default_size=30), canvas_size=(SIDE, SIDE), height=520, visible=False,
         buttons=[], elem_id=f"{tab}-editor", elem_classes="easel", image_mode="RGBA",
     )  # fmt: skip
+    editor.blob_storage = _Recent()
+    return editor
 
 
 class RepaintTab:
