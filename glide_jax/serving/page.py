@@ -4,6 +4,7 @@ It works without any other host: fonts are the system's, scripts and styles come
 browser is forbidden to ask anywhere else.
 """
 
+import functools
 import os
 import pathlib
 import tempfile
@@ -34,9 +35,7 @@ def mount(app: FastAPI, engine: Engine, limits: Limits) -> None:
     """
     # Before Gradio is imported: it must not call home, and its files must be nobody else's.
     os.environ["GRADIO_ANALYTICS_ENABLED"] = "False"
-    files = tempfile.TemporaryDirectory(prefix="glide_jax-page-")
-    os.environ["GRADIO_TEMP_DIR"] = files.name
-    app.state.page_files = files  # goes with the application
+    os.environ["GRADIO_TEMP_DIR"] = _folder().name
     gr = extras.extra("gradio")
     old = len(app.routes)
     gr.mount_gradio_app(
@@ -56,6 +55,12 @@ def mount(app: FastAPI, engine: Engine, limits: Limits) -> None:
     )
     [mounted] = app.routes[old:]
     app.state.close_pages = lambda: mounted.app.stop_event.set()  # type: ignore[attr-defined]
+
+
+@functools.cache
+def _folder() -> tempfile.TemporaryDirectory[str]:
+    """Gradio's files, which go with the process; all of its applications read one variable."""
+    return tempfile.TemporaryDirectory(prefix="glide_jax-page-")
 
 
 def _theme() -> Any:

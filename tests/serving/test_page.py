@@ -334,20 +334,49 @@ def test_a_dropped_png_fills_everything_in_and_draws_the_same(opened, tmp_path, 
     assert values == {"prompt": PROMPT, "seed": "11"}
     page.click("#again-draw")
     page.get_by_text("pixel for pixel").wait_for()
-    go_to(page, "again")
+
+    path, _ = noise(tmp_path)
+    [edited] = glide_full.edit(path, PROMPT, seed=3, steps=6, batch_size=1)
+    images.write_png(tmp_path / "edited.png", edited.image, edited.parameters)
+    page.click("#again-file button[aria-label=Clear]")
+    drop(page, "again-file", tmp_path / "edited.png")
+    page.wait_for_selector("#again-inputs")
+    page.click("#again-draw")
+    assert "give it" in toast(page)
+    drop(page, "again-picture", path)
+    page.wait_for_timeout(1000)
+    page.click("#again-draw")
+    page.wait_for_function("document.querySelectorAll('#again-strip img').length == 2")
+    page.get_by_text("pixel for pixel").wait_for()
+
+
+def test_the_canvas_is_extended_with_a_soft_edge(opened, tmp_path):
+    page, (path, source) = opened(), noise(tmp_path)
+    go_to(page, "repaint")
+    put(page, "repaint", path)
+    page.locator("#repaint-extend button").first.click()
+    page.get_by_label("Right").check()
+    page.locator("#repaint-soft input[type=number]").fill("4")
+    drawn = np.asarray(draw(page, "repaint"))
+    assert drawn.shape == (32, 80, 3)
+    assert np.array_equal(drawn[:, :48], source)
 
 
 def test_a_sketch_is_drawn_over(opened):
     page = opened()
     with laying(page, "edit"):
         go_to(page, "edit")
-    Canvas(page, "edit", (32, 32)).stroke((8, 8), (24, 8))
+    near = Canvas(page, "edit", (32, 32)).stroke((8, 8), (24, 8))
     drawn = draw(page, "edit")
     record = images.parameters_of(drawn)["edit"]
     assert record["kind"] == "edit"
     assert record["strength"] == 0.6
     blank = Image.new("RGB", (32, 32), "white")
     assert record["image"]["sha256"] != images.pixels_hash(blank)
+    page.get_by_label("Change only where I painted").check()
+    part = np.asarray(draw(page, "edit"))
+    assert (part[~near] == 255).all()
+    assert (part[near] != 255).any()
 
 
 def test_frames_between_prompts_and_a_larger_picture(opened, tmp_path):
