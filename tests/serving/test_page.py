@@ -24,24 +24,24 @@ PROMPT = "a large red circle on a white background"
 TABS = ("draw", "repaint", "edit", "enlarge", "between", "again")
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="module")
 def served(glide_full):
     """The address and the engine of a server with the page."""
     with running(glide_full, limits=Limits(steps=1000), page=True) as server:
         yield server
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="module")
 def address(served):
     return served[0]
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="module")
 def engine(served):
     return served[1]
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="module")  # while it is open, this thread has an event loop
 def browser():
     from playwright.sync_api import sync_playwright
 
