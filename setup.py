@@ -70,6 +70,7 @@ EXTRAS = {  # glide_jax/extras.py knows them too
         "ruff>=0.17",
         "pyright>=1.1.390",
         "build>=1.2",
+        "openai>=3.50",  # the client that the service is tested with
         "playwright>=1.55",  # drives the chromium of the system, which comes by itself
         "setuptools>=70.1",
     ],

@@ -24,6 +24,7 @@ _IMPOSTORS = (
     (rb"(\xef\xbb\xbf)?\s*<", "is a web page or an XML error message: fetch the file itself again"),
 )
 
+
 def expanded(path: str | os.PathLike) -> pathlib.Path:
     """The path with a home in place of `~` or `~user` at its start, as a shell reads it.
 
