@@ -14,6 +14,7 @@ LINE = "glide-jax: interrupted; what was finished is kept."
 # What a command does is replaced: it signals itself where exceptions are lost.
 PROBE = """
 import os, signal, sys, time
+signal.signal(signal.SIGHUP, signal.SIG_DFL)  # which a suite that nohup started ignores
 from glide_jax.cli import main, process
 signalled = lambda: os.kill(os.getpid(), signal.{signal})
 def command():
