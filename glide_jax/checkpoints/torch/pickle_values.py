@@ -25,7 +25,8 @@ STORAGES: Mapping[str, np.dtype] = {
 # names of these have no place in one; names of other packages are a trainer's own.
 _OWN = (*sys.stdlib_module_names, "__builtin__", "copy_reg", "torch")
 _DATA = {
-    **dict.fromkeys(("datetime", "pathlib", "decimal", "fractions", "uuid"), ()),
+    # Paths of Python 3.13 name a module of pathlib.
+    **dict.fromkeys(("datetime", "pathlib", "pathlib._local", "decimal", "fractions", "uuid"), ()),
     "argparse": ("Namespace",),
     "collections": ("deque",),
     "functools": ("partial",),
