@@ -67,6 +67,7 @@ BESIDE = {
     "much": list(range(5000)),
 }
 OF_TORCH = {
+    "a path of Python 3.13": b"cpathlib._local\nPosixPath\n(" + text("runs") + b"tR",
     "a device": b"ctorch\ndevice\n" + text("cuda") + b"\x85R",
     "a size": b"ctorch\nSize\n(K\x01K\x02t\x85R",
     "a type": b"ctorch\nfloat32\n",
