@@ -18,7 +18,9 @@ def outputs(groups: int, each: int, shuffled: bool) -> Outputs:
     return Outputs(rng.standard_normal((len(label), 3)), None, 20.0 * np.eye(groups)[label])
 
 
-@pytest.mark.parametrize(("groups", "each"), [(8, 100), (5, 200), (3, 1000)])
+@pytest.mark.parametrize(
+    ("groups", "each"), [(8, 100), (5, 200), pytest.param(3, 1000, marks=pytest.mark.slow)]
+)
 def test_the_class_score_does_not_depend_on_pictures_coming_group_by_group(groups, each):
     # Every picture is of a sure class and classes are as many: the score is their number, less a
     # little since a split of a hundred does not hold exactly as many of each.

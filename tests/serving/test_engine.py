@@ -54,7 +54,7 @@ def options_of(rng, glide) -> dict:
         "upsample_steps": int(rng.integers(1, 4)),
         "seed": int(rng.integers(0, 2**32)),
         "guidance_scale": float(rng.choice([1.0, 3.0, 5.5])),
-        "sampler": str(rng.choice(["ddpm", "ddim", "unipc"])),
+        "sampler": str(rng.choice(["ddpm", "ddim"])),
     }
     if rng.random() < 0.3:
         options["upsample"] = False
@@ -72,7 +72,7 @@ def options_of(rng, glide) -> dict:
 
 def test_a_picture_is_that_of_the_library_whoever_else_is_drawn(engine, glide):
     rng = np.random.default_rng(0)
-    requests = [options_of(rng, glide) for _ in range(12)]
+    requests = [options_of(rng, glide) for _ in range(8)]
     prompts = [str(rng.choice(["a red circle", "two blue stars", ""])) for _ in requests]
     listeners = [Listener(p, **o) for p, o in zip(prompts, requests, strict=True)]
     for listener in listeners:

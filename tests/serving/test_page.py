@@ -253,6 +253,7 @@ def test_a_page_that_is_closed_frees_its_slot(opened, engine):
     until(lambda: engine.load == (0, 0))
 
 
+@pytest.mark.slow
 def test_an_open_page_does_not_keep_a_server_that_ends(browser, glide_full):
     with running(glide_full, page=True) as (address, _):
         page = browser.new_page()
@@ -350,6 +351,7 @@ def test_a_dropped_png_fills_everything_in_and_draws_the_same(opened, tmp_path, 
     page.get_by_text("pixel for pixel").wait_for()
 
 
+@pytest.mark.slow
 def test_the_canvas_is_extended_with_a_soft_edge(opened, tmp_path):
     page, (path, source) = opened(), noise(tmp_path)
     go_to(page, "repaint")
@@ -362,6 +364,7 @@ def test_the_canvas_is_extended_with_a_soft_edge(opened, tmp_path):
     assert np.array_equal(drawn[:, :48], source)
 
 
+@pytest.mark.slow
 def test_a_sketch_is_drawn_over(opened):
     page = opened()
     with laying(page, "edit"):
@@ -379,6 +382,7 @@ def test_a_sketch_is_drawn_over(opened):
     assert (part[near] != 255).any()
 
 
+@pytest.mark.slow
 def test_frames_between_prompts_and_a_larger_picture(opened, tmp_path):
     page, (path, _) = opened(), noise(tmp_path, (20, 12))
     go_to(page, "between")
