@@ -14,7 +14,6 @@ LINE = "glide-jax: interrupted; what was finished is kept."
 # What a command does is replaced: it signals itself where exceptions are lost.
 PROBE = """
 import os, signal, sys, time
-signal.signal(signal.SIGHUP, signal.SIG_DFL)  # which a suite that nohup started ignores
 from glide_jax.cli import main, process
 signalled = lambda: os.kill(os.getpid(), signal.{signal})
 def command():
@@ -26,7 +25,9 @@ process.main()
 
 def probe(body: str, number: signal.Signals = signal.SIGINT) -> tuple[int, str]:
     lines = "".join(f"    {line}\n" for line in body.split("\n"))
-    code = PROBE.format(signal=number.name, body=lines)
+    # A suite that nohup started ignores hangups, and so would the process.
+    code = "import signal; signal.signal(signal.SIGHUP, signal.SIG_DFL)"
+    code += PROBE.format(signal=number.name, body=lines)
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=60)
     return done.returncode, done.stderr.strip()
 
