@@ -7,6 +7,7 @@ from typing import NamedTuple
 import jax
 import jax.numpy as jnp
 
+from glide_jax import compiling
 from glide_jax.diffusion import repaint
 from glide_jax.diffusion.schedules import Schedule
 from glide_jax.sampling import cascade
@@ -95,6 +96,7 @@ class Running:
         """Whether every step is taken."""
         return self.done >= self.total
 
+    @compiling.in_usual_numbers
     def advance(self, steps: int) -> None:
         """Takes up to `steps` steps; the work may still be running on the device afterwards."""
         stop = min(self.done + steps, self.total)
@@ -105,6 +107,7 @@ class Running:
         )  # fmt: skip
         self.done = stop
 
+    @compiling.in_usual_numbers
     def look(self) -> Image:
         """The predicted x_0, (b, h, w, 3) in [-1, 1]; it costs one evaluation."""
         if self.finished:

@@ -19,6 +19,7 @@ def kind_of(chain: Running) -> Hashable:
     return chain.stage.network, chain.sampler, tree, tuple(leaf.shape for leaf in leaves)
 
 
+@compiling.in_usual_numbers
 def advance(chains: Sequence[Running], steps: Sequence[int], width: int) -> None:
     """Takes some steps of every chain, `width` chains of one kind in a program.
 

@@ -2,6 +2,7 @@
 
 from typing import Any
 
+from glide_jax.diffusion import solvers
 from glide_jax.sampling.call import LAST_SEED
 from glide_jax.sampling.glide import Glide
 from glide_jax.sampling.settings import PRESETS
@@ -93,7 +94,6 @@ def described(glide: Glide, limits: Limits) -> dict[str, Any]:
 def _field_schemas(glide: Glide, limits: Limits) -> dict[str, Any]:
     whole = lambda low, high: {"type": "integer", "minimum": low, "maximum": high}
     word = lambda *known: {"type": "string", "enum": [*known]}
-    samplers = ("ddpm", "ddim", "plms", "heun", "dpmpp_2m", "dpmpp_2m_sde", "unipc")
     sizes = [f"{side}x{side}" for side in glide.sizes.values()]
     return {
         "prompt": {"type": "string", "maxLength": limits.prompt},
@@ -110,7 +110,7 @@ def _field_schemas(glide: Glide, limits: Limits) -> dict[str, Any]:
         "num_inference_steps": whole(1, limits.steps),
         "guidance_scale": {"type": "number", "minimum": -100, "maximum": 100},
         "seed": whole(0, LAST_SEED),
-        "sampler": word(*samplers),
+        "sampler": word(*solvers.SAMPLERS),
         "preset": word(*PRESETS),
         "strength": {"type": "number", "exclusiveMinimum": 0, "maximum": 1},
     }

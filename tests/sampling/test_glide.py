@@ -153,6 +153,18 @@ def test_chains_cut_by_a_caller_and_looked_at_give_the_same_picture(glide):
     np.testing.assert_array_equal(whole, pixels(drawn))
 
 
+def test_chains_that_a_caller_advances_keep_to_the_usual_numbers(glide):
+    [whole] = glide(RED, upsample=False, steps=3, sampler="ddim")
+    with jax.enable_x64(True):
+        for item in glide.begin(RED, upsample=False, steps=3, sampler="ddim"):
+            if isinstance(item, Picture):
+                np.testing.assert_array_equal(item.array, whole.array)
+                continue
+            item.chain.advance(1)
+            assert item.chain.look().dtype == np.float32
+            item.chain.advance(2)
+
+
 def test_clip_guidance_runs_and_differs(glide_full):
     plain = pixels(glide_full(RED, guidance_scale=1.0, **FEW))
     none = pixels(glide_full(RED, clip_guidance_scale=0.0, guidance_scale=1.0, **FEW))

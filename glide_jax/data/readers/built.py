@@ -10,7 +10,7 @@ from glide_jax import checks
 from glide_jax.data.example import Example, Rejected, captions_of, decode
 from glide_jax.errors import InputError
 from glide_jax.extras import extra
-from glide_jax.files import read_object
+from glide_jax.files import is_stream, read_object
 
 VERSION = "1.0.0"
 INFO = "dataset_info.json"
@@ -115,7 +115,7 @@ def _check_form(folder: pathlib.Path) -> None:
         InputError: it says how to convert them.
     """
     for path in folder.iterdir():
-        if path.exists() and not (path.is_file() or path.is_dir()):
+        if is_stream(path):
             raise InputError(f"{path} is a pipe or a device; a set has files alone.")
     form = read_object(folder / INFO).get("fileFormat") or "tfrecord"  # the default of old versions
     ours = any(folder.glob("*.array_record*"))
