@@ -1,6 +1,6 @@
 """The tabs of the page on which a picture is painted on: Repaint and Edit."""
 
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator
 from typing import Any
 
 import gradio as gr
@@ -37,11 +37,59 @@ def _editor(tab: str, brush: gr.Brush) -> gr.ImageEditor:
     return editor
 
 
-class RepaintTab:
-    """A picture whose painted part is drawn anew."""
+class _EaselTab:
+    """A tab with a picture on an easel. A subclass makes its parts.
+
+    Args:
+        shop: draws, and keeps the pictures.
+    """
+
+    tab: str  # the word before the names of its elements
+    label: str  # the editor's
+    source: gr.File
+    editor: gr.ImageEditor
+    panel: Panel
 
     def __init__(self, shop: Shop):
         self.shop = shop
+
+    def put(self, request: gr.Request, picture: Image.Image) -> Updates:
+        """Makes a picture the one that is worked on."""
+        desk = self._desk(request)
+        desk.clear()
+        desk.easel, desk.before = Easel(picture), picture
+        width, height = desk.easel.size
+        label = f"{self.label}, {width} x {height}"
+        return {
+            self.source: None,
+            self.editor: gr.update(value=desk.easel.value(), visible=True, label=label),
+            **self.panel.shown(desk),
+        }
+
+    def _desk(self, request: gr.Request) -> Desk:
+        return self.shop.desk(request, self.tab)
+
+    def _open(self, path: str, request: gr.Request) -> Updates:
+        """Puts an uploaded picture on the tab; a wrong one leaves what is there."""
+        try:
+            updates = self.put(request, read_picture(path, self.shop.maker.limits.pixels))
+        except InputError as error:
+            refused(error)
+            return {self.source: None}
+        return {**updates, self.source: gr.skip()}
+
+    def _accept(self, request: gr.Request) -> Updates:
+        shown = self._desk(request).shown
+        return {} if shown is None else self.put(request, shown.picture.image)
+
+
+class RepaintTab(_EaselTab):
+    """A picture whose painted part is drawn anew."""
+
+    tab, label = "repaint", "Mask"
+
+    def __init__(self, shop: Shop):
+        super().__init__(shop)
         with gr.Row(elem_classes="halves"):
             with gr.Column(scale=6):
                 gr.Markdown(
@@ -86,27 +134,13 @@ class RepaintTab:
 
     def put(self, request: gr.Request, picture: Image.Image) -> Updates:
         """Makes a picture the one that is repainted."""
-        desk = self._desk(request)
-        desk.clear()
-        desk.easel, desk.before = Easel(picture), picture
-        return {
-            self.source: None,
-            self.editor: _laid(desk.easel, "Mask"),
-            self.tools: gr.update(visible=True),
-            **self.panel.shown(desk),
-        }
-
-    def _desk(self, request: gr.Request) -> Desk:
-        return self.shop.desk(request, "repaint")
+        return {**super().put(request, picture), self.tools: gr.update(visible=True)}
 
     def _easel(self, request: gr.Request) -> Easel:
         easel = self._desk(request).easel
         if easel is None:
             raise InputError("there is no picture yet; drop one first.")
         return easel
-
-    def _open(self, path: str, request: gr.Request) -> Updates:
-        return _opened(path, self.shop, lambda picture: self.put(request, picture), self.source)
 
     def _close(self, request: gr.Request) -> Updates:
         desk = self._desk(request)
@@ -136,10 +170,6 @@ class RepaintTab:
         except InputError as error:
             return refused(error) or gr.skip()
 
-    def _accept(self, request: gr.Request) -> Updates:
-        shown = self._desk(request).shown
-        return {} if shown is None else self.put(request, shown.picture.image)
-
     async def _draw(
         self, request: gr.Request, value: Any, soft: float, strength: float, *rest: Any
     ) -> AsyncIterator[Updates]:
@@ -159,11 +189,13 @@ class RepaintTab:
             yield updates
 
 
-class EditTab:
+class EditTab(_EaselTab):
     """A picture, or a sketch, that is drawn over."""
 
+    tab, label = "edit", "Sketch"
+
     def __init__(self, shop: Shop):
-        self.shop = shop
+        super().__init__(shop)
         with gr.Row(elem_classes="halves"):
             with gr.Column(scale=6):
                 gr.Markdown(
@@ -195,29 +227,8 @@ class EditTab:
         side = list(self.shop.maker.glide.sizes.values())[-1]
         return Image.new("RGB", (side, side), "white")
 
-    def put(self, request: gr.Request, picture: Image.Image) -> Updates:
-        """Makes a picture the one that is edited."""
-        desk = self._desk(request)
-        desk.clear()
-        desk.easel, desk.before = Easel(picture), picture
-        return {
-            self.source: None,
-            self.editor: _laid(desk.easel, "Sketch"),
-            **self.panel.shown(desk),
-        }
-
-    def _desk(self, request: gr.Request) -> Desk:
-        return self.shop.desk(request, "edit")
-
-    def _open(self, path: str, request: gr.Request) -> Updates:
-        return _opened(path, self.shop, lambda picture: self.put(request, picture), self.source)
-
     def _blank(self, request: gr.Request) -> Updates:
         return self.put(request, self.white)
-
-    def _accept(self, request: gr.Request) -> Updates:
-        shown = self._desk(request).shown
-        return {} if shown is None else self.put(request, shown.picture.image)
 
     async def _draw(
         self, request: gr.Request, value: Any, strength: float, only: bool, *values: Any
@@ -234,21 +245,3 @@ class EditTab:
 
         async for updates in self.panel.run(desk, make):
             yield updates
-
-
-def _opened(
-    path: str, shop: Shop, put: Callable[[Image.Image], Updates], source: gr.File
-) -> Updates:
-    """Puts an uploaded picture on a tab; a wrong one leaves what is there."""
-    try:
-        updates = put(read_picture(path, shop.maker.limits.pixels))
-    except InputError as error:
-        refused(error)
-        return {source: None}
-    return {**updates, source: gr.skip()}
-
-
-def _laid(easel: Easel, name: str) -> Any:
-    """Lays a picture into an editor."""
-    width, height = easel.size
-    return gr.update(value=easel.value(), visible=True, label=f"{name}, {width} x {height}")
