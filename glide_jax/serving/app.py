@@ -2,7 +2,6 @@
 
 import asyncio
 import contextlib
-import io
 import json
 import time
 from collections.abc import AsyncIterator
@@ -10,12 +9,13 @@ from typing import Any
 
 from fastapi import FastAPI, Request
 from fastapi.responses import JSONResponse, Response, StreamingResponse
-from PIL import Image, UnidentifiedImageError
+from PIL import Image
 from starlette.datastructures import UploadFile
 from starlette.exceptions import HTTPException
 
 from glide_jax import checks, images
-from glide_jax.serving import metrics, openapi
+from glide_jax.errors import InputError
+from glide_jax.serving import metrics, openapi, sent
 from glide_jax.serving.answers import Answer, Files
 from glide_jax.serving.engine import Engine
 from glide_jax.serving.guard import Guard
@@ -202,27 +202,10 @@ class _Routes:
         return fields, pictures
 
     def _picture(self, name: str, data: bytes) -> Image.Image:
-        """A picture that was sent.
-
-        Raises:
-            ApiError: it is none, or too large.
-        """
         try:
-            image = images.open_encoded(io.BytesIO(data))
-            if image.width * image.height > self._limits.pixels:
-                raise ApiError(
-                    f"{name} has {image.width} x {image.height} pixels; it must have at most "
-                    f"{self._limits.pixels} in all.",
-                    name,
-                )
-            image.load()
-            return image
-        except ApiError:
-            raise
-        except (UnidentifiedImageError, Image.DecompressionBombError):
-            raise ApiError(f"{name} is not a picture that this server reads.", name) from None
-        except Exception:  # a broken file leads Pillow to whatever comes
-            raise ApiError(f"{name} is a damaged picture.", name) from None
+            return sent.picture(name, data, self._limits.pixels)
+        except InputError as error:
+            raise ApiError(str(error), name) from None
 
 
 @contextlib.asynccontextmanager

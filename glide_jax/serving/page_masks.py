@@ -4,17 +4,16 @@ The editor is given a copy to look at, and only its strokes come back: pixels of
 stay here as they were sent.
 """
 
-import io
 import pathlib
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from PIL import Image, ImageChops, ImageFilter, UnidentifiedImageError
+from PIL import Image, ImageChops, ImageFilter
 
-from glide_jax import colours, images
-from glide_jax.errors import InputError
+from glide_jax import colours
 from glide_jax.sampling import canvas
+from glide_jax.serving import sent
 
 SIDE = 512  # pixels of the longer side in the editor, about, where a picture is smaller
 _MOST = 1024  # and where it is larger
@@ -34,22 +33,7 @@ def read_picture(path: str, pixels: int) -> Image.Image:
     Raises:
         InputError: it is none, or too large.
     """
-    data = pathlib.Path(path).read_bytes()
-    try:
-        image = images.open_encoded(io.BytesIO(data))
-        if image.width * image.height > pixels:
-            raise InputError(
-                f"the picture has {image.width} x {image.height} pixels; it must have at most "
-                f"{pixels} in all."
-            )
-        image.load()
-        return image
-    except InputError:
-        raise
-    except (UnidentifiedImageError, Image.DecompressionBombError):
-        raise InputError("the file is not a picture that can be read here.") from None
-    except Exception:  # a broken file leads Pillow to whatever comes
-        raise InputError("the file is a damaged picture.") from None
+    return sent.picture("the picture", pathlib.Path(path).read_bytes(), pixels)
 
 
 class Easel:

@@ -13,6 +13,7 @@ from glide_jax.sampling import edits, repeating
 from glide_jax.sampling.call import LAST_SEED, NO_EDIT, Edit, parse
 from glide_jax.sampling.glide import Glide
 from glide_jax.sampling.settings import PRESETS, StageSettings, option_of
+from glide_jax.serving import sent
 from glide_jax.serving.page_masks import softened
 from glide_jax.serving.protocol import Limits, Wish
 
@@ -65,11 +66,7 @@ class Maker:
         Raises:
             InputError: it is too long.
         """
-        if len(text) > self.limits.prompt:
-            raise InputError(
-                f"the prompt has {len(text)} characters; it must have at most {self.limits.prompt}."
-            )
-        return text
+        return sent.prompt("the prompt", text, self.limits.prompt)
 
     def draw(self, fields: Mapping[str, Any], edit: Edit = NO_EDIT) -> Wish:
         """Pictures of a prompt.
@@ -84,10 +81,8 @@ class Maker:
         """
         prompt = self.prompt(fields.get("prompt") or "")
         n = checks.whole("n", fields.get("n") or 1, 1, self.limits.n)
-        call = parse({**self.options(fields), "edit": edit})
-        self.glide.parameters(prompt, call)  # plans, which is the rest of the checks
-        calls = tuple(parse({"first_index": k}, call) for k in range(n))
-        return Wish("generation", prompt, calls, call.seed, partial_images=PREVIEWS)
+        calls = sent.calls(self.glide, prompt, {**self.options(fields), "edit": edit}, n)
+        return Wish("generation", prompt, calls, calls[0].seed, partial_images=PREVIEWS)
 
     def repaint(
         self,

@@ -11,8 +11,9 @@ from PIL import Image as PILImage
 from glide_jax import checks
 from glide_jax.errors import InputError
 from glide_jax.sampling import edits
-from glide_jax.sampling.call import LAST_SEED, Call, parse
+from glide_jax.sampling.call import LAST_SEED, Call
 from glide_jax.sampling.glide import Glide
+from glide_jax.serving import sent
 
 FORMATS = ("png", "webp", "jpeg")
 _SIZE = re.compile(r"(\d{1,5})x(\d{1,5})")
@@ -163,9 +164,7 @@ def _calls(glide: Glide, prompt: str, options: dict[str, Any], n: int) -> tuple[
     """One call for each picture, the first of which is planned to see whether the model can."""
     named = {ours: theirs for theirs, ours in _OPTIONS.items()}
     try:
-        call = parse({"batch_size": 1, **options})
-        glide.parameters(prompt, call)
-        return tuple(parse({"first_index": k}, call) for k in range(n))
+        return sent.calls(glide, prompt, options, n)
     except InputError as error:
         message = str(error)
         ours = message.split(" ")[0]
@@ -186,18 +185,22 @@ class _Reader:
         if not isinstance(value, str):
             found = "missing" if value is None else checks.shown(value)
             raise ApiError(f"prompt is {found}; it must be a text.", "prompt")
-        if len(value) > self._limits.prompt:
-            raise ApiError(
-                f"prompt has {len(value)} characters; it must have at most {self._limits.prompt}.",
-                "prompt",
-            )
-        return value
+        return self._short("prompt", value)
+
+    def _short(self, name: str, text: str) -> str:
+        """A prompt within the limits."""
+        try:
+            return sent.prompt(name, text, self._limits.prompt)
+        except InputError as error:
+            raise ApiError(str(error), name) from None
 
     def options(self) -> dict[str, Any]:
         """Our options by their names, within the limits."""
         out = {ours: self._values[name] for name, ours in _OPTIONS.items() if name in self._values}
         if "steps" in out:
             self.whole("num_inference_steps", 0, 1, self._limits.steps)
+        if isinstance(negative := out.get("negative_prompt"), str):
+            self._short("negative_prompt", negative)
         return out
 
     def whole(self, name: str, default: int, low: int, high: int) -> int:

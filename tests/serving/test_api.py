@@ -142,6 +142,9 @@ WRONG = {  # name: call, status, field, words of the sentence
     "no prompt": (generate, {"prompt": None}, 400, "prompt", "prompt is missing"),
     "prompt that is a number": (generate, {"prompt": 3}, 400, "prompt", "it must be a text"),
     "long prompt": (generate, {"prompt": "x" * 201}, 400, "prompt", "201 characters"),
+    "long negative prompt": (
+        generate, {"extra": {"negative_prompt": "x" * 201}}, 400, "negative_prompt", "201",
+    ),
     "no such model": (generate, {"model": "dall-e-3"}, 404, "model", "it is 'plain'"),
     "n of 0": (generate, {"n": 0}, 400, "n", "from 1 to 4"),
     "huge n": (generate, {"n": 10**9}, 400, "n", "from 1 to 4"),
