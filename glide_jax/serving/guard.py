@@ -57,13 +57,10 @@ class Guard:
     def _wrong(self, path: str, headers: dict[bytes, bytes]) -> ApiError | None:
         """Why a request is not handed on."""
         if self._hosts is not None:
-            origin = headers.get(b"origin")
-            host = _host_of(headers.get(b"host", b"").decode("latin-1"))
-            if host not in self._hosts or (
-                origin not in (None, b"null")
-                and _host_of(urllib.parse.urlsplit(origin.decode("latin-1")).netloc)
-                not in self._hosts
-            ):
+            names = [headers.get(b"host", b"")]
+            if (origin := headers.get(b"origin")) is not None:  # "null" is a page of no known place
+                names.append(origin.partition(b"://")[2])
+            if any(_host_of(name.decode("latin-1")) not in self._hosts for name in names):
                 return ApiError("this server does not answer under that name.", status=403)
         if self._key is not None and path.startswith("/v1") and not path.startswith("/v1/files/"):
             given = headers.get(b"authorization", b"")

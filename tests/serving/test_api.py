@@ -340,6 +340,8 @@ BROKEN = {  # name: method, path, body, headers, status, words
     "another Origin": (
         "GET", "/health", b"", {"Origin": "http://evil.example"}, 403, "under that name",
     ),
+    "an Origin of no place": ("GET", "/health", b"", {"Origin": "null"}, 403, "under that name"),
+    "an Origin that is none": ("GET", "/health", b"", {"Origin": "http://["}, 403, "that name"),
 }  # fmt: skip
 
 
@@ -371,6 +373,11 @@ def test_a_body_without_a_length_is_cut_off_at_the_limit(server):
         else:
             connection.sendall(b"0\r\n\r\n")
         assert b"413" in connection.recv(4096).split(b"\r\n")[0]
+
+
+@pytest.mark.parametrize("origin", ["http://localhost:9", "http://127.0.0.1", "http://[::1]:80"])
+def test_the_pages_of_this_machine_may_ask(server, origin):
+    assert asked(server, "GET", "/health", Origin=origin)[0] == 200
 
 
 def test_a_key_is_asked_for_where_there_is_one(glide):

@@ -264,6 +264,23 @@ def test_an_open_page_does_not_keep_a_server_that_ends(browser, glide_full):
     page.close()
 
 
+@pytest.mark.slow
+def test_the_key_is_entered_in_the_form_once(browser, glide_full):
+    with running(glide_full, page=True, api_key="a key") as (address, _):
+        context = browser.new_context()
+        page = context.new_page()
+        assert page.goto(address, timeout=WAIT).status == 401
+        page.fill("input[name=key]", "another")
+        page.click("button")
+        page.wait_for_selector(".wrong", timeout=WAIT)
+        page.fill("input[name=key]", "a key")
+        page.click("button")
+        page.wait_for_selector("#draw-draw", timeout=WAIT)
+        again = context.new_page()
+        assert again.goto(address, timeout=WAIT).status == 200
+        context.close()
+
+
 def test_only_the_brushed_part_changes_and_an_accepted_picture_goes_on(opened, tmp_path):
     page, (path, source) = opened(), noise(tmp_path)
     go_to(page, "repaint")
