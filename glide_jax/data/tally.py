@@ -41,5 +41,10 @@ class Tally:
         more = f"{len(rest)} other kinds ({sum(count for _, count in rest):,})"
         return [*found, more] if rest else found
 
+    @property
+    def there_instead(self) -> str:
+        """The end of a sentence that something is missing: what is there, if anything."""
+        return f"; it holds {self}" if self.counts else ""
+
     def __str__(self) -> str:
         return "; ".join(self.lines()) or "nothing"

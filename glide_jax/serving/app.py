@@ -13,7 +13,7 @@ from PIL import Image
 from starlette.datastructures import UploadFile
 from starlette.exceptions import HTTPException
 
-from glide_jax import checks, images
+from glide_jax import checks
 from glide_jax.errors import InputError
 from glide_jax.serving import metrics, openapi, sent
 from glide_jax.serving.answers import Answer, Files
@@ -116,10 +116,7 @@ class _Routes:
         _, pictures = await self._form(request)
         if "image" not in pictures:
             raise ApiError("image is missing; it must be a PNG of this program.", "image")
-        try:
-            found = images.parameters_of(pictures["image"])
-        except (ValueError, RecursionError):
-            found = None
+        found = sent.parameters(pictures["image"])
         if found is None:
             raise ApiError("the image carries no parameters of this program.", "image")
         return JSONResponse(found)

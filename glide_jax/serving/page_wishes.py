@@ -7,7 +7,7 @@ from typing import Any
 
 from PIL import Image
 
-from glide_jax import checks, images
+from glide_jax import checks
 from glide_jax.errors import InputError
 from glide_jax.sampling import edits, repeating
 from glide_jax.sampling.call import LAST_SEED, NO_EDIT, Edit, parse
@@ -234,10 +234,7 @@ def parameters_in(picture: Image.Image) -> dict[str, Any]:
     Raises:
         InputError: there are none.
     """
-    try:
-        found = images.parameters_of(picture)
-    except (ValueError, RecursionError):
-        found = None
+    found = sent.parameters(picture)
     if found is None:
         raise InputError("the picture carries no parameters; drop a PNG that was drawn here.")
     return found

@@ -40,6 +40,14 @@ def picture(name: str, data: bytes, most: int) -> Image.Image:
         raise InputError(f"{name} is a damaged picture.") from None
 
 
+def parameters(image: Image.Image) -> dict[str, Any] | None:
+    """The parameters that a picture carries; None where there are none, or what is none."""
+    try:
+        return images.parameters_of(image)
+    except (ValueError, RecursionError):
+        return None
+
+
 def prompt(name: str, text: str, most: int) -> str:
     """A prompt within the limits.
 

@@ -130,7 +130,6 @@ class Folder:
         return set(ours)
 
     def _check(self) -> None:
-        there = f"; it holds {self.passed}" if self.passed.counts else ""
         if not self._names:
             records = any("tfrecord" in kind for kind in self.passed.counts)
             convert = (
@@ -139,7 +138,8 @@ class Folder:
             )
             raise InputError(
                 f"folder {str(self.path)!r} holds no pictures; it must have some "
-                f"({', '.join(SUFFIXES[:7])}){there}{convert if records else ''}."
+                f"({', '.join(SUFFIXES[:7])}){self.passed.there_instead}"
+                f"{convert if records else ''}."
             )
         if self._texts or any(self._captions.values()):
             return
@@ -147,5 +147,5 @@ class Folder:
         raise InputError(
             f"none of the {len(self._names)} pictures in {str(self.path)!r} has a caption: put a "
             ".txt of the same name beside each, or one captions.jsonl in the folder"
-            f"{f'; {foreign}' if foreign else ''}{there}."
+            f"{f'; {foreign}' if foreign else ''}{self.passed.there_instead}."
         )

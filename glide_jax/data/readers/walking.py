@@ -145,10 +145,9 @@ def files_of(path: str | os.PathLike, suffix: str, passed: Tally) -> list[pathli
     else:
         paths = _matching(str(path))
     if not paths:
-        there = f"; it holds {passed}" if passed.counts else ""
         raise InputError(
             f"{checks.shown(str(path), 300)} is no {suffix} file, no folder that holds some, and "
-            f"no pattern that matches any{there}."
+            f"no pattern that matches any{passed.there_instead}."
         )
     return paths
 

@@ -65,10 +65,9 @@ class WebDataset:
             for kind, count, first in index.passed:
                 self.passed.add(kind, f"{os.path.basename(tar)}/{first}", int(count))
         if not len(self._keys):
-            there = f"; it holds {self.passed}" if self.passed.counts else ""
             raise InputError(
                 f"{str(path)!r} holds no pictures; its tars must have some, such as a.jpg with "
-                f"a.txt{there}."
+                f"a.txt{self.passed.there_instead}."
             )
 
     def __len__(self) -> int:
