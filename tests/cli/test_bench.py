@@ -5,6 +5,7 @@ import json
 import pytest
 
 
+@pytest.mark.slow
 def test_bench_times_every_row_of_a_model_and_writes_them(cli, tiny_model, tmp_path):
     out = tmp_path / "bench"
     done = cli("bench", "--model", tiny_model, "--rounds", "1", "--batch-sizes", "1,2",

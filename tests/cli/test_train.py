@@ -251,6 +251,7 @@ def new_programs(folder):
         jax.config.update("jax_compilation_cache_dir", before)
 
 
+@pytest.mark.slow
 def test_another_rate_is_told_trained_at_and_compiles_nothing(whole, home, cli, tmp_path):
     for name in ("same", "w"):
         shutil.copytree(whole, tmp_path / name)

@@ -3,6 +3,7 @@
 import jax
 import jax.numpy as jnp
 import numpy as np
+import pytest
 
 from glide_jax.networks import zoo
 from glide_jax.types import Cond
@@ -26,6 +27,7 @@ TOKENS = jnp.arange(12).reshape(2, 6)
 INPUTS = (jax.random.normal(jax.random.key(0), (2, 8, 8, 3)), jnp.array([3, 700]))
 
 
+@pytest.mark.slow
 def test_recomputing_blocks_changes_neither_names_nor_gradients():
     plain = zoo.glide_model(CONFIG)
     remat = plain.clone(unet=plain.unet.clone(remat=True), text=plain.text.clone(remat=True))

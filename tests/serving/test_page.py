@@ -315,6 +315,7 @@ def test_a_stroke_is_undone(opened, tmp_path):
     assert "Nothing is painted" in toast(page)
 
 
+@pytest.mark.slow
 def test_a_mask_is_uploaded_and_inverted(opened, tmp_path):
     page, (path, source) = opened(), noise(tmp_path)
     mask = np.zeros((32, 48), np.uint8)
@@ -338,6 +339,7 @@ def test_a_mask_is_uploaded_and_inverted(opened, tmp_path):
     assert "Nothing is painted" in toast(page)
 
 
+@pytest.mark.slow
 def test_a_dropped_png_fills_everything_in_and_draws_the_same(opened, tmp_path, glide_full):
     [picture] = glide_full(PROMPT, seed=11, steps=6, guidance_scale=2.5, batch_size=1)
     images.write_png(tmp_path / "ours.png", picture.image, picture.parameters)

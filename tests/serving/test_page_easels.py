@@ -1,6 +1,9 @@
 """The editors of the page."""
 
+import pytest
 
+
+@pytest.mark.slow
 def test_strokes_that_nobody_asks_for_do_not_fill_the_memory():
     import gradio as gr
 

@@ -95,6 +95,7 @@ def drawing(server: Process) -> None:
             return
 
 
+@pytest.mark.slow
 def test_the_first_signal_lets_requests_finish(tiny_model):
     server = Process(tiny_model, "--max-steps", "1000")
     asked = server.ask(200)

@@ -67,6 +67,7 @@ def test_networks_that_differ_in_more_are_refused(other):
         widen_stem(tiny.weights(tiny.BASE), initial.shapes(target))
 
 
+@pytest.mark.slow
 def test_new_attention_changes_nothing_until_it_is_trained():
     larger = dataclasses.replace(tiny.BASE, attention=(16, 8))
     params = tiny.weights(tiny.BASE)
