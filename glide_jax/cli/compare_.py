@@ -4,7 +4,7 @@ import pathlib
 
 import click
 
-from glide_jax import checks
+from glide_jax import checks, extras
 from glide_jax.cli import common
 from glide_jax.errors import InputError
 
@@ -22,15 +22,16 @@ def command() -> None:
 @click.option("--port", default="8000", show_default=True)
 def serve(runs: tuple[pathlib.Path, ...], file: pathlib.Path, host: str, port: str) -> None:
     """Serve a page that shows pictures of two of RUNS (folders that `eval` made) and asks."""
-    from glide_jax.evaluation import voting_page
-
     common.check_out(file.absolute().parent, "--votes")
     number = checks.whole("port", port, 0, 65535)
-    with voting_page.voting_server(runs, file, host=host, port=number, note=common.say) as server:
-        name = f"[{host}]" if ":" in host else host
-        shown = f"http://{name}:{server.server_address[1]}/"
-        common.say(f"serving {shown}, votes go to {file}; Ctrl-C ends")
-        server.serve_forever()
+    extras.extra("fastapi")
+    extras.extra("uvicorn")
+    from glide_jax.serving import voting
+    from glide_jax.serving.site import Site
+
+    app = voting.voting_app(runs, file, host=host, note=common.say)
+    site = Site(app, host, number)
+    site.run(lambda: common.say(f"serving {site.url}/, votes go to {file}; Ctrl-C ends"))
 
 
 @command.command("fit")

@@ -3,6 +3,7 @@
 import asyncio
 import base64
 import collections
+import contextlib
 import io
 import json
 import secrets
@@ -84,7 +85,8 @@ class Answer:
 
         def sender(k: int) -> Callable[[Event], None]:
             def send(event: Event) -> None:
-                loop.call_soon_threadsafe(self._events.put_nowait, (k, event))
+                with contextlib.suppress(RuntimeError):  # the loop is closed: nobody listens
+                    loop.call_soon_threadsafe(self._events.put_nowait, (k, event))
 
             return send
 

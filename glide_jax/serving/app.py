@@ -15,14 +15,12 @@ from starlette.exceptions import HTTPException
 
 from glide_jax import checks
 from glide_jax.errors import InputError
-from glide_jax.serving import metrics, openapi, sent
+from glide_jax.serving import faults, metrics, openapi, sent
 from glide_jax.serving.answers import Answer, Files
 from glide_jax.serving.engine import Engine
 from glide_jax.serving.guard import Guard
 from glide_jax.serving.protocol import ApiError, Limits, Wish, parse_wish
 from glide_jax.version import __version__
-
-_READ_SECONDS = 60.0  # in which a request's body has to be there
 
 
 def make_app(
@@ -30,7 +28,7 @@ def make_app(
     *,
     limits: Limits = Limits(),  # noqa: B008  it is immutable
     api_key: str | None = None,
-    hosts: frozenset[str] | None = None,
+    host: str | None = None,
     page: bool = False,
 ) -> FastAPI:
     """The application of one engine.
@@ -39,7 +37,8 @@ def make_app(
         engine: draws.
         limits: what a request may ask for.
         api_key: the key that every request under /v1 must carry; None asks for none.
-        hosts: names under which a browser may reach it; None allows every one.
+        host: the address that is served, under whose names alone browsers may come; None allows
+            every name.
         page: whether the page is at its root.
 
     Raises:
@@ -58,16 +57,14 @@ def make_app(
     app.state.close_pages = lambda: None  # ends connections that only keep open pages company
     measured = metrics.Metrics(engine)
     _Routes(app, engine, limits, measured)
-    app.add_exception_handler(ApiError, _answer_error)
-    app.add_exception_handler(HTTPException, _answer_http_error)
-    app.add_exception_handler(Exception, _answer_fault)
+    faults.add_to(app)
     if page:
         from glide_jax.serving import door
         from glide_jax.serving import page as pages
 
         pages.mount(app, engine, limits)
         app.add_middleware(door.Door, api_key=api_key)
-    app.add_middleware(Guard, limits=limits, api_key=api_key, hosts=hosts)
+    app.add_middleware(Guard, most=limits.body, api_key=api_key, host=host)
     app.openapi = lambda: openapi.described(engine.glide, limits)
     return app
 
@@ -184,18 +181,24 @@ class _Routes:
     async def _form(self, request: Request) -> tuple[dict[str, Any], dict[str, Image.Image]]:
         """The fields of a form, and its pictures."""
         fields, pictures = {}, {}
-        async with _body_in_time(), request.form(max_files=4, max_fields=64) as form:
-            for name, value in form.multi_items():
-                plain = name.removesuffix("[]")
-                if plain in fields or plain in pictures:
-                    raise ApiError(f"{checks.shown(plain)} is there twice; send it once.", plain)
-                if not isinstance(value, UploadFile):
-                    fields[plain] = value
-                elif plain not in ("image", "mask"):
-                    raise ApiError(f"{checks.shown(plain)} must be no file.", plain[:80])
-                else:
-                    data = await value.read()
-                    pictures[plain] = await asyncio.to_thread(self._picture, plain, data)
+        try:
+            async with request.form(max_files=4, max_fields=64) as form:
+                for name, value in form.multi_items():
+                    plain = name.removesuffix("[]")
+                    if plain in fields or plain in pictures:
+                        wrong = f"{checks.shown(plain)} is there twice; send it once."
+                        raise ApiError(wrong, plain[:80])
+                    if not isinstance(value, UploadFile):
+                        fields[plain] = value
+                    elif plain not in ("image", "mask"):
+                        raise ApiError(f"{checks.shown(plain)} must be no file.", plain[:80])
+                    else:
+                        data = await value.read()
+                        pictures[plain] = await asyncio.to_thread(self._picture, plain, data)
+        except HTTPException as error:  # from reading the form
+            why = str(error.detail).rstrip(".")
+            wrong = f"the body is no sound form: {why}."
+            raise ApiError(wrong, status=error.status_code) from None
         return fields, pictures
 
     def _picture(self, name: str, data: bytes) -> Image.Image:
@@ -205,56 +208,16 @@ class _Routes:
             raise ApiError(str(error), name) from None
 
 
-@contextlib.asynccontextmanager
-async def _body_in_time() -> AsyncIterator[None]:
-    """Ends a request whose body does not come.
-
-    Raises:
-        ApiError: it took too long, or is no form.
-    """
-    try:
-        async with asyncio.timeout(_READ_SECONDS):
-            yield
-    except TimeoutError:
-        raise ApiError(f"the body did not come within {_READ_SECONDS:g} s.", status=408) from None
-    except HTTPException as error:  # what reading a form raises
-        why = str(error.detail).rstrip(".")
-        raise ApiError(f"the body is no sound form: {why}.", status=error.status_code) from None
-
-
 async def _json_fields(request: Request) -> dict[str, Any]:
     """The body of a request as an object.
 
     Raises:
         ApiError: it is none.
     """
-    async with _body_in_time():
-        body = await request.body()
     try:
-        fields = json.loads(body)
+        fields = json.loads(await request.body())
     except (ValueError, RecursionError):
         fields = None
     if not isinstance(fields, dict):
         raise ApiError("the body must be a JSON object.")
     return fields
-
-
-async def _answer_error(_: Request, error: Exception) -> Response:
-    assert isinstance(error, ApiError)
-    return JSONResponse(error.body, error.status, error.headers)
-
-
-async def _answer_http_error(request: Request, error: Exception) -> Response:
-    assert isinstance(error, HTTPException)
-    sentence = {
-        404: f"there is nothing at {checks.shown(request.url.path)}.",
-        405: f"{request.method} is not possible here.",
-    }.get(error.status_code, f"{str(error.detail).rstrip('.')}.")
-    wrong = ApiError(sentence, status=error.status_code)
-    return JSONResponse(wrong.body, error.status_code, error.headers)
-
-
-async def _answer_fault(_: Request, error: Exception) -> Response:
-    del error  # the server's log has it
-    wrong = ApiError("something went wrong; the server's log has the reason.", status=500)
-    return JSONResponse(wrong.body, 500)

@@ -1,35 +1,34 @@
 """A guard before every route: who may ask, under which name, and how much may be sent."""
 
+import asyncio
 import hmac
+import ipaddress
 import json
+import socket
 import urllib.parse
 from typing import Any
 
-from glide_jax.serving.protocol import ApiError, Limits
+from glide_jax.serving.protocol import ApiError
+
+_READ_SECONDS = 60.0  # in which a request's body has to be there
 
 
 class Guard:
     """An ASGI middleware that answers what must not reach a route.
 
-    A browser sends the page's own name as Host, and as Origin when it posts; another one means a
+    A browser sends the page's own name as Host, and as Origin when it posts. Another name means a
     page of somebody else's, which a name that points here (DNS rebinding) would let in.
 
     Args:
         app: the application.
-        limits: the largest body.
+        most: the largest body, in bytes.
         api_key: the key of requests under /v1; None asks for none.
-        hosts: names under which browsers may come; None allows every one.
+        host: the address that is served, under whose names alone browsers may come; None allows
+            every name.
     """
 
-    def __init__(
-        self,
-        app: Any,
-        *,
-        limits: Limits,
-        api_key: str | None,
-        hosts: frozenset[str] | None,
-    ):
-        self._app, self._limits, self._hosts = app, limits, hosts
+    def __init__(self, app: Any, *, most: int, api_key: str | None = None, host: str | None = None):
+        self._app, self._most, self._host = app, most, host
         self._key = None if api_key is None else f"Bearer {api_key}".encode()
 
     async def __call__(self, scope: dict[str, Any], receive: Any, send: Any) -> None:
@@ -37,31 +36,39 @@ class Guard:
         if scope["type"] != "http":
             await self._app(scope, receive, send)
             return
-        headers = dict(scope["headers"])
-        wrong = self._wrong(scope["path"], headers)
+        wrong = self._wrong(scope["path"], dict(scope["headers"]))
         if wrong is not None:
             await _answer(send, wrong)
             return
-        taken, most = 0, self._limits.body
+        taken, more = 0, True
+        late = asyncio.get_running_loop().time() + _READ_SECONDS
 
         async def counted() -> Any:
-            nonlocal taken
-            message = await receive()
+            nonlocal taken, more
+            try:  # after the body there is only the client's end to wait for, however long
+                async with asyncio.timeout_at(late if more else None):
+                    message = await receive()
+            except TimeoutError:
+                raise ApiError(
+                    f"the body did not come within {_READ_SECONDS:g} s.", status=408
+                ) from None
             taken += len(message.get("body", b""))
-            if taken > most:
-                raise _too_large(most)
+            more = message.get("more_body", False)
+            if taken > self._most:
+                raise _too_large(self._most)
             return message
 
         await self._app(scope, counted, send)
 
     def _wrong(self, path: str, headers: dict[bytes, bytes]) -> ApiError | None:
         """Why a request is not handed on."""
-        if self._hosts is not None:
-            names = [headers.get(b"host", b"")]
-            if (origin := headers.get(b"origin")) is not None:  # "null" is a page of no known place
-                names.append(origin.partition(b"://")[2])
-            if any(_host_of(name.decode("latin-1")) not in self._hosts for name in names):
-                return ApiError("this server does not answer under that name.", status=403)
+        asked = headers.get(b"host", b"").decode("latin-1")
+        if self._host is not None:
+            if not is_of(_name_of(asked), self._host):
+                return ApiError("this server does not answer under that name.", status=421)
+            origin = headers.get(b"origin")  # "null" is a page of no known place
+            if origin is not None and not self._may_ask(origin.decode("latin-1"), asked):
+                return ApiError("pages of other sites cannot use this server.", status=403)
         if self._key is not None and path.startswith("/v1") and not path.startswith("/v1/files/"):
             given = headers.get(b"authorization", b"")
             if not hmac.compare_digest(given, self._key):
@@ -70,15 +77,45 @@ class Guard:
                     status=401, code="invalid_api_key", headers={"WWW-Authenticate": "Bearer"},
                 )  # fmt: skip
         length = headers.get(b"content-length", b"0")
-        if length.isdigit() and int(length) > self._limits.body:
-            return _too_large(self._limits.body)
+        if length.isdigit() and int(length) > self._most:
+            return _too_large(self._most)
         return None
 
+    def _may_ask(self, origin: str, asked: str) -> bool:
+        """Whether a page is of this server; on a local one, whether it is of this machine."""
+        place = origin.partition("://")[2]
+        return place == asked or (is_local(self._host or "") and is_local(_name_of(place)))
 
-def _host_of(netloc: str) -> str:
-    """The name in HOST:PORT."""
+
+def is_local(host: str) -> bool:
+    """Whether only this machine reaches an address."""
     try:
-        return urllib.parse.urlsplit(f"//{netloc}").hostname or ""
+        return ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        return host == "localhost"
+
+
+def is_of(name: str, host: str) -> bool:
+    """Whether a name that a browser asked for is this machine's, and not one that points at it.
+
+    Args:
+        name: a name or number, without a port.
+        host: the address that is served.
+    """
+    if name in ("localhost", host.lower()):
+        return True
+    try:
+        return ipaddress.ip_address(name).is_loopback or not is_local(host)
+    except ValueError:
+        return not is_local(host) and name == socket.gethostname().lower()
+
+
+def _name_of(netloc: str) -> str:
+    """The name in HOST:PORT; the port may be forwarded from another."""
+    try:
+        parts = urllib.parse.urlsplit(f"//{netloc}")
+        _ = parts.port  # which must be a number
+        return (parts.hostname or "").rstrip(".")
     except ValueError:
         return ""
 

@@ -1,9 +1,7 @@
 """The process: an engine that is warm, its application under uvicorn, and an orderly end."""
 
-import socket
 import threading
 from collections.abc import Callable
-from types import FrameType
 from typing import Any, NamedTuple
 
 from PIL import Image
@@ -13,10 +11,9 @@ from glide_jax.errors import InputError
 from glide_jax.sampling import edits
 from glide_jax.sampling.call import parse
 from glide_jax.sampling.picture import Picture
+from glide_jax.serving import guard
 from glide_jax.serving.engine import Engine, Event, Failed, Job
 from glide_jax.serving.protocol import Limits
-
-LOCAL = frozenset({"127.0.0.1", "localhost", "::1"})
 
 
 class Address(NamedTuple):
@@ -34,7 +31,7 @@ def check_address(address: Address) -> None:
     Raises:
         InputError: the address is not this machine's own, and there is no key.
     """
-    if address.host not in LOCAL and address.api_key is None and not address.insecure:
+    if not guard.is_local(address.host) and address.api_key is None and not address.insecure:
         raise InputError(
             f"host is {address.host!r}, which others can reach: set --api-key, or --insecure to "
             "let everyone draw."
@@ -96,20 +93,16 @@ class Serving:
             InputError: the address is taken, or strangers could use it.
         """
         check_address(address)
-        uvicorn = extras.extra("uvicorn")
+        extras.extra("uvicorn")
         extras.extra("fastapi")
+        from glide_jax.serving import site
         from glide_jax.serving.app import make_app
 
-        hosts = LOCAL if address.host in LOCAL else None
-        app = make_app(engine, limits=limits, api_key=address.api_key, hosts=hosts, page=page)
-        self._app, self._engine, self._listener = app, engine, _listener(address)
-        host = f"[{address.host}]" if ":" in address.host else address.host
-        self.url = f"http://{host}:{self._listener.getsockname()[1]}"
-        config = uvicorn.Config(
-            app, log_level="warning", access_log=False, timeout_keep_alive=10, server_header=False,
-            timeout_graceful_shutdown=int(limits.seconds), proxy_headers=False, ws="none",
-        )  # fmt: skip
-        self._server = uvicorn.Server(config)
+        host = address.host if guard.is_local(address.host) else None
+        app = make_app(engine, limits=limits, api_key=address.api_key, host=host, page=page)
+        self._app, self._engine = app, engine
+        self._site = site.Site(app, address.host, address.port, patience=limits.seconds)
+        self.url = self._site.url
 
     def run(self, ready: Callable[[str], None]) -> None:
         """Serves until a signal ends it: the first lets requests finish, a second ends them.
@@ -117,50 +110,15 @@ class Serving:
         Args:
             ready: called with the address once requests are answered.
         """
-        server = self._server
-        first, started, ended = server.handle_exit, server.startup, server.shutdown
-
-        def handle_exit(sig: int, frame: FrameType | None) -> None:
-            if server.should_exit:
-                server.force_exit = True
-                self._engine.stop(wait=False)
-            first(sig, frame)
-
-        async def startup(*args: Any, **options: Any) -> None:
-            await started(*args, **options)
-            ready(self.url)
-
-        async def shutdown(*args: Any, **options: Any) -> None:
-            self._app.state.close_pages()
-            await ended(*args, **options)
-
-        server.handle_exit, server.startup, server.shutdown = handle_exit, startup, shutdown
         try:
-            server.run([self._listener])
+            self._site.run(
+                ready=lambda: ready(self.url),
+                ending=self._app.state.close_pages,
+                at_once=lambda: self._engine.stop(wait=False),
+            )
         finally:
-            self._listener.close()
             self._engine.stop()
 
     def stop(self) -> None:
         """Lets requests finish and ends; for another thread."""
-        self._server.should_exit = True
-
-
-def _listener(address: Address) -> socket.socket:
-    """The socket of an address.
-
-    Raises:
-        InputError: it cannot be had.
-    """
-    family = socket.AF_INET6 if ":" in address.host else socket.AF_INET
-    listener = socket.socket(family, socket.SOCK_STREAM)
-    try:
-        listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        listener.bind((address.host, address.port))
-        listener.listen(1024)
-    except OSError as error:
-        listener.close()
-        raise InputError(
-            f"port {address.port} of {address.host!r} cannot be used: {error.strerror}."
-        ) from None
-    return listener
+        self._site.stop()

@@ -336,12 +336,12 @@ BROKEN = {  # name: method, path, body, headers, status, words
     "a large body": ("POST", "/v1/images/generations", b"x" * (2 << 20), {}, 413, "too large"),
     "another path": ("GET", "/v1/nothing", b"", {}, 404, "there is nothing at '/v1/nothing'"),
     "another method": ("GET", "/v1/images/edits", b"", {}, 405, "GET is not possible here"),
-    "another Host": ("GET", "/health", b"", {"Host": "evil.example"}, 403, "under that name"),
+    "another Host": ("GET", "/health", b"", {"Host": "evil.example"}, 421, "under that name"),
     "another Origin": (
-        "GET", "/health", b"", {"Origin": "http://evil.example"}, 403, "under that name",
+        "GET", "/health", b"", {"Origin": "http://evil.example"}, 403, "other sites",
     ),
-    "an Origin of no place": ("GET", "/health", b"", {"Origin": "null"}, 403, "under that name"),
-    "an Origin that is none": ("GET", "/health", b"", {"Origin": "http://["}, 403, "that name"),
+    "an Origin of no place": ("GET", "/health", b"", {"Origin": "null"}, 403, "other sites"),
+    "an Origin that is none": ("GET", "/health", b"", {"Origin": "http://["}, 403, "other sites"),
 }  # fmt: skip
 
 
