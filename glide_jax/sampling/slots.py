@@ -11,6 +11,8 @@ from glide_jax import compiling
 from glide_jax.sampling import cascade
 from glide_jax.sampling.running import Running
 
+_made: list[Any] = []  # the programs of `_program`, to be counted
+
 
 def kind_of(chain: Running) -> Hashable:
     """The network, sampler and shapes, which chains must share to be advanced by one program."""
@@ -56,6 +58,11 @@ def _advance_rows(rows: list[tuple[Running, int]], width: int) -> None:
         chain.x_t, chain.history, chain.done = x_t, history, stop
 
 
+def compiled() -> int:
+    """How many programs were compiled for several pictures together."""
+    return sum(program._cache_size() for program in _made)
+
+
 @functools.cache
 def _program(network: Any, sampler: str) -> Any:
     """The jitted steps of several chains; a row for each of a tuple of states."""
@@ -69,4 +76,5 @@ def _program(network: Any, sampler: str) -> Any:
         out = jax.vmap(row)(*stacked)
         return [jax.tree.map(lambda leaf: leaf[k], out) for k in range(len(states))]  # noqa: B023
 
-    return jax.jit(together, compiler_options=compiling.options())
+    _made.append(jax.jit(together, compiler_options=compiling.options()))
+    return _made[-1]

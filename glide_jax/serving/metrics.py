@@ -13,7 +13,7 @@ from prometheus_client import (
     generate_latest,
 )
 
-from glide_jax.sampling import cascade
+from glide_jax.sampling import cascade, slots
 from glide_jax.serving.engine import Engine
 
 _SECONDS = (0.1, 0.25, 0.5, 1, 2, 4, 8, 16, 32, 64, 128, 256, 512)
@@ -34,7 +34,9 @@ class Metrics:
             "glide_slots": ("Slots.", lambda: engine.slots),
             "glide_compiled_programs": (
                 "Programs that were compiled.",
-                lambda: sum(program._cache_size() for program in cascade.programs()),
+                lambda: (
+                    sum(program._cache_size() for program in cascade.programs()) + slots.compiled()
+                ),
             ),
             "glide_steps": ("Steps that were taken.", lambda: engine.steps),
             "glide_pictures": ("Pictures that were drawn.", lambda: engine.pictures),

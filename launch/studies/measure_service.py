@@ -1,12 +1,15 @@
 """How a service holds up: many clients at once against one at a time, and strangers' pictures.
 
 python -m launch.studies.measure_service [--requests 5000] [--clients 200] [--model shapes]
-python -m launch.studies.measure_service --kill [--clients 50]
+python -m launch.studies.measure_service --kill [--clients 200]
+python -m launch.studies.measure_service --first
 
 Starts `glide-jax serve` with a queue of the clients' number and lets every client send a request
 as soon as its last one is answered. Every answer is checked: a picture that another request of the
 same seed gave other bytes is an error, and so is an answer that does not come. With --kill, the
-server is killed by SIGKILL in the middle and started again: every request must have ended.
+server is killed by SIGKILL in the middle and started again: every request must have ended. With
+--first, an idle server is asked for previews, and its page is opened in Chromium as soon as the
+server says that it is ready.
 """
 
 import argparse
@@ -15,6 +18,7 @@ import contextlib
 import hashlib
 import os
 import re
+import shutil
 import signal
 import subprocess
 import sys
@@ -166,6 +170,50 @@ def measure_kill(args: argparse.Namespace) -> None:
     print("seeds with more than one picture:", different(outcomes + again))
 
 
+def measure_first(args: argparse.Namespace) -> None:
+    """How soon the first preview of a request comes, and how soon the page can be used."""
+    import openai
+    from playwright.sync_api import sync_playwright
+
+    seconds, opened = [], []
+    with sync_playwright() as playwright:
+        browser = playwright.chromium.launch(
+            executable_path=shutil.which("chromium"), args=["--no-sandbox"]
+        )
+        for _ in range(5):
+            with served(args) as server:
+                opened.append(seconds_to_use(browser, server.url))
+                client = openai.OpenAI(api_key="x", base_url=f"{server.url}/v1", max_retries=0)
+                seconds += [seconds_to_preview(client, seed) for seed in range(8)]
+    rows = [
+        [name, str(len(each)), *(f"{np.percentile(each, q):.2f}" for q in (50, 95, 100))]
+        for name, each in (("first preview", seconds), ("page", opened))
+    ]
+    print(table(rows, ["until", "times", "p50 s", "p95 s", "most s"], "lrrrr"))
+
+
+def seconds_to_use(browser: Any, url: str) -> float:
+    """From now until a prompt can be written on the page, and drawn."""
+    page, began = browser.new_page(), time.monotonic()
+    page.goto(url)
+    page.locator("#draw-prompt textarea").first.fill(PROMPTS[0])
+    page.locator("#draw-draw:enabled").wait_for()
+    took = time.monotonic() - began
+    page.close()
+    return took
+
+
+def seconds_to_preview(client: Any, seed: int) -> float:
+    """From a request with the model's own steps to its first preview; waits for the picture."""
+    began, first = time.monotonic(), 0.0
+    stream = client.images.generate(
+        prompt=PROMPTS[0], stream=True, partial_images=3, extra_body={"seed": seed}
+    )
+    for _ in stream:
+        first = first or time.monotonic() - began
+    return first
+
+
 def main() -> None:
     """Reads the arguments and measures."""
     parser = argparse.ArgumentParser(
@@ -177,10 +225,11 @@ def main() -> None:
     parser.add_argument("--slots", type=int, default=4)
     parser.add_argument("--steps", type=int, default=2)
     parser.add_argument("--size", default="64x64")
+    parser.add_argument("--first", action="store_true")
     parser.add_argument("--kill", action="store_true")
     parser.add_argument("--kill-after", type=float, default=4.0, help="Seconds.")
     args = parser.parse_args()
-    (measure_kill if args.kill else measure_load)(args)
+    (measure_first if args.first else measure_kill if args.kill else measure_load)(args)
 
 
 if __name__ == "__main__":

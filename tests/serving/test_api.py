@@ -302,6 +302,7 @@ def test_models_health_and_metrics(client, server):
     values = dict(line.rsplit(" ", 1) for line in body.decode().splitlines() if line[0] != "#")
     assert float(values["glide_pictures"]) > 0
     assert float(values["glide_slots"]) == 3
+    assert float(values["glide_compiled_programs"]) > 0
 
 
 def test_a_png_of_ours_gives_its_parameters(client, server):
