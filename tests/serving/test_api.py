@@ -291,6 +291,7 @@ def test_addresses_hold_the_picture(client, server):
 
 
 def test_models_health_and_metrics(client, server):
+    generate(client)
     assert [model.id for model in client.models.list()] == ["plain"]
     assert client.models.retrieve("plain").owned_by == "glide_jax"
     with pytest.raises(openai.NotFoundError, match="there is no model 'x/y' here"):
