@@ -176,6 +176,41 @@ def test_a_config_is_found_by_path_and_by_name(tmp_path, monkeypatch):
     assert read_config("mine/run.py").optim.lr == 0.5
 
 
+HOSTILE = "raise SystemExit('this ran')\n"
+
+
+@pytest.mark.parametrize("file", ["shapes_64.py", "shapes_64", "configs/shapes_64.py"])
+def test_a_name_alone_never_runs_a_file_of_the_current_folder(tmp_path, monkeypatch, file):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "configs").mkdir()
+    (tmp_path / file).write_text(HOSTILE)
+    for name in ("presets.py", "configs.py", "glide_jax.py", "configs/__init__.py"):
+        (tmp_path / name).write_text(HOSTILE)
+    for name in ("shapes_64", "shapes_64.py", "shapes_64:smoke"):
+        assert read_config(name).name.startswith("shapes_64")
+    if "." in file:
+        with pytest.raises(SystemExit, match="this ran"):
+            read_config(f"./{file}")
+
+
+@pytest.mark.parametrize(
+    ("file", "name", "way"),
+    [
+        ("mine.py", "mine", "./mine.py"),
+        ("mine.py", "mine.py", "./mine.py"),
+        ("configs/mine.py", "mine:smoke", "./configs/mine.py"),
+    ],
+)
+def test_a_name_that_is_a_file_of_the_current_folder_gets_its_path(
+    tmp_path, monkeypatch, file, name, way
+):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "configs").mkdir()
+    (tmp_path / file).write_text(HOSTILE)
+    with pytest.raises(InputError, match=f"give its path: '{way}'"):
+        read_config(name)
+
+
 def test_an_installed_package_brings_its_configs_and_runs_those_of_users(tmp_path):
     """Away from a checkout, `configs` is a part of the package and nothing else."""
     ignored = shutil.ignore_patterns("__pycache__", "boxed")
@@ -190,7 +225,7 @@ def test_an_installed_package_brings_its_configs_and_runs_those_of_users(tmp_pat
         "import sys\nfrom glide_jax.training.config import read_config\n"
         "print(*(read_config(path).name for path in sys.argv[1:]))"
     )
-    paths = ["configs/shapes_64.py:smoke", "shapes_64:smoke", "mine.py", "configs/mine.py"]
+    paths = ["configs/shapes_64.py:smoke", "shapes_64:smoke", "./mine.py", "configs/mine.py"]
     done = subprocess.run(
         [sys.executable, "-P", "-c", code, *paths],
         cwd=work,

@@ -10,8 +10,9 @@ from glide_jax.cli import cluster, common, process
 
 @click.command("train", context_settings={"ignore_unknown_options": True, "allow_extra_args": True})
 @click.option("--config", type=common.PLACE, required=True,
-              help="A file such as configs/shapes_64.py, or its name; "
-              ":smoke after it is the same in seconds.")  # fmt: skip
+              help="The name of a config that comes with glide_jax, such as shapes_64, or the path "
+              "of a file of yours, which is code and runs; :smoke after it is a size of "
+              "seconds.")  # fmt: skip
 @click.option(
     "--workdir", required=True, type=common.PATH,
     help="Folder of this run alone; a run in it is resumed.",

@@ -113,25 +113,31 @@ def read_config(
 
 
 def _find(name: str) -> pathlib.Path:
-    path, ours = files.expanded(name), _PACKAGED / f"{pathlib.Path(name).stem}.py"
-    places = [path]
-    if path.name == name and not path.suffix:
-        places += [pathlib.Path("configs") / f"{name}.py", ours]
-    elif path == pathlib.Path("configs") / ours.name:
-        places.append(ours)
-    for place in places:
-        if place.is_file():
-            return place
+    """The file of a config, which is code: one of the current folder is never meant by its name."""
+    path = files.expanded(name)
+    stem = path.name.removesuffix(".py")
+    ours, bare = _PACKAGED / f"{stem}.py", path.name == name
+    if not bare and path.is_file():
+        return path
+    if (bare or path == pathlib.Path("configs") / ours.name) and ours.is_file():
+        return ours
     known = sorted(p.stem for p in _PACKAGED.glob("*.py") if p.stem not in ("__init__", "presets"))
-    near = difflib.get_close_matches(path.stem, known, n=1)
+    near = difflib.get_close_matches(stem, known, n=1)
     hint = f"did you mean {near[0]}?" if near else f"there are {', '.join(known) or 'none here'}."
-    raise InputError(f"config {name!r} is not a file; {hint}")
+    for here in (pathlib.Path(f"{stem}.py"), pathlib.Path("configs", f"{stem}.py")):
+        if bare and here.is_file():
+            hint = f"to run the file of that name, give its path: {checks.shown(f'./{here}', 200)}."
+            break
+    wrong = "does not come with glide_jax" if bare else "is not a file"
+    raise InputError(f"config {checks.shown(name, 200)} {wrong}; {hint}")
 
 
 def _load(file: pathlib.Path) -> Any:
-    """The file as a module, which can import its siblings' folder and `configs`."""
+    """The file as a module; a user's can import its siblings' folder and `configs`."""
+    if file.parent == _PACKAGED:  # and never a module of the current folder
+        return importlib.import_module(f"glide_jax.{_PACKAGED.name}.{file.stem}")
     parent = str(file.resolve().parents[1])
-    if file.parent != _PACKAGED and parent not in sys.path:
+    if parent not in sys.path:
         sys.path.insert(0, parent)
     try:  # `from configs import presets` is to work wherever the file lies
         places = importlib.import_module("configs").__path__
