@@ -2,8 +2,10 @@
 
 import contextlib
 import http.client
+import math
 import socket
 import threading
+import time
 import urllib.parse
 import urllib.request
 from collections.abc import Callable, Iterator
@@ -68,11 +70,12 @@ class Watch:
     Args:
         timeout: seconds. In each span of so many, `LOWEST_RATE` bytes must come for each second.
         done: returns the bytes that have come.
+        until: when it is cut in any case, by `time.monotonic`.
     """
 
-    def __init__(self, timeout: float, done: Callable[[], int]):
-        self.cut = False
-        self._timeout, self._done = timeout, done
+    def __init__(self, timeout: float, done: Callable[[], int], until: float = math.inf):
+        self.cut = self.late = False
+        self._timeout, self._done, self._until = timeout, done, until
         self._sockets: list[socket.socket] = []
         watch = self
 
@@ -121,11 +124,13 @@ class Watch:
 
     def _look(self, stop: threading.Event) -> None:
         before = self._done()
-        while not stop.wait(self._timeout):
+        while not stop.wait(max(0.0, min(self._timeout, self._until - time.monotonic()))):
             now = self._done()
-            if now - before < LOWEST_RATE * self._timeout:
+            self.late = time.monotonic() >= self._until
+            if self.late or now - before < LOWEST_RATE * self._timeout:
                 self.cut = True
                 for one in self._sockets:
                     with contextlib.suppress(OSError):  # it may be closed already
                         socket.socket.shutdown(one, socket.SHUT_RDWR)
+                return
             before = now

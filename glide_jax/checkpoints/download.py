@@ -18,11 +18,12 @@ import urllib.parse
 from collections.abc import Iterator
 
 from glide_jax import checks, files
-from glide_jax.checkpoints.transfer import Progress, Retry, Transfer, read_note
+from glide_jax.checkpoints.transfer import LONGEST_HOURS, Progress, Retry, Transfer, read_note
 from glide_jax.errors import InputError
 
 _ENOUGH = 1 << 20  # a try that brought this many bytes does not count as a failed one
 _LONGEST_PAUSE = 30.0
+_LONGEST_WISH = 900.0  # seconds for which a server may ask to be left alone
 
 
 def fetch_file(
@@ -40,7 +41,8 @@ def fetch_file(
 
     The file's hash is recorded in `NAME.json` beside it and compared on later calls. A file without
     such a record was put there by hand and is accepted. Processes that need the same file wait for
-    the first one.
+    the first one. A try fails when less than 1,000 bytes a second come; a server's Retry-After is
+    heeded up to 15 minutes; all tries together may take 24 hours.
 
     Args:
         url: an http or https address.
@@ -63,7 +65,8 @@ def fetch_file(
     part = path.with_name(f"{path.name}.part")
     with _locked(part, path) as descriptor:
         if not _is_there(url, path, sha256, size):  # unless another process was faster
-            transfer = Transfer(url, part, descriptor, size, progress, timeout)
+            until = time.monotonic() + 3600 * LONGEST_HOURS
+            transfer = Transfer(url, part, descriptor, size, progress, timeout, until)
             _persist(transfer, retries, pause, path)
             _finish(transfer, path, sha256)
     return path
@@ -96,7 +99,13 @@ def _persist(transfer: Transfer, retries: int, pause: float, path: pathlib.Path)
                     f"{path.name} could not be fetched from {transfer.host} ({reason}): run again "
                     f"to go on where it stopped, or put the file at {path} by hand."
                 ) from None
-            time.sleep(min(pause * 2 ** max(failures - 1, 0), _LONGEST_PAUSE))
+            if reason.pause > _LONGEST_WISH:
+                raise InputError(
+                    f"{transfer.host} wants to be asked for {path.name} again in "
+                    f"{reason.pause:.0f} s ({reason}): run again then, to go on where it stopped."
+                ) from None
+            usual = min(pause * 2 ** max(failures - 1, 0), _LONGEST_PAUSE)
+            time.sleep(max(usual, reason.pause))
 
 
 def _finish(transfer: Transfer, path: pathlib.Path, sha256: str | None) -> None:

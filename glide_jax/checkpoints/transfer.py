@@ -3,6 +3,7 @@
 import base64
 import contextlib
 import dataclasses
+import email.utils
 import errno
 import http.client
 import json
@@ -11,10 +12,12 @@ import pathlib
 import re
 import shutil
 import ssl
+import time
 import urllib.error
 import urllib.parse
 import urllib.request
 from collections.abc import Callable
+from email.message import Message
 from http import HTTPStatus
 
 from glide_jax import checks
@@ -24,11 +27,21 @@ from glide_jax.errors import InputError
 Progress = Callable[[int, int | None], None]
 _CHUNK = 1 << 18
 _MD5_BYTES = 16
+LONGEST_HOURS = 24  # for a download, all tries together
 _PASSING = (HTTPStatus.REQUEST_TIMEOUT, HTTPStatus.TOO_MANY_REQUESTS)  # and all of 5xx
 
 
 class Retry(Exception):
-    """A fault that may have passed at the next try."""
+    """A fault that may have passed at the next try.
+
+    Args:
+        reason: completes "... could not be fetched".
+        pause: seconds that the server wants to be left alone.
+    """
+
+    def __init__(self, reason: str, pause: float = 0.0):
+        super().__init__(reason)
+        self.pause = pause
 
 
 @dataclasses.dataclass(frozen=True)
@@ -42,6 +55,7 @@ class Transfer:
         size: the number of bytes, if it is known.
         progress: receives the bytes done, and their final number or None.
         timeout: seconds without an answer after which a request fails.
+        until: when the download ends in any case, by `time.monotonic`.
     """
 
     url: str
@@ -50,6 +64,7 @@ class Transfer:
     size: int | None
     progress: Progress | None
     timeout: float
+    until: float
 
     @property
     def host(self) -> str | None:
@@ -90,7 +105,7 @@ class Transfer:
 
     @contextlib.contextmanager
     def _opened(self, request: urllib.request.Request):
-        watch = connecting.Watch(self.timeout, self.done)
+        watch = connecting.Watch(self.timeout, self.done, self.until)
         try:
             with watch.open(request) as response:
                 yield response
@@ -101,12 +116,17 @@ class Transfer:
                 self._restart({})
                 raise Retry("the remote file became shorter") from None
             if error.code >= HTTPStatus.INTERNAL_SERVER_ERROR or error.code in _PASSING:
-                raise Retry(f"it answered {answer}") from None
+                raise Retry(f"it answered {answer}", _pause_of(error.headers)) from None
             raise InputError(
                 f"{self.host} answered {answer} for {self.name}: check the address, or fetch the "
                 "file by hand."
             ) from None
         except (OSError, http.client.HTTPException, ValueError, Retry) as error:
+            if watch.late:
+                raise InputError(
+                    f"{self.name} did not come from {self.host} in the {LONGEST_HOURS} hours that "
+                    "a download may take: run again to go on where it stopped."
+                ) from None
             if watch.cut:
                 raise Retry(f"it sent less than {connecting.LOWEST_RATE} bytes a second") from None
             if isinstance(error, InputError | Retry):
@@ -240,3 +260,15 @@ def _validator(headers) -> str | None:
     """The header by which a later request can name the same content; a weak ETag cannot."""
     tag = headers.get("ETag", "")
     return tag if re.fullmatch(r'"[!-~]*"', tag) else headers.get("Last-Modified")
+
+
+def _pause_of(headers: Message) -> float:
+    """Seconds until a server wants to be asked again: its Retry-After, a number or a date."""
+    text = headers.get("Retry-After", "").strip()
+    if re.fullmatch(r"[0-9]{1,9}", text):
+        return float(text)
+    try:
+        when = email.utils.parsedate_to_datetime(text)
+    except ValueError:
+        return 0.0
+    return max(0.0, when.timestamp() - time.time())

@@ -1,3 +1,5 @@
+import datetime
+import email.utils
 import hashlib
 import json
 import os
@@ -213,6 +215,40 @@ def test_passing_errors_are_tried_again(server, path, code):
     server.orders = [status(code)]
     fetch(server, path)
     assert whole(path)
+
+
+DATE = email.utils.format_datetime(
+    datetime.datetime.now(datetime.UTC) + datetime.timedelta(seconds=400), usegmt=True
+)
+
+
+@pytest.mark.parametrize(
+    ("wish", "low", "high"),
+    [("7", 7, 7), (DATE, 300, 400), ("soon", 0.01, 0.01), ("-5", 0.01, 0.01), ("", 0.01, 0.01)],
+)
+def test_a_servers_wish_to_be_left_alone_is_heeded(server, path, monkeypatch, wish, low, high):
+    pauses = []
+    monkeypatch.setattr(download.time, "sleep", pauses.append)
+    server.orders = [status(429, Retry_After=wish)]
+    fetch(server, path)
+    assert whole(path)
+    [pause] = pauses
+    assert low <= pause <= high
+
+
+@pytest.mark.parametrize("wish", ["86400", "9" * 9, "Fri, 01 Jan 2100 00:00:00 GMT"])
+def test_a_server_that_wants_to_be_left_alone_for_long_is_named(server, path, wish):
+    server.orders = [status(503, Retry_After=wish)]
+    message = refused(server, path)
+    assert re.search(
+        r"127.0.0.1 wants to be asked for base.pt again in \d+ s \(it answered 503", message
+    )
+
+
+def test_a_download_has_an_end(server, path, monkeypatch):
+    monkeypatch.setattr(download, "LONGEST_HOURS", 0.2 / 3600)
+    server.orders = [http_server.silent]
+    assert "did not come from 127.0.0.1 in the 24 hours" in refused(server, path)
 
 
 @pytest.mark.parametrize("code", [404, 403, 401, 204, 302])
