@@ -9,7 +9,7 @@ from typing import Any
 from glide_jax.evaluation import plots
 from glide_jax.evaluation.metrics.intervals import Share, percent
 from glide_jax.evaluation.probe_families import FAMILIES, Family
-from glide_jax.evaluation.report import picture, write_report
+from glide_jax.evaluation.report import picture, quoted, write_report
 from glide_jax.evaluation.run_report import Results, provenance
 from glide_jax.tables import table
 
@@ -26,7 +26,8 @@ def write_probe_report(folder: pathlib.Path, title: str, results: Results) -> li
     readers = {FAMILIES[result["probe"]["family"]].reader for result in results.values()}
     text = (resources.files("glide_jax.evaluation") / "probe_limits.toml").read_text("utf-8")
     limits = tomllib.loads(text)
-    blocks = [f"Model {first['sampling'].get('model')}, {provenance(first)}", limits["intervals"]]
+    model = quoted(first["sampling"].get("model"))
+    blocks = [f"Model {model}, {provenance(first)}", limits["intervals"]]
     blocks += [limits[reader] for reader in sorted(readers)]
     for name, result in results.items():
         blocks += _run(folder, name, result["probe"])

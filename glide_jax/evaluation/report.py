@@ -22,15 +22,21 @@ def picture(file: str, caption: str) -> str:
     return f"![{caption}]({file})"
 
 
+def quoted(text: object) -> str:
+    """Text from outside, such as a model's name, so that it is only text in a block."""
+    return re.sub(r"([\\`*_\[\]#!~])", r"\\\1", checks.printable(str(text)))
+
+
 def write_page(path: pathlib.Path, title: str, blocks: Sequence[str]) -> None:
-    """Writes a Markdown page.
+    """Writes a Markdown page, in which no HTML has a meaning.
 
     Args:
         path: the file.
-        title: the page's heading.
+        title: the page's heading, which is only text.
         blocks: Markdown without blank lines around it.
     """
-    _write_text(path, _plain("\n\n".join([f"# {title}", *blocks]) + "\n"))
+    text = _plain("\n\n".join([f"# {quoted(title)}", *blocks]) + "\n")
+    _write_text(path, text.replace("<", "&lt;"))
 
 
 def write_report(folder: pathlib.Path, title: str, blocks: Sequence[str]) -> list[pathlib.Path]:
@@ -47,7 +53,7 @@ def write_report(folder: pathlib.Path, title: str, blocks: Sequence[str]) -> lis
     paths = [folder / "report.md", folder / "report.html"]
     write_page(paths[0], title, blocks)
     page = (resources.files("glide_jax.evaluation") / "report.html").read_text("utf-8")
-    parts = {"title": html.escape(_plain(title)), "body": "\n".join(map(_html, blocks))}
+    parts = {"title": html.escape(checks.printable(title)), "body": "\n".join(map(_html, blocks))}
     _write_text(paths[1], string.Template(page).substitute(parts))
     return paths
 
@@ -70,16 +76,21 @@ def _plain(text: str) -> str:
 def _html(block: str) -> str:
     text = html.escape(_plain(block))
     if text.startswith("## "):
-        return f"<h2>{text[3:]}</h2>"
+        return f"<h2>{_meant(text[3:])}</h2>"
     if shown := re.fullmatch(r"!\[(.*)\]\((.*)\)", text):
-        return f'<p><img src="{shown[2]}" alt="{shown[1]}"></p>'
+        return f'<p><img src="{shown[2]}" alt="{_meant(shown[1])}"></p>'
     if text.startswith("| "):
         head, _, *rows = text.split("\n")
         return f"<table>{_row(head, 'th')}{''.join(_row(row, 'td') for row in rows)}</table>"
-    return f"<p>{text}</p>"
+    return f"<p>{_meant(text)}</p>"
+
+
+def _meant(text: str) -> str:
+    """Text without the backslashes of `quoted`."""
+    return re.sub(r"\\([\\`*_\[\]#!~])", r"\1", text)
 
 
 def _row(line: str, tag: str) -> str:
     cells = re.split(r"(?<!\\)\|", line)[1:-1]
-    shown = (cell.strip().replace("\\|", "|") for cell in cells)
+    shown = (_meant(cell.strip()).replace("\\|", "|") for cell in cells)
     return "<tr>" + "".join(f"<{tag}>{cell}</{tag}>" for cell in shown) + "</tr>"

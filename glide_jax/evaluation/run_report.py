@@ -6,7 +6,7 @@ from typing import Any
 
 from glide_jax.evaluation import plots
 from glide_jax.evaluation.metrics.intervals import Share, percent
-from glide_jax.evaluation.report import picture, write_report
+from glide_jax.evaluation.report import picture, quoted, write_report
 from glide_jax.evaluation.shapes_scores import ASPECTS
 from glide_jax.tables import table
 
@@ -29,7 +29,8 @@ def write_run_report(
     """
     first = next(iter(results.values()))
     about = (
-        f"Protocol {first['protocol']}, model {first['sampling'].get('model')}, {first['n']} "
+        f"Protocol {first['protocol']}, "
+        f"model {quoted(first['sampling'].get('model'))}, {first['n']} "
         f"prompts (sha256 {first['prompts_sha256'][:16]}), {provenance(first)}"
     )
     blocks = [about]
@@ -98,6 +99,6 @@ def _numbers(part: str, results: Results) -> list[str]:
         ]
         blocks += [
             f"Pictures whose own caption is nearer than {against} others, in percent:",
-            table(rows, ("run", *groups)),
+            table(rows, ("run", *map(quoted, groups))),
         ]
     return blocks
