@@ -65,6 +65,14 @@ def test_it_is_the_symmetric_cross_entropy_of_the_batch():
             assert float(metrics[f"accuracy_q{k}"]) == pytest.approx(right[inside].mean())
 
 
+def test_no_branch_could_make_devices_wait_for_each_other():
+    """Two devices of a CPU hung in collectives inside the branches of `jnp.diagonal`."""
+    gradient = jax.grad(lambda *args: LOSS(*args)[0])
+    traced = str(jax.make_jaxpr(gradient)(fresh(), batch(), KEY))
+    assert "dot_general" in traced
+    assert "cond[" not in traced
+
+
 def test_training_finds_the_captions_of_pictures():
     tx, params = optax.adam(3e-2), fresh()
     state = tx.init(params)
