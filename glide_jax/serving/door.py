@@ -61,7 +61,7 @@ class Door:
 
     Args:
         app: the application of the API.
-        page: that of the page.
+        page: the page's application.
         api_key: the key; None asks for none.
     """
 

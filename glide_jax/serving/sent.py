@@ -47,7 +47,7 @@ def parameters(image: Image.Image) -> dict[str, Any] | None:
     """The parameters that a picture carries; None where there are none, or what is none."""
     try:
         found = images.parameters_of(image)
-        json.dumps(found, ensure_ascii=False, allow_nan=False).encode()  # as an answer is made
+        json.dumps(found, ensure_ascii=False, allow_nan=False).encode()  # an answer is made so
     except (ValueError, RecursionError):
         return None
     return found
