@@ -64,7 +64,7 @@ def make_app(
 
         app.add_middleware(door.Door, page=pages.made(app, engine, limits), api_key=api_key)
     app.add_middleware(Guard, most=limits.body, api_key=api_key, host=host)
-    app.openapi = lambda: openapi.described(engine.glide, limits)
+    app.openapi = lambda: openapi.described(engine.glide, limits, key=api_key is not None)
     return app
 
 

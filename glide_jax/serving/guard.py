@@ -11,6 +11,7 @@ from typing import Any
 from glide_jax.serving.protocol import ApiError
 
 _READ_SECONDS = 60.0  # in which a request's body has to be there
+_LAST = {"Connection": "close"}  # else the rest of a body would be read, however long
 
 
 class Guard:
@@ -49,9 +50,8 @@ class Guard:
                 async with asyncio.timeout_at(late if more else None):
                     message = await receive()
             except TimeoutError:
-                raise ApiError(
-                    f"the body did not come within {_READ_SECONDS:g} s.", status=408
-                ) from None
+                wrong = f"the body did not come within {_READ_SECONDS:g} s."
+                raise ApiError(wrong, status=408, headers=_LAST) from None
             taken += len(message.get("body", b""))
             more = message.get("more_body", False)
             if taken > self._most:
@@ -121,13 +121,14 @@ def _name_of(netloc: str) -> str:
 
 
 def _too_large(most: int) -> ApiError:
-    return ApiError(f"the body is too large; it may have {most} bytes.", status=413)
+    wrong = f"the body is too large; it may have {most} bytes."
+    return ApiError(wrong, status=413, headers=_LAST)
 
 
 async def _answer(send: Any, error: ApiError) -> None:
     body = json.dumps(error.body).encode()
-    headers = {"content-type": "application/json", **(error.headers or {})}
+    headers = {"content-type": "application/json", **_LAST, **(error.headers or {})}
     raw = [(k.lower().encode(), v.encode()) for k, v in headers.items()]
-    raw += [(b"content-length", str(len(body)).encode()), (b"connection", b"close")]
+    raw.append((b"content-length", str(len(body)).encode()))
     await send({"type": "http.response.start", "status": error.status, "headers": raw})
     await send({"type": "http.response.body", "body": body})

@@ -14,7 +14,7 @@ SECONDS = 10.0  # the longest that any answer may take
 _SILENCE = 0.1  # after which a request that may be incomplete is given up
 _AT_ONCE = 8  # fewer than the pictures that may wait
 # What docs/serving.md and openapi.json name; 307 drops a slash at the end.
-STATUSES = {200, 307, 400, 401, 403, 404, 405, 408, 413, 429, 503, 504}
+STATUSES = {200, 307, 400, 401, 403, 404, 405, 408, 413, 421, 429, 503, 504}
 # A web framework's own words are for what is no HTTP, and for the page's routes.
 _NO_HTTP = b"Invalid HTTP request received."
 _LEAKS = re.compile(rb'Traceback|File "|site-packages|\.py\b|0x[0-9a-f]{8}|Error\(')
