@@ -13,12 +13,12 @@ VARIATIONS, REPEAT = "/v1/images/variations", "/v1/repeat"
 FORMS = (EDITS, VARIATIONS, REPEAT)
 JSON = b"Content-Type: application/json"
 GOOD = {
-    "prompt": "a red circle", "model": "plain", "n": 1, "size": "16x16", "seed": 7,
+    "prompt": "a red circle", "n": 1, "size": "16x16", "seed": 7,
     "response_format": "b64_json", "output_format": "png", "output_compression": 50,
     "stream": False, "partial_images": 0, "user": "me", "negative_prompt": "blue",
     "num_inference_steps": 1, "guidance_scale": 2.0, "sampler": "ddim", "preset": "fast",
 }  # fmt: skip
-FIELDS = (*GOOD, "strength", "image", "mask", "quality", "steps", "__class__", "")
+FIELDS = (*GOOD, "model", "strength", "image", "mask", "quality", "steps", "__class__", "")
 # Values as JSON: words, numbers, texts, and what holds others.
 VALUES = (
     *(b"null true false 0 -0 -1 1 2 3 1e0 1.5 -1.5 1e-400 1e308 1e999 -1e999 NaN".split()),
@@ -140,12 +140,12 @@ def chunked(rng: random.Random) -> Shot:
     out += coding + b"\r\n\r\n"
     while body:
         part, body = body[: (n := rng.randrange(1, 40))], body[n:]
-        size = rng.choice((b"%x" % len(part),) * 20 + (
+        size = rng.choice((b"%x" % len(part),) * 150 + (
             b"%X" % len(part), b"0%x" % len(part), b"-1", b"", b"g", b"0x5", b"f" * 16, b"f" * 17,
             b"f" * 5000, b"%x;a=b" % len(part), b"%x;%s" % (len(part), b"a" * 70_000),
             b"%x " % len(part), b"%x\r\n\r\n" % len(part), b"7fffffff", b"ffffffffffffffff",
         ))  # fmt: skip
-        ends = (b"\r\n",) * 12 + (b"\n", b"\r", b"", b"\r\n\r\n", b"xx")
+        ends = (b"\r\n",) * 80 + (b"\n", b"\r", b"", b"\r\n\r\n", b"xx")
         out += size + rng.choice(ends) + part + rng.choice(ends)
     end = (
         b"0\r\n\r\n",
