@@ -292,6 +292,9 @@ BODIES = (
     b'"session_hash": "x"}', b'{"component_id": %d, "fn_name": "ls", "data": ["/etc"]}',
     b'{"session_hash": "x", "fn_index": %d, "event_id": "../x"}', b"key=x&key=y&%ff=%00",
     b'{"data": ' + b"[" * 900 + b"]" * 900 + b', "fn_index": %d, "session_hash": "z"}',
+    b'--x\r\nContent-Disposition: form-data; name="files"; filename="a\xff.png"\r\n\r\nx\r\n--x--',
+    b'--x\r\nContent-Disposition: form-data; name="files"\r\n\r\nx\r\n--x--',
+    b'{"data": [%d, "x", null], "fn_index": %d, "session_hash": "y", "trigger_id": 5}',
     b'{"simple_format": true, "api_name": "predict", "data": ["\\ud800"]}',
 )  # fmt: skip
 
@@ -299,16 +302,23 @@ BODIES = (
 def page(rng: random.Random) -> Shot:
     """The page's routes, and what of Gradio is not to be reached."""
     body = rng.choice(BODIES)
-    body = body % rng.randrange(60) if b"%d" in body else body
+    while b"%d" in body:  # the number of a function, or of a part of the page
+        body = body.replace(b"%d", b"%d" % rng.randrange(60), 1)
     if rng.random() < 0.2:
         body = fuzz.mutate(body or b"{}", rng)
-    method = rng.choice(("GET", "POST", "POST", "POST", "HEAD", "PUT", "OPTIONS"))
-    kinds = (JSON, JSON, b"Content-Type: multipart/form-data; boundary=x",
-    b"Content-Type: text/html",
-             b"Content-Type: application/x-www-form-urlencoded")  # fmt: skip
+    kinds = (
+        JSON, JSON, JSON, JSON, b"Content-Type: multipart/form-data; boundary=x",
+        b"Content-Type: text/html", b"Content-Type: application/x-www-form-urlencoded",
+    )  # fmt: skip
     path = rng.choice(PAGE)
+    method = (
+        "POST" if re.search("upload(?!_)|join|cancel|reset|server|run/|call|enter", path) else "GET"
+    )
+    if rng.random() < 0.2:
+        method = rng.choice(METHODS[:8])
     endless = re.search("heartbeat|queue/data|upload_progress", path) and method == "GET"
-    shot = request(method, path, body, [rng.choice(kinds)])
+    kind = kinds[4] if body.startswith(b"--") else rng.choice(kinds)
+    shot = request(method, path, body, [kind])
     return Shot(shot, answers=0 if endless else 1, page=True)
 
 
