@@ -41,24 +41,32 @@ class Guard:
         if wrong is not None:
             await _answer(send, wrong)
             return
-        taken, more = 0, True
+        taken, more, ended = 0, True, None
         late = asyncio.get_running_loop().time() + _READ_SECONDS
 
         async def counted() -> Any:
-            nonlocal taken, more
+            nonlocal taken, more, ended
             try:  # after the body there is only the client's end to wait for, however long
                 async with asyncio.timeout_at(late if more else None):
                     message = await receive()
             except TimeoutError:
                 wrong = f"the body did not come within {_READ_SECONDS:g} s."
-                raise ApiError(wrong, status=408, headers=_LAST) from None
+                ended = ApiError(wrong, status=408, headers=_LAST)
+                raise ended from None
             taken += len(message.get("body", b""))
             more = message.get("more_body", False)
             if taken > self._most:
-                raise _too_large(self._most)
+                ended = _too_large(self._most)
+                raise ended
             return message
 
-        await self._app(scope, counted, send)
+        async def answered(message: dict[str, Any]) -> None:
+            if ended is None:
+                await send(message)
+            elif message["type"] == "http.response.start":  # whatever the page makes of the error
+                await _answer(send, ended)
+
+        await self._app(scope, counted, answered)
 
     def _wrong(self, path: str, headers: dict[bytes, bytes]) -> ApiError | None:
         """Why a request is not handed on."""

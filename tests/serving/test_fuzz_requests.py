@@ -220,7 +220,8 @@ class Process:
 
     def end(self) -> None:
         self.process.send_signal(signal.SIGTERM)
-        assert self.process.wait(60) == 0
+        assert self.process.wait(60) == 128 + signal.SIGTERM
+        assert "Traceback" not in self.text
 
 
 @pytest.fixture(scope="module")
