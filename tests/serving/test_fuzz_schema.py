@@ -18,7 +18,7 @@ DRAWING = ("/v1/images/generations", "/v1/images/edits", "/v1/images/variations"
 NAMED = ("/v1/models/{name}", "/v1/files/{name}")
 PLAIN = ("/v1/models", "/health", "/metrics")
 METHODS = {path: "POST" if path in DRAWING else "GET" for path in (*DRAWING, *NAMED, *PLAIN)}
-FEW, MANY = 12, 400
+FEW, MANY = 12, 250
 DRAWN = 3  # every kind of picture takes seconds to begin with
 # What its words leave open: whether bytes are a picture, and whether that carries parameters.
 OPEN = [checks.positive_data_acceptance]
