@@ -9,6 +9,7 @@ import schemathesis
 from hypothesis import HealthCheck, Phase, given, seed, settings
 from schemathesis import GenerationMode, checks
 
+from glide_jax.serving import openapi
 from glide_jax.serving.protocol import Limits
 from tests.serving.conftest import running
 from tests.serving.test_fuzz_requests import faults  # noqa: F401  a fixture
@@ -56,7 +57,7 @@ def try_all(schema, path, mode, count):
     @seed(1)
     @settings(
         max_examples=count, deadline=None, database=None, phases=[Phase.generate],
-        suppress_health_check=list(HealthCheck),
+        suppress_health_check=[*HealthCheck],  # pyright: ignore[reportArgumentType]
     )  # fmt: skip
     @given(case=operation.as_strategy(generation_mode=mode))
     def run(case):
@@ -89,3 +90,9 @@ def test_thousands_of_requests_are(served, faults, path, mode, capsys):  # noqa:
 def test_every_route_is_described(served):
     routes = {path for path, _ in served.raw_schema["paths"].items()}
     assert routes == METHODS.keys()
+
+
+def test_a_key_is_described_where_there_is_one(glide, served):
+    assert served.raw_schema["security"] == [{"key": []}]
+    assert served.raw_schema["paths"]["/health"]["get"]["security"] == []
+    assert openapi.described(glide, Limits(), key=False)["security"] == []
