@@ -75,7 +75,10 @@ _EVENT = {
     "properties": {"event": {"type": "string"}, "data": {"type": "string"}},
 }
 _NO_PREVIEWS = {  # they are events
-    "if": {"required": ["partial_images"], "properties": {"partial_images": {"minimum": 1}}},
+    "if": {
+        "required": ["partial_images"],
+        "properties": {"partial_images": {"type": "integer", "minimum": 1}},
+    },
     "then": {"required": ["stream"], "properties": {"stream": {"const": True}}},
 }
 _FILE = {"type": "string", "format": "binary"}
@@ -117,7 +120,7 @@ def described(glide: Glide, limits: Limits, *, key: bool) -> dict[str, Any]:
         "paths": {
             "/v1/images/generations": _post(
                 "Draws pictures of a prompt.",
-                _json({**body("generation", (), ("prompt",)), **_NO_PREVIEWS}),
+                _json({**_or_null(body("generation", (), ("prompt",))), **_NO_PREVIEWS}),
             ),
             "/v1/images/edits": _post(
                 "Repaints the transparent part of a mask or of the picture, or redraws it all.",
@@ -159,7 +162,7 @@ def _field_schemas(glide: Glide, limits: Limits) -> dict[str, Any]:
         "output_compression": whole(0, 100),
         "stream": {"type": "boolean"},
         "partial_images": whole(0, 3),
-        "user": {"type": "string"},
+        "user": {"description": "A text, which is not used."},
         "negative_prompt": {"type": "string", "maxLength": limits.prompt},
         "num_inference_steps": whole(1, limits.steps),
         "guidance_scale": {"type": "number", "minimum": -100, "maximum": 100},
@@ -168,6 +171,15 @@ def _field_schemas(glide: Glide, limits: Limits) -> dict[str, Any]:
         "preset": word(*PRESETS),
         "strength": {"type": "number", "exclusiveMinimum": 0, "maximum": 1},
     }
+
+
+def _or_null(body: dict[str, Any]) -> dict[str, Any]:
+    """A body in which null is as good as nothing, but where a field is required."""
+    either = {
+        name: schema if name in body["required"] else {"anyOf": [schema, {"type": "null"}]}
+        for name, schema in body["properties"].items()
+    }
+    return {**body, "properties": either}
 
 
 def _json(schema: dict[str, Any]) -> dict[str, Any]:

@@ -109,7 +109,8 @@ def faults():
 def test_hundreds_of_hostile_requests_harm_nothing(server, faults):
     with unharmed(server):
         for kind, (few, _) in COUNTS.items():
-            wire.fire(server, shots(kind, few, 0))
+            # Programs are compiled on the way; the long run has them before.
+            wire.fire(server, shots(kind, few, 0), seconds=120)
 
 
 def _part(name: str, value: bytes) -> bytes:
@@ -141,9 +142,6 @@ FOUND = {  # faults that these tests found: a request, the status that is right,
     "a seed that is a word": (_json(seed="x"), 400, "seed is 'x'; it must be a whole number"),
     "a charset that decodes nothing": (
         _form(EDITS, _part("prompt", b"x"), kind=b"charset=undefined; boundary=x"), 400, "charset",
-    ),
-    "a charset that is a name's": (
-        _form(EDITS, _part("prompt", b"xn--a"), kind=b"charset=idna; boundary=x"), 400, "charset",
     ),
     "a palette that is missing": (
         _form(EDITS, _picture(hostile_pictures.strange()["no palette"]), _part("prompt", b"x")),
@@ -229,6 +227,7 @@ def process(tiny_full, tmp_path_factory):
     """A server in a process of its own."""
     process = Process(tiny_full, tmp_path_factory.mktemp("served"))
     drawn(process.url)
+    wire.fire(process.url, shots("json_values", 200, SEED + 1), seconds=240)
     for name, picture in {**hostile_pictures.sound(), **hostile_pictures.strange()}.items():
         # Programs for each shape of a picture are compiled here, however long that takes.
         shot = _form(hostile.VARIATIONS, _picture(picture), _part("num_inference_steps", b"1"))
