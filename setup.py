@@ -72,6 +72,7 @@ EXTRAS = {  # glide_jax/extras.py knows them too
         "build>=1.2",
         "openai>=3.50",  # the client that the service is tested with
         "playwright>=1.55",  # drives the chromium of the system, which comes by itself
+        "schemathesis>=4.32",  # sends the service what its description allows, and what it forbids
         "setuptools>=70.1",
     ],
 }

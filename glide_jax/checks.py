@@ -90,7 +90,7 @@ def label(name: str, value: Any) -> str:
 
 def shown(value: Any, limit: int = 80) -> str:
     """The text by which a message quotes a value: in quotes, printable, cut where it is long."""
-    text = printable(repr(value))
+    text = printable(repr(value)[: limit + 1])  # escapes only lengthen it
     return text if len(text) <= limit else f"{text[:limit]}..."
 
 

@@ -1,5 +1,7 @@
 """Text from outside as messages show it."""
 
+import time
+
 import pytest
 
 from glide_jax import checks
@@ -24,3 +26,9 @@ from glide_jax import checks
 )  # fmt: skip
 def test_what_controls_a_terminal_is_escaped_and_the_rest_stays(text, line):
     assert checks.printable(text) == line
+
+
+def test_a_long_value_is_quoted_at_once():
+    start = time.monotonic()
+    assert checks.shown("\x00" * 10**7) == checks.shown("\x00" * 100)
+    assert time.monotonic() - start < 1.0

@@ -19,7 +19,7 @@ from glide_jax.serving import faults, metrics, openapi, sent
 from glide_jax.serving.answers import Answer, Files
 from glide_jax.serving.engine import Engine
 from glide_jax.serving.guard import Guard
-from glide_jax.serving.protocol import ApiError, Limits, Wish, parse_wish
+from glide_jax.serving.protocol import ApiError, Limits, Wish, named, parse_wish
 from glide_jax.version import __version__
 
 
@@ -62,10 +62,9 @@ def make_app(
         from glide_jax.serving import door
         from glide_jax.serving import page as pages
 
-        pages.mount(app, engine, limits)
-        app.add_middleware(door.Door, api_key=api_key)
+        app.add_middleware(door.Door, page=pages.made(app, engine, limits), api_key=api_key)
     app.add_middleware(Guard, most=limits.body, api_key=api_key, host=host)
-    app.openapi = lambda: openapi.described(engine.glide, limits)
+    app.openapi = lambda: openapi.described(engine.glide, limits, key=api_key is not None)
     return app
 
 
@@ -187,11 +186,11 @@ class _Routes:
                     plain = name.removesuffix("[]")
                     if plain in fields or plain in pictures:
                         wrong = f"{checks.shown(plain)} is there twice; send it once."
-                        raise ApiError(wrong, plain[:80])
+                        raise ApiError(wrong, named(plain))
                     if not isinstance(value, UploadFile):
                         fields[plain] = value
                     elif plain not in ("image", "mask"):
-                        raise ApiError(f"{checks.shown(plain)} must be no file.", plain[:80])
+                        raise ApiError(f"{checks.shown(plain)} must be no file.", named(plain))
                     else:
                         data = await value.read()
                         pictures[plain] = await asyncio.to_thread(self._picture, plain, data)
@@ -199,6 +198,8 @@ class _Routes:
             why = str(error.detail).rstrip(".")
             wrong = f"the body is no sound form: {why}."
             raise ApiError(wrong, status=error.status_code) from None
+        except UnicodeError:  # from a codec that the request names, such as idna
+            raise ApiError("the body is no sound form: its charset does not fit it.") from None
         return fields, pictures
 
     def _picture(self, name: str, data: bytes) -> Image.Image:

@@ -3,13 +3,18 @@
 import hashlib
 import hmac
 import http.cookies
+import logging
 import urllib.parse
 from typing import Any
+
+from glide_jax import checks
+
+_LOG = logging.getLogger(__name__)
 
 COOKIE = "glide_jax_key"
 LOGIN = "/enter"
 _MOST_BYTES = 4096  # a form with a key has fewer
-_API = ("/v1", "/health", "/metrics")  # Guard's
+_API = ("/v1", "/health", "/metrics", "/openapi.json")  # Guard's
 _DAYS = 30
 # What the page asks for; the rest of Gradio, such as proxies and histories, is not to be reached.
 _PATHS = ("/", "/config", "/theme.css", "/favicon.ico", "/manifest.json", "/robots.txt")
@@ -55,12 +60,13 @@ class Door:
     other sites do not see.
 
     Args:
-        app: the application.
+        app: the application of the API.
+        page: the page's application.
         api_key: the key; None asks for none.
     """
 
-    def __init__(self, app: Any, *, api_key: str | None):
-        self._app, self._key = app, api_key
+    def __init__(self, app: Any, *, page: Any, api_key: str | None):
+        self._app, self._page, self._key = app, page, api_key
         digest = hmac.new((api_key or "").encode(), b"glide_jax page", hashlib.sha256)
         self._pass = None if api_key is None else digest.hexdigest()
 
@@ -84,7 +90,11 @@ class Door:
                     message = {**message, "headers": [*message["headers"], *_raw(_HEADERS)]}
                 await send(message)
 
-            await self._app(scope, receive, with_headers)
+            try:
+                await self._page(scope, receive, with_headers)
+            except Exception as error:  # Gradio comes to any where no page makes the request
+                shown = checks.printable(path, 200), checks.printable(repr(error), 300)
+                _LOG.warning("the page could not answer %s: %s", *shown)
 
     def _knows(self, scope: dict[str, Any]) -> bool:
         """Whether a visitor has given the key, or needs none."""

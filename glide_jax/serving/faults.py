@@ -25,7 +25,7 @@ async def _answer_error(_: Request, error: Exception) -> Response:
 async def _answer_http_error(request: Request, error: Exception) -> Response:
     assert isinstance(error, HTTPException)
     sentence = {
-        404: f"there is nothing at {checks.shown(request.url.path)}.",
+        404: f"there is nothing at {checks.shown(request.scope['path'])}.",
         405: f"{request.method} is not possible here.",
     }.get(error.status_code, f"{str(error.detail).rstrip('.')}.")
     wrong = ApiError(sentence, status=error.status_code)

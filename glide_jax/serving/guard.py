@@ -11,6 +11,7 @@ from typing import Any
 from glide_jax.serving.protocol import ApiError
 
 _READ_SECONDS = 60.0  # in which a request's body has to be there
+_LAST = {"Connection": "close"}  # else the rest of a body would be read, however long
 
 
 class Guard:
@@ -40,25 +41,32 @@ class Guard:
         if wrong is not None:
             await _answer(send, wrong)
             return
-        taken, more = 0, True
+        taken, more, ended = 0, True, None
         late = asyncio.get_running_loop().time() + _READ_SECONDS
 
         async def counted() -> Any:
-            nonlocal taken, more
+            nonlocal taken, more, ended
             try:  # after the body there is only the client's end to wait for, however long
                 async with asyncio.timeout_at(late if more else None):
                     message = await receive()
             except TimeoutError:
-                raise ApiError(
-                    f"the body did not come within {_READ_SECONDS:g} s.", status=408
-                ) from None
+                wrong = f"the body did not come within {_READ_SECONDS:g} s."
+                ended = ApiError(wrong, status=408, headers=_LAST)
+                raise ended from None
             taken += len(message.get("body", b""))
             more = message.get("more_body", False)
             if taken > self._most:
-                raise _too_large(self._most)
+                ended = _too_large(self._most)
+                raise ended
             return message
 
-        await self._app(scope, counted, send)
+        async def answered(message: dict[str, Any]) -> None:
+            if ended is None:
+                await send(message)
+            elif message["type"] == "http.response.start":  # whatever the page makes of the error
+                await _answer(send, ended)
+
+        await self._app(scope, counted, answered)
 
     def _wrong(self, path: str, headers: dict[bytes, bytes]) -> ApiError | None:
         """Why a request is not handed on."""
@@ -121,13 +129,14 @@ def _name_of(netloc: str) -> str:
 
 
 def _too_large(most: int) -> ApiError:
-    return ApiError(f"the body is too large; it may have {most} bytes.", status=413)
+    wrong = f"the body is too large; it may have {most} bytes."
+    return ApiError(wrong, status=413, headers=_LAST)
 
 
 async def _answer(send: Any, error: ApiError) -> None:
     body = json.dumps(error.body).encode()
-    headers = {"content-type": "application/json", **(error.headers or {})}
+    headers = {"content-type": "application/json", **_LAST, **(error.headers or {})}
     raw = [(k.lower().encode(), v.encode()) for k, v in headers.items()]
-    raw += [(b"content-length", str(len(body)).encode()), (b"connection", b"close")]
+    raw.append((b"content-length", str(len(body)).encode()))
     await send({"type": "http.response.start", "status": error.status, "headers": raw})
     await send({"type": "http.response.body", "body": body})

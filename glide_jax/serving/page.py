@@ -10,11 +10,12 @@ import pathlib
 import tempfile
 from typing import Any
 
-from fastapi import FastAPI
+from fastapi import FastAPI, Request
+from fastapi.responses import JSONResponse, Response
 
 from glide_jax import extras
 from glide_jax.serving.engine import Engine
-from glide_jax.serving.protocol import Limits
+from glide_jax.serving.protocol import ApiError, Limits
 
 _HERE = pathlib.Path(__file__).parent
 _FONTS = ("system-ui", "-apple-system", "Segoe UI", "Roboto", "Noto Sans", "sans-serif")
@@ -22,11 +23,13 @@ _MONO = ("ui-monospace", "SFMono-Regular", "Menlo", "Consolas", "monospace")
 _KEPT_SECONDS = 6 * 3600  # files of uploads and pictures, on disk
 
 
-def mount(app: FastAPI, engine: Engine, limits: Limits) -> None:
-    """Puts the page at the root of an application, behind the routes that are there.
+def made(app: FastAPI, engine: Engine, limits: Limits) -> Any:
+    """The page's own application, which lives as long as the one that it belongs to.
+
+    It is no route of the other, since at the root it would answer for what the API has not.
 
     Args:
-        app: the application.
+        app: the application that it belongs to.
         engine: draws.
         limits: those that hold for a request.
 
@@ -54,7 +57,17 @@ def mount(app: FastAPI, engine: Engine, limits: Limits) -> None:
         js=(_HERE / "page.js").read_text(encoding="utf-8"),
     )
     [mounted] = app.routes[old:]
-    app.state.close_pages = lambda: mounted.app.stop_event.set()  # type: ignore[attr-defined]
+    app.routes.remove(mounted)
+    page: Any = mounted.app  # type: ignore[attr-defined]
+    page.add_exception_handler(Exception, _refuse)
+    app.state.close_pages = lambda: page.stop_event.set()
+    return page
+
+
+def _refuse(_: Request, error: Exception) -> Response:
+    """The answer where Gradio fails: what its own page sends does not come to that."""
+    wrong = error if isinstance(error, ApiError) else ApiError("the page makes no such request.")
+    return JSONResponse(wrong.body, wrong.status, wrong.headers)
 
 
 @functools.cache

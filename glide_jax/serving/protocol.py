@@ -103,6 +103,11 @@ class Wish:
     partial_images: int = 0
 
 
+def named(field: str) -> str:
+    """A field's name as an error's `param`, which JSON in UTF-8 can hold."""
+    return checks.printable(field[:80])[:80]
+
+
 def parse_wish(
     glide: Glide,
     operation: str,
@@ -128,7 +133,7 @@ def parse_wish(
             raise ApiError(
                 f"{checks.shown(name)} means nothing here; leave it out. The fields are "
                 f"{', '.join(FIELDS[operation])}.",
-                str(name)[:80],
+                named(name),
                 code="unknown_parameter",
             )
     reader = _Reader(values, limits)
@@ -147,7 +152,7 @@ def parse_wish(
         operation,
         prompt,
         (),
-        int(seed),
+        seed,
         reader.word("output_format", FORMATS),
         reader.whole("output_compression", 90, 0, 100),
         reader.word("response_format", ("b64_json", "url")) == "url",
@@ -197,6 +202,8 @@ class _Reader:
     def options(self) -> dict[str, Any]:
         """Our options by their names, within the limits."""
         out = {ours: self._values[name] for name, ours in _OPTIONS.items() if name in self._values}
+        if "seed" in out:
+            out["seed"] = self.whole("seed", 0, 0, LAST_SEED)
         if "steps" in out:
             self.whole("num_inference_steps", 0, 1, self._limits.steps)
         if isinstance(negative := out.get("negative_prompt"), str):

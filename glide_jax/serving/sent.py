@@ -1,6 +1,7 @@
 """The checks of what clients and visitors send, which the protocol and the page share."""
 
 import io
+import json
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -31,6 +32,8 @@ def picture(name: str, data: bytes, most: int) -> Image.Image:
                 "all."
             )
         image.load()
+        if image.mode in ("P", "PA") and image.palette is None:
+            raise ValueError("its palette is missing")
         return image
     except InputError:
         raise
@@ -43,9 +46,11 @@ def picture(name: str, data: bytes, most: int) -> Image.Image:
 def parameters(image: Image.Image) -> dict[str, Any] | None:
     """The parameters that a picture carries; None where there are none, or what is none."""
     try:
-        return images.parameters_of(image)
+        found = images.parameters_of(image)
+        json.dumps(found, ensure_ascii=False, allow_nan=False).encode()  # an answer is made so
     except (ValueError, RecursionError):
         return None
+    return found
 
 
 def prompt(name: str, text: str, most: int) -> str:

@@ -28,7 +28,7 @@ def ask(path, *, key=KEY, method="GET", cookie="", body=b""):
         "type": "http", "path": path, "method": method,
         "headers": [(b"cookie", cookie.encode())] if cookie else [],
     }  # fmt: skip
-    asyncio.run(door.Door(_inner, api_key=key)(scope, receive, send))
+    asyncio.run(door.Door(_inner, page=_inner, api_key=key)(scope, receive, send))
     headers = {name.decode(): value.decode() for name, value in sent[0]["headers"]}
     return sent[0]["status"], headers, sent[1]["body"].decode()
 

@@ -5,6 +5,7 @@ import io
 import itertools
 import shutil
 import time
+import urllib.error
 import urllib.parse
 import urllib.request
 
@@ -450,3 +451,25 @@ def test_the_api_stays_beside_the_page(address):
         assert b'"ok"' in answer.read()
     with urllib.request.urlopen(f"{address}/v1/models") as answer:
         assert b'"full"' in answer.read()
+    with urllib.request.urlopen(f"{address}/openapi.json") as answer:
+        assert b'"/v1/models"' in answer.read()
+
+
+@pytest.mark.parametrize(("method", "status"), [("GET", 405), ("POST", 404)])
+def test_the_api_answers_in_its_own_words_for_what_it_has_not(address, method, status):
+    path = "/v1/images/edits" if status == 405 else "/v1/nothing"
+    with pytest.raises(urllib.error.HTTPError) as caught:
+        urllib.request.urlopen(urllib.request.Request(f"{address}{path}", method=method))
+    assert caught.value.code == status
+    assert b'"type":"invalid_request_error"' in caught.value.read()
+
+
+def test_the_page_refuses_what_it_never_sends(address):
+    body, kind = b'{"data": [], "fn_index": 9999, "session_hash": "x"}', "application/json"
+    request = urllib.request.Request(
+        f"{address}/gradio_api/queue/join", body, {"Content-Type": kind}
+    )
+    with pytest.raises(urllib.error.HTTPError) as caught:
+        urllib.request.urlopen(request)
+    assert caught.value.code == 400
+    assert b"the page makes no such request." in caught.value.read()
