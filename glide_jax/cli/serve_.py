@@ -23,6 +23,8 @@ from glide_jax.cli import common
 @click.option("--queue", default="64", show_default=True, help="Pictures that may wait.")
 @click.option("--max-n", default="10", show_default=True, help="Pictures of one request.")
 @click.option("--max-steps", default="250", show_default=True, help="Steps of the base.")
+@click.option("--max-pixels", default=str(1 << 22), show_default=True,
+              help="Pixels of a picture that is sent.")  # fmt: skip
 @click.option("--timeout", default="600", show_default=True, help="Seconds for one request.")
 def command(model: str, dtype: str, device: str | None, host: str, port: str, **how) -> None:
     """Answer requests for pictures over HTTP, in the words of OpenAI's Images API; and a page.
@@ -39,6 +41,7 @@ def command(model: str, dtype: str, device: str | None, host: str, port: str, **
     limits = protocol.Limits(
         n=checks.whole("max_n", how["max_n"], 1, 1000),
         steps=checks.whole("max_steps", how["max_steps"], 1, 1000),
+        pixels=checks.whole("max_pixels", how["max_pixels"], 1, 1 << 26),
         seconds=checks.real("timeout", how["timeout"], 1.0, 86400.0),
     )
     number = checks.whole("port", port, 0, 65535)

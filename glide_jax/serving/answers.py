@@ -15,7 +15,8 @@ from PIL import Image
 
 from glide_jax import images
 from glide_jax.sampling.picture import Picture
-from glide_jax.serving.engine import Busy, Engine, Event, Failed, Job, Preview
+from glide_jax.serving.engine import Engine
+from glide_jax.serving.jobs import Busy, Event, Failed, Job, Preview
 from glide_jax.serving.protocol import ApiError, Limits, Wish
 
 _POLL_SECONDS = 0.5  # between looks whether the client is still there

@@ -1,13 +1,11 @@
 """Many requests on one device: a fixed number of slots, whose pictures take turns."""
 
 import collections
-import dataclasses
 import logging
 import math
 import threading
 import time
-from collections.abc import Callable, Iterator, Sequence
-from typing import NamedTuple
+from collections.abc import Callable, Sequence
 
 import numpy as np
 from PIL import Image
@@ -15,101 +13,20 @@ from PIL import Image
 from glide_jax import images
 from glide_jax.errors import InputError
 from glide_jax.sampling import slots
-from glide_jax.sampling.batches import Piece
-from glide_jax.sampling.call import Call
 from glide_jax.sampling.glide import Glide
 from glide_jax.sampling.picture import Picture
+from glide_jax.serving.jobs import Busy, Failed, Job, Preview, Progress
+from glide_jax.serving.rehearsal import Rehearsal
 
 _TURN_SECONDS = 0.15  # for all slots together: how soon a newcomer starts, a stop takes effect
 _MOST_STEPS = 64  # a chain's steps in one turn
 
 
-class Busy(Exception):
-    """The queue has no room.
-
-    Args:
-        seconds: when it is worth another try.
-    """
-
-    def __init__(self, seconds: int):
-        super().__init__(f"the queue is full; try again in {seconds} s.")
-        self.seconds = seconds
-
-
-class Progress(NamedTuple):
-    """How far a picture is."""
-
-    stage: str
-    done: int
-    total: int
-
-
-class Preview(NamedTuple):
-    """A picture as the model predicts it now."""
-
-    image: Image.Image
-    number: int  # 0, 1, ...
-
-
-class Failed(NamedTuple):
-    """A picture that does not come, and the sentence that says why."""
-
-    message: str
-    fault: str  # "input", "time", "stopped" or "server"
-
-
-Event = Progress | Preview | Picture | Failed
-
-
-@dataclasses.dataclass(eq=False)
-class Job:
-    """One picture to draw.
-
-    Attributes:
-        prompt: its prompt, or both of a pair between which frames are drawn.
-        call: options of one picture.
-        notify: called in the engine's thread with each event; the last one is a `Picture` (or the
-            last of several frames) or `Failed`.
-        previews: how many predictions are sent while the base draws, evenly spread.
-        seconds: time from the submission to the end, after which the job fails.
-        gone: set by a client that does not wait any longer; the job ends at its next turn.
-    """
-
-    prompt: str | Sequence[str]
-    call: Call
-    notify: Callable[[Event], None]
-    previews: int = 0
-    seconds: float = math.inf
-    gone: bool = False
-    # The engine's own.
-    born: float = 0.0
-    drawing: Iterator[Piece | Picture] | None = None
-    piece: Piece | None = None
-    seen: int = 0
-
-    def steps(self, most: int) -> int:
-        """Steps until the end of this turn, which is not later than the next preview."""
-        assert self.piece is not None
-        chain = self.piece.chain
-        return max(1, min(most, self._next_look() - chain.done))
-
-    def looks_now(self) -> bool:
-        """Whether a preview is due."""
-        return self.piece is not None and self.piece.chain.done >= self._next_look()
-
-    def _next_look(self) -> int:
-        """The step of the base after which the next preview is sent."""
-        assert self.piece is not None
-        chain = self.piece.chain
-        if self.seen >= self.previews or self.piece.stage != "base":
-            return chain.total + 1
-        # Rounded down, so that a chain of few steps sends its previews before its end.
-        share = (self.seen + 1) / (self.previews + 1)
-        return chain.first + max(self.seen, int(share * (chain.total - chain.first)))
-
-
 class Engine:
     """Draws jobs in one thread, `slots` of them at a time.
+
+    A job of a kind that was not drawn before is rehearsed in another thread first, which compiles
+    its programs while other pictures are drawn.
 
     Attributes:
         glide: the model.
@@ -132,16 +49,19 @@ class Engine:
         self.glide, self.slots, self.width, self.room = glide, slots, width, room
         self.steps = self.pictures = 0
         self._waiting: collections.deque[Job] = collections.deque()
+        self._strange: collections.deque[Job] = collections.deque()  # to be rehearsed
+        self._rehearsal = Rehearsal(glide, width)
         self._live: list[Job] = []
         self._change, self._draining, self._stopped = threading.Condition(), False, False
         self._per_turn, self._per_picture = 1, 1.0  # steps, seconds
+        threading.Thread(target=self._rehearse, name="rehearsal", daemon=True).start()
         self._thread = threading.Thread(target=self._run, name="engine", daemon=True)
         self._thread.start()
 
     @property
     def load(self) -> tuple[int, int]:
         """Jobs that wait, and jobs that are drawn."""
-        return len(self._waiting), len(self._live)
+        return len(self._waiting) + len(self._strange), len(self._live)
 
     @property
     def alive(self) -> bool:
@@ -155,14 +75,14 @@ class Engine:
             Busy: there is no room for all of them, or the engine stops.
         """
         with self._change:
-            free = self.slots - len(self._live) + self.room - len(self._waiting)
-            if self._draining or len(jobs) > free:
-                ahead = len(self._waiting) + len(self._live)
+            ahead = sum(self.load)
+            if self._draining or ahead + len(jobs) > self.slots + self.room:
                 raise Busy(max(1, math.ceil(ahead * self._per_picture)))
             for job in jobs:
                 job.born = time.monotonic()
-                self._waiting.append(job)
-            self._change.notify()
+                known = self._rehearsal.knows(job)
+                (self._waiting if known else self._strange).append(job)
+            self._change.notify_all()
 
     def drain(self, seconds: float | None = None) -> bool:
         """Takes no more jobs and waits for those that are there; True once they are all drawn.
@@ -172,7 +92,7 @@ class Engine:
         """
         with self._change:
             self._draining = True
-            self._change.notify()
+            self._change.notify_all()
         self._thread.join(seconds)
         return not self._thread.is_alive()
 
@@ -184,14 +104,38 @@ class Engine:
         """
         with self._change:
             self._draining = self._stopped = True
-            self._change.notify()
+            self._change.notify_all()
         if wait:
             self._thread.join()
+
+    def _rehearse(self) -> None:
+        while True:
+            with self._change:
+                while not (self._strange or self._draining):
+                    self._change.wait()
+                if self._stopped or not self._strange:
+                    return
+                job = self._strange[0]
+            failed = None
+            try:
+                self._rehearsal.hold(job)
+            except Exception as error:
+                failed = _failure(error)
+            with self._change:
+                if job in self._strange:  # and the engine was not stopped meanwhile
+                    self._strange.popleft()
+                    if failed is None:
+                        self._waiting.append(job)
+                    else:
+                        self._end(job, failed)
+                self._change.notify_all()
 
     def _run(self) -> None:
         while True:
             with self._change:
-                while not (self._waiting or self._live or self._draining):
+                while not (self._waiting or self._live or (self._draining and not self._strange)):
+                    if self._stopped:
+                        break
                     self._change.wait()
                 if self._stopped:
                     break
@@ -200,9 +144,12 @@ class Engine:
                 if not self._live:
                     break
             self._turn()
-        for job in [*self._live, *self._waiting]:
+        with self._change:
+            left = [*self._live, *self._waiting, *self._strange]
+            self._waiting.clear()
+            self._strange.clear()
+        for job in left:
             self._end(job, Failed("the server stops; send the request again.", "stopped"))
-        self._waiting.clear()
 
     def _turn(self) -> None:
         """A few steps of every picture."""

@@ -23,7 +23,8 @@ from glide_jax.errors import InputError
 from glide_jax.sampling import canvas
 from glide_jax.sampling.picture import Picture
 from glide_jax.serving.answers import Answer
-from glide_jax.serving.engine import Engine, Event, Preview, Progress
+from glide_jax.serving.engine import Engine
+from glide_jax.serving.jobs import Event, Preview, Progress
 from glide_jax.serving.page_masks import Easel
 from glide_jax.serving.protocol import ApiError, Limits, Wish
 

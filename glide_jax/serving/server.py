@@ -12,7 +12,8 @@ from glide_jax.sampling import edits
 from glide_jax.sampling.call import parse
 from glide_jax.sampling.picture import Picture
 from glide_jax.serving import guard
-from glide_jax.serving.engine import Engine, Event, Failed, Job
+from glide_jax.serving.engine import Engine
+from glide_jax.serving.jobs import Event, Failed, Job
 from glide_jax.serving.protocol import Limits
 
 

@@ -80,7 +80,7 @@ def contrastive(
         scale = jnp.exp(_capped(params["log_logit_scale"]))
         # The scale magnifies rounding a hundredfold, so no bfloat16 passes here.
         logits = scale * jnp.matmul(images, texts.T, precision="highest")
-        # By a sum, which every device computes of its rows alone. `jnp.diagonal` gathers rows inside
+        # By a sum, which every device computes of its rows alone. `jnp.diagonal` gathers rows in
         # branches, in which devices of a CPU wait for each other in another order, and for ever.
         own = jnp.where(jnp.eye(len(logits), dtype=bool), logits, 0.0).sum(axis=1)
         by_image = jax.nn.logsumexp(logits, axis=1) - own

@@ -12,7 +12,9 @@ from glide_jax import InputError
 from glide_jax.sampling import cascade, edits, slots
 from glide_jax.sampling.call import parse
 from glide_jax.sampling.picture import Picture
-from glide_jax.serving.engine import Busy, Engine, Failed, Job, Preview, Progress
+from glide_jax.serving import rehearsal
+from glide_jax.serving.engine import Engine
+from glide_jax.serving.jobs import Busy, Failed, Job, Preview, Progress
 from tests.sampling.test_glide import pixels
 
 WAIT = 120.0  # seconds, on a machine that does other work
@@ -247,3 +249,41 @@ def test_a_thousand_mixes_of_strangers_change_no_picture(glide, width):
         for k, listener in zip(chosen, listeners, strict=True):
             np.testing.assert_array_equal(listener.all()[-1].array, alone[k])
     engine.stop()
+
+
+def test_a_kind_that_is_new_is_compiled_while_others_are_drawn(glide, monkeypatch):
+    """A picture of another proportion, say: nobody else waits for its programs."""
+    held, go = threading.Event(), threading.Event()
+    hold = rehearsal.Rehearsal.hold
+
+    def slow(self, job):
+        if job.call.base.get("sampler") == "heun":
+            held.set()
+            assert go.wait(60)
+        hold(self, job)
+
+    monkeypatch.setattr(rehearsal.Rehearsal, "hold", slow)
+    engine = Engine(glide, slots=1, room=3)
+    strange, usual, first = Listener(sampler="heun"), Listener(), Listener()
+    engine.submit([first.job])
+    first.all()
+    engine.submit([strange.job])
+    assert held.wait(60)
+    engine.submit([usual.job])
+    assert isinstance(usual.all()[-1], Picture)  # although it came later
+    assert engine.load[0] == 1
+    go.set()
+    assert isinstance(strange.all()[-1], Picture)
+    engine.stop()
+
+
+def test_stopping_answers_those_that_are_rehearsed(glide, monkeypatch):
+    held, go = threading.Event(), threading.Event()
+    monkeypatch.setattr(rehearsal.Rehearsal, "hold", lambda self, job: (held.set(), go.wait(60)))
+    engine = Engine(glide, slots=1)
+    listener = Listener()
+    engine.submit([listener.job])
+    assert held.wait(60)
+    engine.stop()
+    assert listener.all()[-1].fault == "stopped"
+    go.set()
