@@ -154,9 +154,13 @@ def words(folder, workdir, *more):
 
 @pytest.mark.slow
 def test_a_run_whose_every_name_is_odd(cli, odd_folder, tmp_path):
-    result = cli(*words(odd_folder, tmp_path / f"w{ODD}", "--dry-run"))
-    assert result.code == 0, result.err
-    assert ESCAPED in check_plain(result)
+    workdir = tmp_path / f"w{ODD}"
+    for more in (["--dry-run"], ["--config.data.max_rejected=1"]):
+        result = cli(*words(odd_folder, workdir, *more))
+        assert result.code == 0, result.err
+        shown = check_plain(result)
+    assert ESCAPED in shown  # the picture that is not usable
+    assert (workdir / "model" / "config.json").exists()
 
 
 def test_a_name_that_its_model_could_not_be_read_with(cli, odd_folder, tiny_model, tmp_path):
