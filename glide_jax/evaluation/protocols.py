@@ -145,7 +145,7 @@ def _caption_counts(split: str) -> Counter[str]:
 
 def _folder_protocol(source: Source, n: int) -> Protocol:
     """A caption of each of n pictures, chosen by the sum of their names; all are the reference."""
-    prompts = tuple(caption for caption, _ in _chosen("folder/1", source, n))
+    prompts = tuple(caption for caption, _ in choose("folder/1", source, n))
     groups = ("",) * len(prompts)
     return Protocol("folder/1", prompts, groups, lambda side: _pictures(source, side))
 
@@ -162,7 +162,7 @@ def emoji_protocol(data_dir: pathlib.Path | None, n: int) -> Protocol:
         "emoji", split=split, image_size=side, data_dir=data_dir
     )
     chosen = {
-        split: _chosen(f"emoji, {split}", at(split, 64), n) for split in reversed(emoji.SPLITS)
+        split: choose(f"emoji, {split}", at(split, 64), n) for split in reversed(emoji.SPLITS)
     }
     prompts = [caption for pairs in chosen.values() for caption, _ in pairs]
     groups = [split for split, pairs in chosen.items() for _ in pairs]
@@ -174,8 +174,17 @@ def emoji_protocol(data_dir: pathlib.Path | None, n: int) -> Protocol:
     return Protocol("emoji/2", tuple(prompts), tuple(groups), reference)
 
 
-def _chosen(name: str, source: Source, n: int) -> list[tuple[str, int]]:
-    """Captions and numbers of n usable pictures."""
+def choose(name: str, source: Source, n: int) -> list[tuple[str, int]]:
+    """Captions and numbers of n usable pictures, in an order that their names' sums decide.
+
+    Args:
+        name: the source's, for the message.
+        source: the examples.
+        n: pictures at the most.
+
+    Raises:
+        InputError: none can be used.
+    """
     usable = []
     for i in range(len(source)):
         with contextlib.suppress(Rejected):

@@ -13,7 +13,7 @@ from glide_jax.checkpoints.torch import reader
 from glide_jax.data.recipes import packages
 from glide_jax.evaluation.features.convert import State, check_params, fold_norm
 from glide_jax.evaluation.features.extractor import Features
-from glide_jax.networks.efficientnet import BLOCKS, SIDE, EfficientNetLite0
+from glide_jax.networks.efficientnet import SIDE, EfficientNetLite0
 from glide_jax.types import Params
 
 NAME = "efficientnet-lite0"
@@ -40,7 +40,7 @@ def load_efficientnet(data_dir: pathlib.Path) -> Features:
 
 
 def efficientnet_params(
-    state: State, network: EfficientNetLite0, side: int, path: pathlib.Path
+    state: State, network: EfficientNetLite0, side: int, path: pathlib.Path, eps: float = 1e-3
 ) -> Params:
     """Parameters from a state dict in the layout of efficientnet-lite-pytorch.
 
@@ -49,23 +49,25 @@ def efficientnet_params(
         network: the network they are for.
         side: pixels a side of the pictures it takes.
         path: the file of the weights, for the message.
+        eps: see `convert.fold_norm`.
 
     Raises:
         InputError: the weights are another network's.
     """
+    fold = functools.partial(fold_norm, state, eps=eps)
     params: dict[str, Any] = {
-        "_conv_stem": fold_norm(state, "_conv_stem", "_bn0"),
-        "_conv_head": fold_norm(state, "_conv_head", "_bn1"),
+        "_conv_stem": fold("_conv_stem", "_bn0"),
+        "_conv_head": fold("_conv_head", "_bn1"),
         "_fc": {
             "kernel": np.float32(np.asarray(state["_fc.weight"]).T),
             "bias": np.asarray(state["_fc.bias"], np.float32),
         },
     }
-    for number in range(sum(repeats for repeats, *_ in BLOCKS)):
+    for number in range(sum(repeats for repeats, *_ in network.blocks)):
         for conv, norm in (("_expand_conv", 0), ("_depthwise_conv", 1), ("_project_conv", 2)):
             name = f"_blocks.{number}.{conv}"
             if f"{name}.weight" in state:  # the first block does not expand
-                params[name] = fold_norm(state, name, f"_blocks.{number}._bn{norm}")
+                params[name] = fold(name, f"_blocks.{number}._bn{norm}")
     init = lambda: network.init(jax.random.key(0), jnp.zeros((1, side, side, 3)))
     return check_params(params, init, type(network).__name__, path)
 
