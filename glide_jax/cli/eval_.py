@@ -48,7 +48,7 @@ _MODEL_OPTIONS = (
 )  # fmt: skip
 _PROTOCOL_OPTIONS = (
     click.option("--protocol", default="shapes", show_default=True,
-                 help="shapes, shapes_repeats, folder, emoji or coco30k."),
+                 help="shapes, shapes_repeats, folder, emoji, emoji_flat or coco30k."),
     click.option("--path", type=common.PLACE,
                  help="Pictures with captions (folder), or COCO's own folder."),
     click.option("--n", help="Prompts; of shapes, of each kind and split [50]; of emoji, of "

@@ -151,15 +151,18 @@ class Setup:
 
 def _check_alignment(protocol: Protocol) -> None:
     """Refuses prompts that the emoji judge cannot judge fairly."""
-    if not protocol.name.startswith("emoji/"):
+    name, _, _ = protocol.name.partition("/")
+    if name not in ("emoji", "emoji_flat"):
         raise InputError(
             f"alignment is judged by emoji, and protocol {protocol.name!r} draws other pictures; "
-            "take --protocol emoji, or leave out --alignment."
+            "take --protocol emoji or emoji_flat, or leave out --alignment."
         )
-    if (drawn := protocol.groups.count("train")) > emoji_judge.WITHHELD:
+    # A third of the pictures withheld from the judge are of the flat styles.
+    most = emoji_judge.WITHHELD // (1 if name == "emoji" else 4)
+    if (drawn := protocol.groups.count("train")) > most:
         raise InputError(
-            f"n is {drawn}, and the judge of --alignment was fitted on all but "
-            f"{emoji_judge.WITHHELD} training pictures; give that many at the most."
+            f"n is {drawn}, and the judge of --alignment was fitted on other training pictures "
+            f"than the first {most}; give that many at the most."
         )
 
 

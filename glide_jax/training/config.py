@@ -36,6 +36,7 @@ _MAY_CHANGE = (
     "train.num_steps", "train.max_nonfinite_in_a_row", "optim.lr", "data.workers",
     "data.max_rejected", "data.changed", "log.", "mesh.", "sampling.",
 )  # fmt: skip
+_STYLED = ("emoji", "emoji_flat", "emoji_no_people")  # sources whose pictures have a style
 _PATHS = (("data", "path"), ("train", "init_from"))
 _SECTIONS = ("model", "diffusion", "data", "tokenizer", "optim", "train", "log", "mesh")
 _PACKAGED = pathlib.Path(__file__).parents[1] / "configs"
@@ -220,7 +221,9 @@ def _checked(values: dict[str, Any]) -> TrainConfig:
     else:
         model = schema.parse_section(zoo.ModelConfig, values["model"], "config.model")
         sampling = _sampling(values.get("sampling", {}), "config.sampling")
-        part = schema.StageConfig(model, diffusion.noise_schedule, diffusion.prediction, sampling)
+        part = schema.StageConfig(
+            model, diffusion.noise_schedule, diffusion.prediction, sampling, _styles(values["data"])
+        )
     names = {field.name for field in dataclasses.fields(sections.Data)}
     source = {name: value for name, value in values["data"].items() if name in names}
     data = {name: value for name, value in values["data"].items() if name not in names}
@@ -250,6 +253,21 @@ def _section(cls: type[T], values: dict[str, Any], name: str) -> T:
         if check := field.metadata.get("check"):
             check(f"{name}.{field.name}", getattr(section, field.name))
     return section
+
+
+def _styles(data: Mapping[str, Any]) -> tuple[str, ...]:
+    """The words for styles that captions name.
+
+    Raises:
+        InputError: the source's pictures have no style.
+    """
+    styles, source = tuple(data.get("styles", ())), data.get("source")
+    if styles and source not in _STYLED:
+        raise InputError(
+            f"data.styles is {checks.shown(', '.join(map(str, styles)))} and data.source "
+            f"{checks.shown(source)}; only {', '.join(_STYLED)} have styles to name."
+        )
+    return styles
 
 
 def _check_data(batches: DataOptions, model: zoo.ModelConfig | zoo.ClipConfig) -> None:
@@ -326,8 +344,9 @@ def changes_since(workdir: pathlib.Path, config: TrainConfig) -> list[str]:
 def _defaults() -> dict[str, Any]:
     """Defaults of the fields that a config of an older version may lack."""
     sections_of = {
-        "diffusion": sections.Diffusion, "tokenizer": sections.TokenizerChoice,
-        "optim": sections.Optim, "train": sections.Train, "log": sections.Log,
+        "data": sections.Data, "diffusion": sections.Diffusion,
+        "tokenizer": sections.TokenizerChoice, "optim": sections.Optim,
+        "train": sections.Train, "log": sections.Log,
     }  # fmt: skip
     values = {name: dataclasses.asdict(cls()) for name, cls in sections_of.items()}
     return flat(json.loads(json.dumps(values)))

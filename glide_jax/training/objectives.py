@@ -54,7 +54,7 @@ def hybrid_loss(
         eps: the noise to add.
         vb_weight: see `losses.hybrid`.
         weigh: gives the weight of each image's error from its signal-to-noise ratio.
-        prediction: "eps", or "v" (Salimans & Ho, 2022).
+        prediction: "eps", "v" (Salimans & Ho, 2022) or "x_0", whose error is that of its v.
 
     Returns:
         loss = weight * mse + vb, where mse is the error of the predicted eps or v.
@@ -63,12 +63,13 @@ def hybrid_loss(
     x_t = samplers.q_sample(s, x_0, eps)
     out = denoise(x_t, schedule.t[i])
     snr = schedule.alpha_bar[i] / (1.0 - schedule.alpha_bar[i])
-    if prediction == "v":
+    target, found, implied = eps, out.eps, out
+    if prediction != "eps":
         target = parameterization.v_target(s, x_0, eps)
-        implied = out._replace(eps=parameterization.eps_of_v(s, x_t, out.eps))
-    else:
-        target, implied = eps, out
-    mse = ((target - out.eps) ** 2).mean(axis=(1, 2, 3))
+        if prediction == "x_0":
+            found = parameterization.v_of_x_0(s, x_t, out.eps)
+        implied = out._replace(eps=parameterization.eps_of_v(s, x_t, found))
+    mse = ((target - found) ** 2).mean(axis=(1, 2, 3))
     vb = losses.hybrid(schedule, i, x_0, x_t, eps, implied, vb_weight=vb_weight).vb
     return losses.Hybrid(weigh(snr) * mse + vb, mse, vb)
 
@@ -107,7 +108,8 @@ def text_to_image(
     weight, cap = losses.max_snr_weight, options.max_snr
     if options.min_snr_gamma:
         weight, cap = losses.min_snr_weight, options.min_snr_gamma
-    weigh = lambda snr: weight(snr, cap, options.prediction)
+    error = "eps" if options.prediction == "eps" else "v"
+    weigh = lambda snr: weight(snr, cap, error)
 
     def loss(params: Params, batch: Batch, key: Array) -> tuple[Array, dict[str, Array]]:
         i_key, eps_key, null_key, share_key, dropout_key, text_key = jax.random.split(key, 6)

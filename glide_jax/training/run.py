@@ -14,6 +14,7 @@ from glide_jax import checks, compiling, tokenizers
 from glide_jax.data import catalogue
 from glide_jax.data.example import Source
 from glide_jax.data.loader import Loader
+from glide_jax.data.readers import emoji_views
 from glide_jax.errors import InputError
 from glide_jax.mesh import partition
 from glide_jax.model_dir import reading
@@ -116,6 +117,8 @@ def prepare_run(
         seed=config.seed,
         data_dir=None if cache is None else cache / "data",
     )
+    if data.styles:
+        source = emoji_views.Named(source)
     if tokenizer is None:
         tokenizer = _tokenizer(config, source, whole)
     if tokenizer.vocab_size > model.vocab_size:

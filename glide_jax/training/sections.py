@@ -27,7 +27,8 @@ class Diffusion:
     """The diffusion and the loss; a CLIP has only the noise schedule."""
 
     noise_schedule: str = "squaredcos_cap_v2"  # or linear
-    prediction: str = "eps"  # or v (Salimans & Ho, 2022), for networks trained from nothing
+    # Or v (Salimans & Ho, 2022), for networks trained from nothing, or x_0 with the loss in v.
+    prediction: str = "eps"
     # Fraction of captions that are emptied; 0.2 makes classifier-free guidance possible.
     null_fraction: float = _real(0.0, 0.0, 1.0)
     vb_weight: float = _real(1e-3, 0.0, 1e6)  # weight of the bound that trains the variance
@@ -49,6 +50,9 @@ class Data:
     split: str = "train"
     # A resumed run whose data is no longer that which it began with: refuse, or allow.
     changed: str = _word("refuse", "refuse", "allow")
+    # Words for styles of emoji: every caption then names its own, half of them the main colours.
+    # The model adds the first to prompts that name none of them.
+    styles: tuple[str, ...] = ()
     kinds: tuple[str, ...] = ()  # scenes of shapes_endless: single, count, pair, relation; (): all
 
 

@@ -116,6 +116,19 @@ def test_a_run_weighs_the_error_of_v_as_the_field_says():
         assert float(metrics["mse"]) == pytest.approx(1.0, rel=2e-3)
 
 
+def test_a_network_that_predicts_x_0_is_trained_on_the_error_of_its_v():
+    # Wrong by 0.1 in every pixel, which is 0.1 / sqrt(1 - alpha_bar) in v.
+    wrong = lambda params, x_t, t, cond, **_: Prediction(batch().image + 0.1, jnp.zeros_like(x_t))
+    a = schedules.alpha_bar("squaredcos_cap_v2")[
+        np.asarray(jax.random.randint(jax.random.split(KEY, 6)[0], (8,), 0, 1000))
+    ]
+    loss = make(wrong, prediction="x_0", vb_weight=0.0, max_snr=5.0)
+    value, metrics = jax.jit(loss)(PARAMS, batch(), KEY)
+    assert float(metrics["mse"]) == pytest.approx((0.01 / (1 - a)).mean(), rel=2e-3)
+    expected = 0.01 * (np.minimum(a / (1 - a), 5.0) + 1.0)
+    assert float(value) == pytest.approx(expected.mean(), rel=2e-3)
+
+
 def test_min_snr_leaves_the_noisy_end_of_v_next_to_nothing():
     a = schedules.alpha_bar("squaredcos_cap_v2")[900]
     assert float(losses.min_snr_weight(a / (1 - a), 5.0, "v")) == pytest.approx(0.024, abs=5e-4)
@@ -174,8 +187,8 @@ def test_the_noisiest_timesteps_can_have_a_share_of_their_own():
 
 
 def test_an_unknown_prediction_names_the_known_ones():
-    with pytest.raises(InputError, match="eps, v"):
-        make(prediction="x_0")
+    with pytest.raises(InputError, match="eps, v, x_0"):
+        make(prediction="score")
 
 
 def test_the_network_drops_out_by_the_key_of_the_step_only():
