@@ -13,11 +13,11 @@ from typing import Any, NamedTuple
 from glide_jax.errors import InputError
 from glide_jax.evaluation import draws, emoji_judge, evaluate, run_report, shapes_scores
 from glide_jax.evaluation.features import clip, known, openai_clip
-from glide_jax.evaluation.features.convert import file_sha256
 from glide_jax.evaluation.protocols import Protocol
 from glide_jax.evaluation.report import write_json
 from glide_jax.files import read_object
 from glide_jax.model_dir import disk, reading
+from glide_jax.model_dir.convert import file_sha256
 from glide_jax.sampling.glide import Glide
 
 Run = dict[str, Any]  # the sampling options that tell a run from others

@@ -256,11 +256,7 @@ def _section(cls: type[T], values: dict[str, Any], name: str) -> T:
 
 
 def _styles(data: Mapping[str, Any]) -> tuple[str, ...]:
-    """The words for styles that captions name.
-
-    Raises:
-        InputError: the source's pictures have no style.
-    """
+    """The words for styles that captions name, which only emoji have."""
     styles, source = tuple(data.get("styles", ())), data.get("source")
     if styles and source not in _STYLED:
         raise InputError(

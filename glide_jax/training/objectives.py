@@ -11,6 +11,7 @@ from jaxtyping import Array, Bool, Float, Int
 from glide_jax import checks
 from glide_jax.diffusion import losses, parameterization, samplers
 from glide_jax.diffusion.schedules import Schedule
+from glide_jax.errors import InputError
 from glide_jax.training import quartiles
 from glide_jax.training.sections import Diffusion
 from glide_jax.training.text_loss import any_order_loss
@@ -71,7 +72,8 @@ def hybrid_loss(
         implied = out._replace(eps=parameterization.eps_of_v(s, x_t, found))
     mse = ((target - found) ** 2).mean(axis=(1, 2, 3))
     vb = losses.hybrid(schedule, i, x_0, x_t, eps, implied, vb_weight=vb_weight).vb
-    return losses.Hybrid(weigh(snr) * mse + vb, mse, vb)
+    predicted = (x_t - s.sqrt_one_minus_alpha_bar * implied.eps) / s.sqrt_alpha_bar
+    return losses.Hybrid(weigh(snr) * mse + vb, mse, vb, predicted)
 
 
 def text_to_image(
@@ -81,6 +83,7 @@ def text_to_image(
     null_tokens: Int[Array, " n"],
     options: Diffusion,
     token_logits: Callable[[Params, Array, Array], Array] | None = None,
+    perceive: Callable[[Image, Image], Array] | None = None,
 ) -> Loss:
     """L_hybrid on eps and the variance (GLIDE, section 2.1), some captions emptied (section 2.3).
 
@@ -100,11 +103,18 @@ def text_to_image(
         options: fractions and weights; the noise schedule in it is not read.
         token_logits: (params, tokens, mask) to logits over the vocabulary at every position;
             only used, and then needed, where `text_loss_weight` is not 0.
+        perceive: the distance of two pictures, one for each row; only used, and then needed,
+            where `perceptual_weight` is not 0.
 
     Raises:
-        InputError: `prediction` is not known.
+        InputError: `prediction` is not known, or `perceive` is missing.
     """
     checks.one_of("prediction", options.prediction, parameterization.PREDICTIONS)
+    if options.perceptual_weight and perceive is None:
+        raise InputError(
+            f"diffusion.perceptual_weight is {options.perceptual_weight:g}, which needs the "
+            "network that teaches; only training has it, so give 0 here."
+        )
     weight, cap = losses.max_snr_weight, options.max_snr
     if options.min_snr_gamma:
         weight, cap = losses.min_snr_weight, options.min_snr_gamma
@@ -135,6 +145,12 @@ def text_to_image(
             prediction=options.prediction,
         )
         total, found = terms.loss.mean(), {"mse": terms.mse.mean(), "vb": terms.vb.mean()}
+        if options.perceptual_weight and perceive is not None:
+            # Where there is more noise than signal, x_0 is a mean of many pictures, and blurred.
+            clean = (schedule.alpha_bar[i] > 0.5)[:, None, None, None]
+            predicted = jnp.where(clean, terms.x_0, batch.image)
+            found["perceptual"] = perceive(predicted, batch.image).mean()
+            total += options.perceptual_weight * found["perceptual"]
         if options.text_loss_weight:
             assert token_logits is not None, "a text loss needs token_logits"
             logits = functools.partial(token_logits, params)

@@ -38,6 +38,9 @@ class Diffusion:
     # Fraction of timesteps drawn from the noisy end of the chain alone, and where that end begins.
     noisy_share: float = _real(0.0, 0.0, 1.0)
     noisy_from: float = _real(0.95, 0.0, 1.0)
+    # Weight of a distance in features of EfficientNet-Lite0, at timesteps with more signal than
+    # noise; that network then is no judge of the model.
+    perceptual_weight: float = _real(0.0, 0.0, 1e6)
     text_loss_weight: float = 0.0  # weight of the text encoder's own loss
 
 

@@ -14,12 +14,12 @@ from glide_jax.data.recipes import packages
 from glide_jax.errors import InputError
 from glide_jax.evaluation.features import (
     clip,
-    efficientnet,
     extractor,
     inception,
     known,
     mobilenet,
 )
+from glide_jax.model_dir import backbone
 from glide_jax.networks.efficientnet import BLOCKS, MOBILENET_BLOCKS, EfficientNetLite0, MobileNetV2
 from glide_jax.networks.inception import InceptionV3
 from glide_jax.tokenizers import ClipBPE
@@ -199,7 +199,7 @@ def efficientnet_reference(layer, x, blocks=BLOCKS, even=False):
 def test_efficientnet_is_the_packaged_network(cache):
     network, side = EfficientNetLite0(narrow=8), 45
     state = state_of(network, side, efficientnet_names)
-    params = efficientnet.efficientnet_params(state, network, side, "the test's")
+    params = backbone.efficientnet_params(state, network, side, "the test's")
     x = np.random.default_rng(2).uniform(-1, 1, (side, side, 3))
     program = jax.jit(network.apply)
     pool, _, logits = program({"params": params}, jnp.asarray(x[None], jnp.float32))
@@ -226,7 +226,7 @@ def test_mobilenet_is_the_network_of_torchvision_under_its_names(cache):
     state = {name.replace("_fc", "classifier.1"): array for name, array in state.items()}
     renamed = mobilenet.rename_layers(state)
     assert renamed.keys() == state_of(network, side, efficientnet_names).keys()
-    params = efficientnet.efficientnet_params(renamed, network, side, "the test's", eps)
+    params = backbone.efficientnet_params(renamed, network, side, "the test's", eps)
     x = np.random.default_rng(2).uniform(-2, 2, (side, side, 3))
     program = jax.jit(network.apply)
     pool, _, logits = program({"params": params}, jnp.asarray(x[None], jnp.float32))
@@ -243,7 +243,7 @@ def test_weights_of_another_network_are_refused(tmp_path):
     network = EfficientNetLite0(narrow=8)
     state = state_of(network, 45, efficientnet_names)
     with pytest.raises(InputError, match=r"not a EfficientNetLite0: .* instead of"):
-        efficientnet.efficientnet_params(state, EfficientNetLite0(), 45, "x")
+        backbone.efficientnet_params(state, EfficientNetLite0(), 45, "x")
 
 
 def test_the_extractor_of_fid_is_known_by_its_sum_alone():

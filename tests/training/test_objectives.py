@@ -35,9 +35,11 @@ def batch(key=0):
 PARAMS = {"scale": jnp.float32(0.0), "text": jnp.float32(0.0), "var": jnp.float32(0.5)}
 
 
-def make(network=linear, token_logits=None, **options):
+def make(network=linear, token_logits=None, perceive=None, **options):
     options = Diffusion(**{"null_fraction": 0.2} | options)
-    return objectives.text_to_image(network, encode, SCHEDULE, NULL, options, token_logits)
+    return objectives.text_to_image(
+        network, encode, SCHEDULE, NULL, options, token_logits, perceive
+    )
 
 
 def test_the_variance_term_leaves_eps_alone():
@@ -127,6 +129,34 @@ def test_a_network_that_predicts_x_0_is_trained_on_the_error_of_its_v():
     assert float(metrics["mse"]) == pytest.approx((0.01 / (1 - a)).mean(), rel=2e-3)
     expected = 0.01 * (np.minimum(a / (1 - a), 5.0) + 1.0)
     assert float(value) == pytest.approx(expected.mean(), rel=2e-3)
+
+
+@pytest.mark.parametrize("prediction", ["eps", "v", "x_0"])
+def test_the_perceptual_loss_sees_the_predicted_picture_where_it_is_clear(prediction):
+    x_0 = batch().image
+
+    def oracle(params, x_t, t, cond, **_):
+        s, wrong = SCHEDULE.at(t), x_0 + 0.1
+        eps = (x_t - s.sqrt_alpha_bar * wrong) / s.sqrt_one_minus_alpha_bar
+        found = {"eps": eps, "x_0": wrong, "v": parameterization.v_target(s, wrong, eps)}
+        return Prediction(found[prediction], jnp.zeros_like(x_t))
+
+    perceive = lambda a, b: (a - b).mean(axis=(1, 2, 3))
+    options = {"prediction": prediction, "vb_weight": 0.0}
+    loss = lambda weight: jax.jit(
+        make(oracle, perceive=perceive, perceptual_weight=weight, **options)
+    )(PARAMS, batch(), KEY)
+    i = np.asarray(jax.random.randint(jax.random.split(KEY, 6)[0], (8,), 0, 1000))
+    clear = (schedules.alpha_bar("squaredcos_cap_v2")[i] > 0.5).mean()
+    assert 0 < clear < 1
+    (without, _), (value, metrics) = loss(0.0), loss(0.5)
+    assert float(metrics["perceptual"]) == pytest.approx(0.1 * clear, rel=2e-3)
+    assert float(value - without) == pytest.approx(0.05 * clear, rel=0.02, abs=1e-5)
+
+
+def test_a_perceptual_loss_without_its_teacher_is_refused():
+    with pytest.raises(InputError, match=r"perceptual_weight is 0\.1, which needs the network"):
+        make(perceptual_weight=0.1)
 
 
 def test_min_snr_leaves_the_noisy_end_of_v_next_to_nothing():

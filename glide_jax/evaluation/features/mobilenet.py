@@ -14,9 +14,9 @@ from jaxtyping import Array, UInt8
 
 from glide_jax.checkpoints.torch import reader
 from glide_jax.data.recipes import packages
-from glide_jax.evaluation.features.convert import State
-from glide_jax.evaluation.features.efficientnet import efficientnet_params
 from glide_jax.evaluation.features.extractor import Features
+from glide_jax.model_dir.backbone import efficientnet_params
+from glide_jax.model_dir.convert import State
 from glide_jax.networks.efficientnet import SIDE, MobileNetV2
 from glide_jax.types import Params
 
