@@ -345,6 +345,7 @@ def _defaults() -> dict[str, Any]:
         "train": sections.Train, "log": sections.Log,
     }  # fmt: skip
     values = {name: dataclasses.asdict(cls()) for name, cls in sections_of.items()}
+    values["data"] |= dataclasses.asdict(DataOptions(image_size=1, batch_size=1))
     return flat(json.loads(json.dumps(values)))
 
 
