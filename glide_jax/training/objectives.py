@@ -147,6 +147,7 @@ def text_to_image(
         total, found = terms.loss.mean(), {"mse": terms.mse.mean(), "vb": terms.vb.mean()}
         if options.perceptual_weight and perceive is not None:
             # Where there is more noise than signal, x_0 is a mean of many pictures, and blurred.
+            assert terms.x_0 is not None, "hybrid_loss gives it"
             clean = (schedule.alpha_bar[i] > 0.5)[:, None, None, None]
             predicted = jnp.where(clean, terms.x_0, batch.image)
             found["perceptual"] = perceive(predicted, batch.image).mean()

@@ -2,6 +2,7 @@
 
 import pathlib
 from collections.abc import Callable
+from typing import Any
 
 import jax.numpy as jnp
 from jaxtyping import Array, Float
@@ -35,13 +36,13 @@ def distance_in(params: Params, network: EfficientNetLite0) -> Perceive:
     """
 
     def features(x: Image) -> list[Array]:
-        _, state = network.apply(
+        found: Any = network.apply(
             {"params": params},
             x,
             capture_intermediates=lambda module, method: module.name in _TAPS,
             mutable=["intermediates"],
         )
-        taps = [state["intermediates"][name]["__call__"][0] for name in _TAPS]
+        taps = [found[1]["intermediates"][name]["__call__"][0] for name in _TAPS]
         # The root of a sum that may be 0 has no gradient there.
         return [tap / jnp.sqrt((tap**2).sum(axis=-1, keepdims=True) + 1e-6) for tap in taps]
 
