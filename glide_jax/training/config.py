@@ -36,7 +36,6 @@ _MAY_CHANGE = (
     "train.num_steps", "train.max_nonfinite_in_a_row", "optim.lr", "data.workers",
     "data.max_rejected", "data.changed", "log.", "mesh.", "sampling.",
 )  # fmt: skip
-_STYLED = ("emoji", "emoji_flat", "emoji_no_people")  # sources whose pictures have a style
 _PATHS = (("data", "path"), ("train", "init_from"))
 _SECTIONS = ("model", "diffusion", "data", "tokenizer", "optim", "train", "log", "mesh")
 _PACKAGED = pathlib.Path(__file__).parents[1] / "configs"
@@ -215,6 +214,9 @@ def _checked(values: dict[str, Any]) -> TrainConfig:
             "train.dtype is 'float16' and train.loss_scale 'none'; small gradients would become 0, "
             "so take loss_scale=dynamic or bfloat16."
         )
+    names = {field.name for field in dataclasses.fields(sections.Data)}
+    source = {name: value for name, value in values["data"].items() if name in names}
+    chosen = _section(sections.Data, source, "data")
     part: schema.StageConfig | zoo.ClipConfig
     if objective == "clip":
         part = model = schema.parse_section(zoo.ClipConfig, values["model"], "config.model")
@@ -222,10 +224,8 @@ def _checked(values: dict[str, Any]) -> TrainConfig:
         model = schema.parse_section(zoo.ModelConfig, values["model"], "config.model")
         sampling = _sampling(values.get("sampling", {}), "config.sampling")
         part = schema.StageConfig(
-            model, diffusion.noise_schedule, diffusion.prediction, sampling, _styles(values["data"])
+            model, diffusion.noise_schedule, diffusion.prediction, sampling, chosen.styles
         )
-    names = {field.name for field in dataclasses.fields(sections.Data)}
-    source = {name: value for name, value in values["data"].items() if name in names}
     data = {name: value for name, value in values["data"].items() if name not in names}
     data |= dict(image_size=model.image_size, batch_size=train.batch_size, seed=seed)
     batches = schema.known_fields(DataOptions, data, "config.data")
@@ -235,7 +235,7 @@ def _checked(values: dict[str, Any]) -> TrainConfig:
         seed=seed,
         part=part,
         diffusion=diffusion,
-        data=_section(sections.Data, source, "data"),
+        data=chosen,
         batches=batches,
         tokenizer=read(sections.TokenizerChoice, "tokenizer"),
         optim=optim,
@@ -253,17 +253,6 @@ def _section(cls: type[T], values: dict[str, Any], name: str) -> T:
         if check := field.metadata.get("check"):
             check(f"{name}.{field.name}", getattr(section, field.name))
     return section
-
-
-def _styles(data: Mapping[str, Any]) -> tuple[str, ...]:
-    """The words for styles that captions name, which only emoji have."""
-    styles, source = tuple(data.get("styles", ())), data.get("source")
-    if styles and source not in _STYLED:
-        raise InputError(
-            f"data.styles is {checks.shown(', '.join(map(str, styles)))} and data.source "
-            f"{checks.shown(source)}; only {', '.join(_STYLED)} have styles to name."
-        )
-    return styles
 
 
 def _check_data(batches: DataOptions, model: zoo.ModelConfig | zoo.ClipConfig) -> None:

@@ -5,6 +5,9 @@ import functools
 from typing import Any
 
 from glide_jax import checks
+from glide_jax.errors import InputError
+
+STYLED = ("emoji", "emoji_flat", "emoji_no_people")  # sources whose pictures have a style
 
 
 def _whole(default: int, low: int, high: int = 10**9) -> Any:
@@ -57,6 +60,14 @@ class Data:
     # The model adds the first to prompts that name none of them.
     styles: tuple[str, ...] = ()
     kinds: tuple[str, ...] = ()  # scenes of shapes_endless: single, count, pair, relation; (): all
+
+    def __post_init__(self):
+        """Refuses styles of pictures that have none."""
+        if self.styles and self.source not in STYLED:
+            raise InputError(
+                f"styles is {checks.shown(', '.join(self.styles))} and source "
+                f"{checks.shown(self.source)}; only {', '.join(STYLED)} have styles to name."
+            )
 
 
 @dataclasses.dataclass(frozen=True)
