@@ -20,7 +20,6 @@ class Hybrid(NamedTuple):
     loss: PerImage
     mse: PerImage  # mean squared error of eps
     vb: PerImage  # bits per dimension, already weighted
-    x_0: Image | None = None  # the predicted clean image, where it was asked for
 
 
 def min_snr_weight(snr: PerImage, gamma: float, prediction: str) -> PerImage:

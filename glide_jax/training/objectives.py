@@ -29,6 +29,15 @@ class Batch(NamedTuple):
     mask_known: Float[Array, "b h w 1"] | None = None
 
 
+class Terms(NamedTuple):
+    """The terms of the loss, one value per image, and the predicted pictures."""
+
+    loss: Float[Array, " b"]
+    mse: Float[Array, " b"]  # mean squared error of eps or v
+    vb: Float[Array, " b"]  # bits per dimension, already weighted
+    x_0: Image
+
+
 def condition(batch: Batch, text: TextCond | None) -> Cond:
     """The network's condition: the text, and the image planes that came with the batch."""
     return Cond(text, low_res=batch.low_res, known=batch.known, mask_known=batch.mask_known)
@@ -44,7 +53,7 @@ def hybrid_loss(
     vb_weight: float = 1e-3,
     weigh: Callable[[Array], Array] = jnp.ones_like,
     prediction: str = "eps",
-) -> losses.Hybrid:
+) -> Terms:
     """The loss of each image at given steps and noise: the objective without its random choices.
 
     Args:
@@ -73,7 +82,7 @@ def hybrid_loss(
     mse = ((target - found) ** 2).mean(axis=(1, 2, 3))
     vb = losses.hybrid(schedule, i, x_0, x_t, eps, implied, vb_weight=vb_weight).vb
     predicted = (x_t - s.sqrt_one_minus_alpha_bar * implied.eps) / s.sqrt_alpha_bar
-    return losses.Hybrid(weigh(snr) * mse + vb, mse, vb, predicted)
+    return Terms(weigh(snr) * mse + vb, mse, vb, predicted)
 
 
 def text_to_image(
@@ -147,7 +156,6 @@ def text_to_image(
         total, found = terms.loss.mean(), {"mse": terms.mse.mean(), "vb": terms.vb.mean()}
         if options.perceptual_weight and perceive is not None:
             # Where there is more noise than signal, x_0 is a mean of many pictures, and blurred.
-            assert terms.x_0 is not None, "hybrid_loss gives it"
             clean = (schedule.alpha_bar[i] > 0.5)[:, None, None, None]
             predicted = jnp.where(clean, terms.x_0, batch.image)
             found["perceptual"] = perceive(predicted, batch.image).mean()
