@@ -29,15 +29,6 @@ class Batch(NamedTuple):
     mask_known: Float[Array, "b h w 1"] | None = None
 
 
-class Terms(NamedTuple):
-    """The terms of the loss, one value per image, and the predicted pictures."""
-
-    loss: Float[Array, " b"]
-    mse: Float[Array, " b"]  # mean squared error of eps or v
-    vb: Float[Array, " b"]  # bits per dimension, already weighted
-    x_0: Image
-
-
 def condition(batch: Batch, text: TextCond | None) -> Cond:
     """The network's condition: the text, and the image planes that came with the batch."""
     return Cond(text, low_res=batch.low_res, known=batch.known, mask_known=batch.mask_known)
@@ -53,7 +44,7 @@ def hybrid_loss(
     vb_weight: float = 1e-3,
     weigh: Callable[[Array], Array] = jnp.ones_like,
     prediction: str = "eps",
-) -> Terms:
+) -> tuple[losses.Hybrid, Image]:
     """The loss of each image at given steps and noise: the objective without its random choices.
 
     Args:
@@ -67,7 +58,8 @@ def hybrid_loss(
         prediction: "eps", "v" (Salimans & Ho, 2022) or "x_0", whose error is that of its v.
 
     Returns:
-        loss = weight * mse + vb, where mse is the error of the predicted eps or v.
+        loss = weight * mse + vb, where mse is the error of the predicted eps or v; and the
+        predicted clean images.
     """
     s = schedule.at(i)
     x_t = samplers.q_sample(s, x_0, eps)
@@ -82,7 +74,7 @@ def hybrid_loss(
     mse = ((target - found) ** 2).mean(axis=(1, 2, 3))
     vb = losses.hybrid(schedule, i, x_0, x_t, eps, implied, vb_weight=vb_weight).vb
     predicted = (x_t - s.sqrt_one_minus_alpha_bar * implied.eps) / s.sqrt_alpha_bar
-    return Terms(weigh(snr) * mse + vb, mse, vb, predicted)
+    return losses.Hybrid(weigh(snr) * mse + vb, mse, vb), predicted
 
 
 def text_to_image(
@@ -143,7 +135,7 @@ def text_to_image(
         lowest = jnp.where(noisy, begin.astype(jnp.int32), 0)
         i = jax.random.randint(i_key, (b,), lowest, schedule.num_steps)
         eps = jax.random.normal(eps_key, batch.image.shape)
-        terms = hybrid_loss(
+        terms, x_0 = hybrid_loss(
             denoise,
             schedule,
             batch.image,
@@ -157,7 +149,7 @@ def text_to_image(
         if options.perceptual_weight and perceive is not None:
             # Where there is more noise than signal, x_0 is a mean of many pictures, and blurred.
             clean = (schedule.alpha_bar[i] > 0.5)[:, None, None, None]
-            predicted = jnp.where(clean, terms.x_0, batch.image)
+            predicted = jnp.where(clean, x_0, batch.image)
             found["perceptual"] = perceive(predicted, batch.image).mean()
             total += options.perceptual_weight * found["perceptual"]
         if options.text_loss_weight:
