@@ -9,6 +9,14 @@ r"""Emoji at 64 px: 30 M parameters, half an hour of one large GPU; `tiny` for t
 `tiny` is the network of `shapes`, which it goes on from: edges and flat colours are learned, and
 words are new. `more` and `polish` each go on from the one before, the last with more of the clear
 timesteps, for edges. From the emoji model in the box instead: `--config.train.init_from=emoji`.
+
+An experiment of two by two, from nothing on the flat styles, each with the same pictures in the
+same order (`--config.train.num_steps` is what two hours hold):
+
+    glide-jax train --config configs/emoji_64.py:plain-v --workdir runs/emoji_64-plain-v
+
+`plain-v`, `named-v`, `plain-x0` and `named-x0`: captions as they are, or always naming the style
+(and half of the time the colours); v on patches of 2, or x_0 with the loss in v on patches of 4.
 """
 
 from ml_collections import ConfigDict
@@ -16,13 +24,17 @@ from ml_collections import ConfigDict
 from glide_jax.configs import presets, shapes_64
 
 TINY = ("tiny", "more", "polish")
+TRIALS = ("plain-v", "named-v", "plain-x0", "named-x0")
+STYLES = ("twemoji", "flat", "emojione")  # the first is the default
 
 
 def get_config(size: str = "full") -> ConfigDict:
-    """The run's config; `size` is full, tiny, more, polish or smoke."""
-    presets.check(size, "full", *TINY, "smoke")
+    """The run's config; `size` is full, smoke, or one of TINY and TRIALS."""
+    presets.check(size, "full", *TINY, *TRIALS, "smoke")
     if size in TINY:
         return _tiny(size)
+    if size in TRIALS:
+        return _trial(*size.split("-"))
     text = dict(text_width=256, text_layers=6, text_heads=4, text_context=32)
     config = presets.text_to_image("emoji_64", channels=64, res_blocks=2, **text)
     presets.shapes_tokens(config, 4096)
@@ -69,4 +81,21 @@ def _tiny(size: str) -> ConfigDict:
         config.diffusion.noisy_share = 0.3
         config.optim.update(lr=7e-4, warmup_steps=20, decay_fraction=0.9)
         config.train.update(num_steps=300, init_from="runs/emoji_64-more/model", ema=(0.98,))
+    return config
+
+
+def _trial(captions: str, prediction: str) -> ConfigDict:
+    """A run of the experiment."""
+    config = of_emoji(shapes_64.get_config())
+    config.name = f"emoji_64-{captions}-{prediction}"
+    config.data.source = "emoji_flat"
+    config.diffusion.update(noisy_share=0.3, noisy_from=0.75)
+    config.sampling.eta = 0.0
+    config.train.update(num_steps=2000, ema=(0.997,))
+    config.optim.update(warmup_steps=100, decay_fraction=0.4)
+    if captions == "named":
+        config.data.styles = STYLES
+    if prediction == "x0":
+        config.diffusion.prediction = "x_0"
+        config.model.update(patch=4, channels=96, channel_mult=(1, 2), attention=(16, 8))
     return config

@@ -69,3 +69,4 @@ class Stage(NamedTuple):
     context: int
     upsampler: bool
     inpaint: bool
+    styles: tuple[str, ...] = ()  # see `tokenizers.styles.name_style`

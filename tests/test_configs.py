@@ -39,6 +39,7 @@ def test_the_configs_that_are_promised_are_there():
 
 PARTS = (
     "folder_64:tiny", "emoji_64:tiny", "emoji_64:more", "emoji_64:polish", "emoji_256:tiny",
+    "emoji_64:plain-v", "emoji_64:named-v", "emoji_64:plain-x0", "emoji_64:named-x0",
     "shapes_64:counts", "shapes_64:polish", "finetune:base", "finetune:upsample",
 )  # fmt: skip
 
@@ -102,6 +103,15 @@ def test_what_never_sees_the_empty_prompt_is_not_guided_away_from_it(name):
         return
     assert config.log.guidance_scale == 1.0
     assert config.part.sampling["guidance_scale"] == 1.0
+
+
+def test_styles_to_name_are_the_models_and_only_emoji_have_them():
+    config = read_config("emoji_64:named-x0")
+    assert config.part.styles == config.data.styles == ("twemoji", "flat", "emojione")
+    assert config.part.prediction == "x_0"
+    assert read_config("emoji_64:plain-v").part.styles == ()
+    with pytest.raises(InputError, match="only emoji, emoji_flat, emoji_no_people have styles"):
+        read_config("shapes_64", ["data.styles=flat"])
 
 
 def test_the_papers_base_is_guided_once_it_is_fine_tuned_for_it():

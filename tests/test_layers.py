@@ -52,7 +52,7 @@ WORLD = {"os.environ", "os.environb", "os.getenv", "os.putenv", "sys.argv"}
 # Files of one name in two folders that are two sides of one thing, and why.
 NAMESAKES = {
     name: "the network in networks/, and what it is measured with in evaluation/features/"
-    for name in ("clip", "efficientnet", "inception")
+    for name in ("clip", "efficientnet", "inception", "minilm")
 } | {"protocol": "what a tokenizer is in tokenizers/, and what is spoken over HTTP in serving/"}
 
 MAX_FILE, MAX_FUNCTION = 350, 60

@@ -32,6 +32,10 @@ _DRAW_OPTIONS = (
     click.option("--upsample/--no-upsample", default=True, help="Run the upsampler, if any."),
     click.option("--batch-size", default="16", show_default=True, help="Pictures at once."),
 )
+alignment_option = click.option(
+    "--alignment/--no-alignment", default=False,
+    help="For emoji: have a judge that taught no model compare pictures and captions.",
+)  # fmt: skip
 data_dir_option = click.option(
     "--data-dir", type=common.PATH,
     help="Where built sets and packages are kept.",
@@ -44,7 +48,7 @@ _MODEL_OPTIONS = (
 )  # fmt: skip
 _PROTOCOL_OPTIONS = (
     click.option("--protocol", default="shapes", show_default=True,
-                 help="shapes, shapes_repeats, folder, emoji or coco30k."),
+                 help="shapes, shapes_repeats, folder, emoji, emoji_flat or coco30k."),
     click.option("--path", type=common.PLACE,
                  help="Pictures with captions (folder), or COCO's own folder."),
     click.option("--n", help="Prompts; of shapes, of each kind and split [50]; of emoji, of "
@@ -53,9 +57,10 @@ _PROTOCOL_OPTIONS = (
                  help="For coco30k: people or people-words leave out pictures of "
                  "people, a file those that it names."),
     click.option("--features", default="none", show_default=True,
-                 help="none, efficientnet-lite0, inception or clip-vit-b16."),
+                 help="none, efficientnet-lite0, mobilenet-v2, inception or clip-vit-b16."),
     inception_option,
     *_CLIP_OPTIONS,
+    alignment_option,
     *_DRAW_OPTIONS,
     data_dir_option,
     *_MODEL_OPTIONS,
@@ -122,7 +127,8 @@ def evaluate_runs(
         The report's title, and the results by the runs' names.
     """
     common.choose_device(options["device"])  # before the judges start JAX on another
-    evaluator = setup.open_evaluator()
+    with bars("judges") as progress:
+        evaluator = setup.open_evaluator(progress)
     glide = common.load_glide(setup.model, options["dtype"], options["device"])
     results = {}
     for name, result in setup.evaluate(glide, runs, evaluator, bars):

@@ -20,7 +20,7 @@ from glide_jax.cli import common, eval_, placing
     "--features",
     default="efficientnet-lite0",
     show_default=True,
-    help="Or inception, or clip-vit-b16.",
+    help="Or mobilenet-v2, inception or clip-vit-b16.",
 )
 @eval_.inception_option
 @click.option(

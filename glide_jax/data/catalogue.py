@@ -8,7 +8,7 @@ from itertools import accumulate
 
 from glide_jax import files
 from glide_jax.data.example import Example, Rejected, Source, spread
-from glide_jax.data.readers import built, procedural
+from glide_jax.data.readers import built, emoji_views, procedural
 from glide_jax.data.readers.coco import Coco
 from glide_jax.data.readers.folder import Folder
 from glide_jax.data.readers.parquet import Parquet
@@ -21,7 +21,8 @@ SIDES = (64, 256)  # each of them is built at these sizes
 READERS = {"folder": Folder, "webdataset": WebDataset, "parquet": Parquet}  # read in place
 SUFFIXES = {".tar": "webdataset", ".parquet": "parquet"}
 ENDLESS = "shapes_endless"
-NAMES = (*SETS, ENDLESS, "emoji+clipart", *READERS)
+FLAT = "emoji_flat"  # part of the set emoji
+NAMES = (*SETS, FLAT, ENDLESS, "emoji+clipart", *READERS)
 DATA_DIR = pathlib.Path("~/.cache/glide_jax/data")
 
 StrPath = str | os.PathLike
@@ -82,6 +83,10 @@ def open_source(
         return procedural.Scenes(image_size, split, seed, tuple(kinds) or procedural.KINDS)
     if name == "coco" and path and (pathlib.Path(path) / "annotations").is_dir():
         return Coco(path, split)
+    if name == FLAT:
+        return emoji_views.Flat(
+            built.Built(built_folder("emoji", image_size, path or data_dir), split)
+        )
     if name in SETS:
         return built.Built(built_folder(name, image_size, path or data_dir), split)
     if not str(path):

@@ -50,7 +50,7 @@ class DataOptions:
         image_size: the pictures' side in pixels.
         batch_size: rows of a batch over all hosts.
         crop: "center", or "random" (80 to 100% of the shorter side).
-        flip: probability of the mirror image.
+        flip, augment: parts that are mirrored, and changed as `transforms.augment` describes.
         caption: "random" or "first", the choice among several captions.
         low_res: side of an upsampler's low-resolution picture; 0 for none.
         low_res_blur: largest sigma of its blur, in its pixels.
@@ -68,6 +68,7 @@ class DataOptions:
     batch_size: int
     crop: str = "center"
     flip: float = 0.0
+    augment: float = 0.0
     caption: str = "random"
     low_res: int = 0
     low_res_blur: float = 0.0
@@ -86,7 +87,7 @@ class DataOptions:
         checks.whole("window", self.window, 0, self.image_size)
         checks.whole("seed", self.seed, 0, 2**32 - 1)
         checks.whole("workers", self.workers, 0, 256)
-        for name in ("flip", "whole_mask_fraction", "max_rejected"):
+        for name in ("flip", "augment", "whole_mask_fraction", "max_rejected"):
             checks.real(name, getattr(self, name), 0.0, 1.0)
         checks.real("low_res_blur", self.low_res_blur, 0.0, 100.0)
         checks.real("low_res_noise", self.low_res_noise, 0.0, 10.0)
@@ -210,6 +211,7 @@ def prepare(
         image = transforms.center_crop(example.image, options.image_size)
     image = transforms.flip(image, options.flip, rng)
     caption = transforms.choose(example.captions, options.caption, rng)
+    image, caption = transforms.augment(image, caption, options.augment, rng)
     arrays = {"image": image}
     if options.low_res:
         blur, noise = options.low_res_blur, options.low_res_noise

@@ -5,6 +5,7 @@ a picture is the same on any machine; `to_float` comes last, for whole batches.
 """
 
 import math
+import re
 from collections.abc import Sequence
 
 import numpy as np
@@ -18,6 +19,13 @@ CAPTION_CHOICES = ("random", "first")
 
 _LEAST_CROPPED = 0.8  # smallest part of the shorter side that a random crop keeps
 _MOST_ENLARGED = 3  # a picture enlarged more than this teaches the model blur
+_SCALES = (0.9, 1.0, 1.1)
+# Captions of pictures that a mirror makes wrong.
+_ONE_WAY = re.compile(
+    r"left|right|east|west|clock|letter|sign|button|keycap|symbol|japanese|mark|\d|thirty|input"
+    r"|calendar|abc|flag|arrow|hundred|music|dollar|yen|pound|euro|text",
+    re.IGNORECASE,
+)
 
 
 def to_float(pixels: NDArray[np.uint8]) -> NDArray[np.float32]:
@@ -89,6 +97,42 @@ def flip(
         rng: decides.
     """
     return image[:, ::-1] if rng.random() < probability else image
+
+
+def augment(
+    image: NDArray[np.uint8], caption: str, share: float, rng: np.random.Generator
+) -> tuple[NDArray[np.uint8], str]:
+    """Mirrors, moves and scales some pictures, and puts what was done before their captions.
+
+    What a caption says of it is not learned of others, so a prompt that says nothing gives pictures
+    as they are. Mirrors are left out where a caption has a side, a letter or a number.
+
+    Args:
+        image: (s, s, 3), on a background of the colour in its corner.
+        caption: the caption.
+        share: part of the pictures that is changed, in [0, 1]; 0 draws no random number.
+        rng: decides.
+    """
+    if not share or rng.random() >= share:
+        return image, caption
+    mirrored = bool(rng.random() < 0.5) and not _ONE_WAY.search(caption)
+    scale, (down, right) = float(rng.choice(_SCALES)), rng.integers(-2, 3, size=2)
+    words = ["mirrored"] * mirrored + ["smaller"] * (scale < 1) + ["larger"] * (scale > 1)
+    words += [f"{abs(down)} {'down' if down > 0 else 'up'}"] if down else []
+    words += [f"{abs(right)} {'east' if right > 0 else 'west'}"] if right else []
+    side, sign = len(image), -1.0 if mirrored else 1.0
+    pixel, middle = side / 64, side / 2  # moved by up to 2 pixels of 64
+    across, along = sign / scale, 1.0 / scale
+    # Pillow's matrix leads from a place in the result to one in the picture.
+    matrix = (
+        across, 0.0, middle - across * (middle + right * pixel),
+        0.0, along, middle - along * (middle + down * pixel),
+    )  # fmt: skip
+    moved = Image.fromarray(image).transform(
+        (side, side), Image.Transform.AFFINE, matrix, Image.Resampling.BICUBIC,
+        fillcolor=tuple(image[0, 0].tolist()),
+    )  # fmt: skip
+    return np.asarray(moved), ", ".join([*words, caption])
 
 
 def choose(captions: Sequence[str], choice: str, rng: np.random.Generator) -> str:

@@ -1,4 +1,4 @@
-"""Meanings of a network's output: eps, or v, which is eps and x_0 mixed."""
+"""Meanings of a network's output: eps, x_0, or v, which is eps and x_0 mixed."""
 
 import jax.numpy as jnp
 import numpy as np
@@ -6,7 +6,7 @@ import numpy as np
 from glide_jax.diffusion.schedules import Schedule
 from glide_jax.types import Cond, Image, Network, Prediction, Timestep
 
-PREDICTIONS = ("eps", "v")
+PREDICTIONS = ("eps", "v", "x_0")
 
 
 def v_target(s: Schedule, x_0: Image, eps: Image) -> Image:
@@ -31,21 +31,39 @@ def eps_of_v(s: Schedule, x_t: Image, v: Image) -> Image:
     return s.sqrt_one_minus_alpha_bar * x_t + s.sqrt_alpha_bar * v
 
 
-def predicting_v(network: Network, alpha_bar: np.ndarray) -> Network:
-    """Makes a network that was trained to predict v predict eps.
+def v_of_x_0(s: Schedule, x_t: Image, x_0: Image) -> Image:
+    """The v that x_0 and x_t imply: (sqrt(alpha_bar) x_t - x_0) / sqrt(1 - alpha_bar).
+
+    A network that predicts x_0 and is trained on the error of this v learns patches that hold more
+    numbers than it has channels ("Back to basics", Li & He, 2025, arXiv:2511.13720).
+
+    Args:
+        s: the schedule at the step.
+        x_t: (b, h, w, c).
+        x_0: the network's output.
+    """
+    return (s.sqrt_alpha_bar * x_t - x_0) / s.sqrt_one_minus_alpha_bar
+
+
+def predicting_eps(network: Network, alpha_bar: np.ndarray, prediction: str) -> Network:
+    """Makes a network that was trained to predict v or x_0 predict eps.
 
     Small networks on patches learn v far sooner: where x_t is mostly noise, eps asks them to
     copy x_t exactly through few channels, v only to paint x_0.
 
     Args:
-        network: its `Prediction.eps` holds v.
+        network: its `Prediction.eps` holds what `prediction` names.
         alpha_bar: the trained diffusion's, float64, one entry per timestep.
+        prediction: one of PREDICTIONS.
     """
-    signal = jnp.float32(np.sqrt(alpha_bar))[:, None, None, None]
-    noise = jnp.float32(np.sqrt(1.0 - alpha_bar))[:, None, None, None]
+    if prediction == "eps":
+        return network
+    signal, noise = np.sqrt(alpha_bar), np.sqrt(1.0 - alpha_bar)
+    of_x_t, of_out = (noise, signal) if prediction == "v" else (1.0 / noise, -signal / noise)
+    of_x_t, of_out = (jnp.float32(table)[:, None, None, None] for table in (of_x_t, of_out))
 
     def predict(x_t: Image, t: Timestep, cond: Cond) -> Prediction:
         out = network(x_t, t, cond)
-        return out._replace(eps=noise[t] * x_t + signal[t] * out.eps)
+        return out._replace(eps=of_x_t[t] * x_t + of_out[t] * out.eps)
 
     return predict

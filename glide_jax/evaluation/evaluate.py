@@ -14,11 +14,17 @@ from jaxtyping import UInt8
 
 from glide_jax.compiling import in_usual_numbers
 from glide_jax.errors import InputError
-from glide_jax.evaluation import distances, diversity, draws, shapes_judge, shapes_scores
+from glide_jax.evaluation import (
+    caption_scores,
+    distances,
+    diversity,
+    draws,
+    shapes_judge,
+    shapes_scores,
+)
+from glide_jax.evaluation.emoji_judge import EmojiJudge
 from glide_jax.evaluation.features.clip import Clip
 from glide_jax.evaluation.features.extractor import Features, Outputs, collect, extract
-from glide_jax.evaluation.metrics import alignment
-from glide_jax.evaluation.metrics.intervals import share_of
 from glide_jax.evaluation.protocols import Protocol
 from glide_jax.evaluation.report import write_json
 from glide_jax.sampling.glide import Glide
@@ -38,11 +44,13 @@ class Evaluator:
         protocol: the prompts and the reference pictures.
         features: the extractor, or None to compare no distributions.
         clip: a CLIP that scores pictures against their captions, or None.
+        alignment: a judge of emoji that does the same, or None.
     """
 
     protocol: Protocol
     features: Features | None = None
     clip: Clip | None = None
+    alignment: EmojiJudge | None = None
     _references: dict[int, tuple[Outputs, str]] = dataclasses.field(default_factory=dict)
 
     @in_usual_numbers
@@ -83,6 +91,7 @@ class Evaluator:
             side = next(draws.read_drawn(folder, 1)).shape[0]
             reference, reference_sha256 = self._reference(self.features, side, progress)
         draw()
+        drawn = functools.partial(draws.read_drawn, folder, n)
         [parameters] = glide.parameters(protocol.prompts[:1], **options, batch_size=batch_size)
         result: dict[str, Any] = {
             "protocol": protocol.name,
@@ -95,21 +104,20 @@ class Evaluator:
         if protocol.filtered:
             result["filtered"] = protocol.filtered
         if protocol.judged:
-            verdicts = map(
-                shapes_judge.judge_caption, draws.read_drawn(folder, n), protocol.prompts
-            )
+            verdicts = map(shapes_judge.judge_caption, drawn(), protocol.prompts)
             result["shapes"] = shapes_scores.tally(verdicts, protocol.groups)
             if len(set(protocol.prompts)) < n:
-                pictures = draws.read_drawn(folder, n)
-                result["diversity"] = diversity.measure_spread(pictures, protocol.prompts)
+                result["diversity"] = diversity.measure_spread(drawn(), protocol.prompts)
         if self.features is not None and reference is not None:
             result["reference_sha256"] = reference_sha256
             report = lambda done: progress("features", done, n)
-            pictures = _counted(draws.read_drawn(folder, n), report)
+            pictures = _counted(drawn(), report)
             generated = collect(extract(self.features, pictures))
             result["features"] = distances.compare_sets(self.features, generated, reference)
         if self.clip is not None:
-            result["clip"] = _clip_scores(self.clip, folder, protocol)
+            result["clip"] = caption_scores.by_clip(self.clip, drawn(), protocol)
+        if self.alignment is not None:
+            result["alignment"] = caption_scores.by_judge(self.alignment, drawn(), protocol)
         result["seconds"] = round(time.monotonic() - began)
         write_json(folder / "result.json", result)
         return result
@@ -139,6 +147,8 @@ def scalars_of(result: dict[str, Any]) -> dict[str, float]:
     """The numbers of a result that curves can be drawn from."""
     parts = {**result.get("features", {}), **result.get("clip", {})}
     scalars = {key: value for key, value in parts.items() if isinstance(value, float)}
+    judged = result.get("alignment", {})
+    scalars |= {f"alignment_{k}": v for k, v in judged.items() if isinstance(v, float)}
     for aspect, share in result.get("shapes", {}).get("*", {}).items():
         scalars[f"{aspect}_right"] = share["share"]
     for aspect, spread in result.get("diversity", {}).get("spread", {}).items():
@@ -170,27 +180,3 @@ def _counted(
     for i, picture in enumerate(pictures, 1):
         report(i)
         yield picture
-
-
-def _clip_scores(clip: Clip, folder: pathlib.Path, protocol: Protocol) -> dict[str, Any]:
-    prompts, groups = protocol.prompts, np.array(protocol.groups)
-    images = collect(extract(clip.images, draws.read_drawn(folder, len(prompts)))).pool
-    texts = clip.texts(prompts)
-    candidates = min(100, len(set(prompts)))
-    scores: dict[str, Any] = {
-        "extractor": {"name": clip.images.name, "sha256": clip.images.sha256},
-        "clip_score": alignment.clip_score(images, texts),
-        **alignment.retrieval(images, texts, prompts),
-    }
-    if candidates > 1:
-        first = alignment.own_caption_first(images, texts, prompts, candidates=candidates)
-        scores |= {"r_precision": float(first.mean()), "r_precision_candidates": candidates}
-        scores["by_group"] = {
-            name: {
-                "clip_score": alignment.clip_score(images[mine], texts[mine]),
-                "own_caption_first": share_of(int(first[mine].sum()), int(mine.sum())),
-            }
-            for name in dict.fromkeys(protocol.groups)
-            for mine in [groups == name]
-        }
-    return scores

@@ -24,7 +24,7 @@ from glide_jax.data.transforms import center_crop
 from glide_jax.errors import InputError
 from glide_jax.evaluation import coco_filter, shapes_judge
 
-NAMES = ("shapes", "folder", "emoji", "coco30k", "shapes_repeats")
+NAMES = ("shapes", "folder", "emoji", "emoji_flat", "coco30k", "shapes_repeats")
 COCO_CAPTIONS = 30_000
 REPEATS = 4  # pictures of each caption of `shapes_repeats`
 _SHAPES_STREAM = 2**31  # a stream of random numbers apart from those of training
@@ -89,8 +89,8 @@ def open_protocol(
         raise InputError(f"filtered is of protocol 'coco30k' and of none else, such as {name!r}.")
     if name == "folder":
         return _folder_protocol(Folder(path or ""), count or 1000)
-    if name == "emoji":
-        return emoji_protocol(data_dir, count or 200)
+    if name in ("emoji", catalogue.FLAT):
+        return emoji_protocol(data_dir, count or 200, name)
     if name == "coco30k":
         source = Coco(path or "", "val", year=2014)
         kept = None if filtered is None else coco_filter.apply_filter(filtered, source, path or "")
@@ -145,24 +145,29 @@ def _caption_counts(split: str) -> Counter[str]:
 
 def _folder_protocol(source: Source, n: int) -> Protocol:
     """A caption of each of n pictures, chosen by the sum of their names; all are the reference."""
-    prompts = tuple(caption for caption, _ in _chosen("folder/1", source, n))
+    prompts = tuple(caption for caption, _ in choose("folder/1", source, n))
     groups = ("",) * len(prompts)
     return Protocol("folder/1", prompts, groups, lambda side: _pictures(source, side))
 
 
-def emoji_protocol(data_dir: pathlib.Path | None, n: int) -> Protocol:
+def emoji_protocol(data_dir: pathlib.Path | None, n: int, name: str = "emoji") -> Protocol:
     """A caption of each of n emoji of training, of withheld (concept, style) pairs and concepts.
 
     Chosen by the sum of their names; the reference is those emoji themselves.
+
+    Args:
+        data_dir: where built sets lie.
+        n: emoji of each split.
+        name: emoji, or emoji_flat for those of `emoji_views.Flat`.
 
     Raises:
         InputError: the set is not built.
     """
     at = lambda split, side: catalogue.open_source(
-        "emoji", split=split, image_size=side, data_dir=data_dir
+        name, split=split, image_size=side, data_dir=data_dir
     )
     chosen = {
-        split: _chosen(f"emoji, {split}", at(split, 64), n) for split in reversed(emoji.SPLITS)
+        split: choose(f"emoji, {split}", at(split, 64), n) for split in reversed(emoji.SPLITS)
     }
     prompts = [caption for pairs in chosen.values() for caption, _ in pairs]
     groups = [split for split, pairs in chosen.items() for _ in pairs]
@@ -171,11 +176,21 @@ def emoji_protocol(data_dir: pathlib.Path | None, n: int) -> Protocol:
         for split, pairs in chosen.items():  # sets of other sizes have the same order
             yield from _pictures(at(split, side), side, [i for _, i in pairs])
 
-    return Protocol("emoji/2", tuple(prompts), tuple(groups), reference)
+    version = {"emoji": 2}.get(name, 1)
+    return Protocol(f"{name}/{version}", tuple(prompts), tuple(groups), reference)
 
 
-def _chosen(name: str, source: Source, n: int) -> list[tuple[str, int]]:
-    """Captions and numbers of n usable pictures."""
+def choose(name: str, source: Source, n: int) -> list[tuple[str, int]]:
+    """Captions and numbers of n usable pictures, in an order that their names' sums decide.
+
+    Args:
+        name: the source's, for the message.
+        source: the examples.
+        n: pictures at the most.
+
+    Raises:
+        InputError: none can be used.
+    """
     usable = []
     for i in range(len(source)):
         with contextlib.suppress(Rejected):

@@ -43,7 +43,7 @@ def write_run_report(
             "Pictures that it accepts; their captions are true, but for the last row.",
             table(rows, ("pictures", "accepted", "percent, 95% interval")),
         ]
-    for part in ("features", "clip"):
+    for part in ("features", "clip", "alignment"):
         if any(part in result for result in results.values()):
             blocks += _numbers(part, results)
     blocks += ["## Pictures", "Evenly over all prompts, none left out or chosen."]
@@ -97,6 +97,10 @@ def _numbers(part: str, results: Results) -> list[str]:
             (name, *(percent(v["by_group"][group]["own_caption_first"]) for group in groups))
             for name, v in numbers.items()
         ]
+        for known, title in (("real", "real pictures"), ("shuffled", "real pictures, shuffled")):
+            if known in first:
+                groups_of = first[known]["by_group"]
+                rows.append((title, *(percent(groups_of[g]["own_caption_first"]) for g in groups)))
         blocks += [
             f"Pictures whose own caption is nearer than {against} others, in percent:",
             table(rows, ("run", *map(quoted, groups))),

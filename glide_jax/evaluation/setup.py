@@ -11,13 +11,13 @@ from contextlib import AbstractContextManager
 from typing import Any, NamedTuple
 
 from glide_jax.errors import InputError
-from glide_jax.evaluation import draws, evaluate, run_report, shapes_scores
+from glide_jax.evaluation import draws, emoji_judge, evaluate, run_report, shapes_scores
 from glide_jax.evaluation.features import clip, known, openai_clip
-from glide_jax.evaluation.features.convert import file_sha256
 from glide_jax.evaluation.protocols import Protocol
 from glide_jax.evaluation.report import write_json
 from glide_jax.files import read_object
 from glide_jax.model_dir import disk, reading
+from glide_jax.model_dir.convert import file_sha256
 from glide_jax.sampling.glide import Glide
 
 Run = dict[str, Any]  # the sampling options that tell a run from others
@@ -38,6 +38,7 @@ class JudgeNames(NamedTuple):
     inception: str | None = None  # file of the Inception weights of 2015
     clip: str | None = None  # model directory whose CLIP reads the pictures
     clip_file: str | None = None  # or OpenAI's ViT-B-16.pt
+    alignment: bool = False  # whether the emoji judge reads the pictures
 
 
 @dataclasses.dataclass(frozen=True)
@@ -65,23 +66,34 @@ class Setup:
 
     def __post_init__(self) -> None:
         """Checks what is quick to check before anything is loaded."""
+        if self.judges.alignment:
+            _check_alignment(self.protocol)
         sha256 = sha256_of_model(self.model, self.folders.models)
         claim_folder(self.out, sha256)
         object.__setattr__(self, "model_sha256", sha256)
 
-    def open_evaluator(self) -> evaluate.Evaluator:
+    def open_evaluator(
+        self, progress: evaluate.Progress = lambda task, done, total: None
+    ) -> evaluate.Evaluator:
         """The protocol with its judges, whose weights are read here.
+
+        Args:
+            progress: called while the emoji judge is fitted, where it is not yet.
 
         Raises:
             InputError: weights are missing or another network's.
         """
-        features, inception, model, file = self.judges
+        features, inception, model, file, alignment = self.judges
         scorer, extractor = open_clip(model, file, self.folders.models), None
         if features == openai_clip.NAME and file is not None and scorer is not None:
             extractor = scorer.images  # the same file, not read twice
         elif features != "none":
             extractor = known.open_features(features, self.folders.data, inception)
-        return evaluate.Evaluator(self.protocol, extractor, scorer)
+        judge = None
+        if alignment:
+            fitting = functools.partial(progress, "fit the judge")
+            judge = emoji_judge.open_judge(self.folders.data, fitting)
+        return evaluate.Evaluator(self.protocol, extractor, scorer, judge)
 
     def evaluate(
         self, glide: Glide, runs: Sequence[Run], evaluator: evaluate.Evaluator, bars: Bars
@@ -135,6 +147,23 @@ class Setup:
         """Deletes the pictures of runs, whose results stay."""
         for name in names:
             shutil.rmtree(self.out / name / draws.FOLDER)
+
+
+def _check_alignment(protocol: Protocol) -> None:
+    """Refuses prompts that the emoji judge cannot judge fairly."""
+    name, _, _ = protocol.name.partition("/")
+    if name not in ("emoji", "emoji_flat"):
+        raise InputError(
+            f"alignment is judged by emoji, and protocol {protocol.name!r} draws other pictures; "
+            "take --protocol emoji or emoji_flat, or leave out --alignment."
+        )
+    # A third of the pictures withheld from the judge are of the flat styles.
+    most = emoji_judge.WITHHELD // (1 if name == "emoji" else 4)
+    if (drawn := protocol.groups.count("train")) > most:
+        raise InputError(
+            f"n is {drawn}, and the judge of --alignment was fitted on other training pictures "
+            f"than the first {most}; give that many at the most."
+        )
 
 
 def claim_folder(out: pathlib.Path, model_sha256: str) -> None:

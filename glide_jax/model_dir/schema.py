@@ -19,14 +19,23 @@ class StageConfig:
 
     model: zoo.ModelConfig = zoo.BASE
     noise_schedule: str = "squaredcos_cap_v2"
-    prediction: str = "eps"  # the meaning of the network's output: "eps" or "v"
+    prediction: str = "eps"  # the meaning of the network's output: "eps", "v" or "x_0"
     # Defaults of `sampling.settings.StageSettings`, which also checks them.
     sampling: Mapping[str, Any] = dataclasses.field(default_factory=dict, compare=False)
+    # Words of which every caption in training had one; prompts without are given the first.
+    styles: tuple[str, ...] = ()
 
     def __post_init__(self):
         """Refuses unknown names."""
         checks.one_of("noise_schedule", self.noise_schedule, tuple(schedules.ALPHA_BARS))
         checks.one_of("prediction", self.prediction, parameterization.PREDICTIONS)
+        for style in self.styles:
+            checks.label("styles", style)
+
+    def record(self) -> dict[str, Any]:
+        """The section of config.json, as older versions read it where there are no styles."""
+        values = dataclasses.asdict(self)
+        return values if self.styles else {k: v for k, v in values.items() if k != "styles"}
 
 
 def parse_section(cls: type[T], values: Mapping[str, Any], where: str) -> T:

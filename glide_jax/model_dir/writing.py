@@ -59,7 +59,7 @@ def write_model(
         config: dict[str, Any] = {"name": model.name, "tokenizer": model.tokenizer.save(folder)}
         if rest is not None:
             config["rest_of"] = os.path.relpath(rest.directory.resolve(), directory.resolve())
-        config |= {name: dataclasses.asdict(part) for name, (part, _) in model.stages.items()}
+        config |= {name: part.record() for name, (part, _) in model.stages.items()}
         if model.clip is not None:
             clip, tokenizer, weights["clip"] = model.clip
             spec = tokenizer.save(folder)

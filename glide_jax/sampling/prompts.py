@@ -14,6 +14,7 @@ from glide_jax.sampling import cascade
 from glide_jax.sampling.loading import Loaded
 from glide_jax.sampling.request import Request
 from glide_jax.tokenizers import Tokenizer
+from glide_jax.tokenizers.styles import name_style
 from glide_jax.types import Params, TextCond
 
 
@@ -24,6 +25,11 @@ class _Reader(NamedTuple):
     context: int
     tokenizer: Tokenizer
     params: Callable[[], Params]
+    styles: tuple[str, ...] = ()
+
+    def named(self, prompts: Sequence[str]) -> list[str]:
+        """The prompts as the reader's captions were, which may always have named a style."""
+        return [name_style(prompt, self.styles) for prompt in prompts]
 
 
 @dataclasses.dataclass(frozen=True)
@@ -97,7 +103,9 @@ def encode_texts(loaded: Loaded, placed: Callable[[str], Params], request: Reque
     for name in request.stages:
         stage = loaded.stages[name]
         of_stage = functools.partial(placed, name)
-        readers[name] = _Reader(stage.encode, stage.context, loaded.tokenizer, of_stage)
+        readers[name] = _Reader(
+            stage.encode, stage.context, loaded.tokenizer, of_stage, stage.styles
+        )
     if call.clip_guides or call.keep is not None:
         clip, tokenizer = loaded.clip, loaded.clip_tokenizer
         assert clip is not None, "checked with the request"
@@ -106,14 +114,15 @@ def encode_texts(loaded: Loaded, placed: Callable[[str], Params], request: Reque
         readers["clip"] = _Reader(clip.encode, clip.context, tokenizer, of_clip)
     if (weak := request.weak) is not None:
         base, of_weak = weak.stages["base"], lambda: weak.params["base"]
-        readers["weak"] = _Reader(base.encode, base.context, weak.tokenizer, of_weak)
-    more = [call.negative_prompt or "", *(text for text, _ in call.mix)]
+        readers["weak"] = _Reader(base.encode, base.context, weak.tokenizer, of_weak, base.styles)
+    negative, mixed = call.negative_prompt or "", [text for text, _ in call.mix]
     # All at once and first, so that a bad prompt is refused before anything is drawn.
     tokens = {
-        name: r.tokenizer([*request.prompts, *more], r.context) for name, r in readers.items()
+        name: r.tokenizer([*r.named(request.prompts), negative, *r.named(mixed)], r.context)
+        for name, r in readers.items()
     }
 
-    @functools.lru_cache(maxsize=len(readers) * (request.rows_at_once + len(more)))
+    @functools.lru_cache(maxsize=len(readers) * (request.rows_at_once + len(mixed) + 1))
     def encode(name: str, line: int) -> Any:
         ids, mask = (array[line : line + 1] for array in tokens[name])
         return cascade.encode_text(readers[name].encode, readers[name].params(), ids, mask)

@@ -39,11 +39,10 @@ def stage(
     apply = around(model.apply)
     alpha_bar = schedules.alpha_bar(config.noise_schedule)
     bind: Callable[..., Any] = lambda params: functools.partial(apply, {"params": params})
-    network = bind
-    if config.prediction == "v":
-        network = lambda params: parameterization.predicting_v(bind(params), alpha_bar)
     return Stage(
-        network=network,
+        network=lambda params: parameterization.predicting_eps(
+            bind(params), alpha_bar, config.prediction
+        ),
         encode=lambda params, *text: bind(params)(*text, method="encode"),
         alpha_bar=alpha_bar,
         image_size=config.model.image_size,
@@ -51,6 +50,7 @@ def stage(
         context=config.model.text_context,
         upsampler=config.model.upsampler,
         inpaint=config.model.inpaint,
+        styles=config.styles,
     )
 
 

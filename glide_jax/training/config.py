@@ -214,15 +214,18 @@ def _checked(values: dict[str, Any]) -> TrainConfig:
             "train.dtype is 'float16' and train.loss_scale 'none'; small gradients would become 0, "
             "so take loss_scale=dynamic or bfloat16."
         )
+    names = {field.name for field in dataclasses.fields(sections.Data)}
+    source = {name: value for name, value in values["data"].items() if name in names}
+    chosen = _section(sections.Data, source, "data")
     part: schema.StageConfig | zoo.ClipConfig
     if objective == "clip":
         part = model = schema.parse_section(zoo.ClipConfig, values["model"], "config.model")
     else:
         model = schema.parse_section(zoo.ModelConfig, values["model"], "config.model")
         sampling = _sampling(values.get("sampling", {}), "config.sampling")
-        part = schema.StageConfig(model, diffusion.noise_schedule, diffusion.prediction, sampling)
-    names = {field.name for field in dataclasses.fields(sections.Data)}
-    source = {name: value for name, value in values["data"].items() if name in names}
+        part = schema.StageConfig(
+            model, diffusion.noise_schedule, diffusion.prediction, sampling, chosen.styles
+        )
     data = {name: value for name, value in values["data"].items() if name not in names}
     data |= dict(image_size=model.image_size, batch_size=train.batch_size, seed=seed)
     batches = schema.known_fields(DataOptions, data, "config.data")
@@ -232,7 +235,7 @@ def _checked(values: dict[str, Any]) -> TrainConfig:
         seed=seed,
         part=part,
         diffusion=diffusion,
-        data=_section(sections.Data, source, "data"),
+        data=chosen,
         batches=batches,
         tokenizer=read(sections.TokenizerChoice, "tokenizer"),
         optim=optim,
@@ -326,10 +329,12 @@ def changes_since(workdir: pathlib.Path, config: TrainConfig) -> list[str]:
 def _defaults() -> dict[str, Any]:
     """Defaults of the fields that a config of an older version may lack."""
     sections_of = {
-        "diffusion": sections.Diffusion, "tokenizer": sections.TokenizerChoice,
-        "optim": sections.Optim, "train": sections.Train, "log": sections.Log,
+        "data": sections.Data, "diffusion": sections.Diffusion,
+        "tokenizer": sections.TokenizerChoice, "optim": sections.Optim,
+        "train": sections.Train, "log": sections.Log,
     }  # fmt: skip
     values = {name: dataclasses.asdict(cls()) for name, cls in sections_of.items()}
+    values["data"] |= dataclasses.asdict(DataOptions(image_size=1, batch_size=1))
     return flat(json.loads(json.dumps(values)))
 
 

@@ -11,6 +11,7 @@ from jaxtyping import Array, Bool, Float, Int
 from glide_jax import checks
 from glide_jax.diffusion import losses, parameterization, samplers
 from glide_jax.diffusion.schedules import Schedule
+from glide_jax.errors import InputError
 from glide_jax.training import quartiles
 from glide_jax.training.sections import Diffusion
 from glide_jax.training.text_loss import any_order_loss
@@ -43,7 +44,7 @@ def hybrid_loss(
     vb_weight: float = 1e-3,
     weigh: Callable[[Array], Array] = jnp.ones_like,
     prediction: str = "eps",
-) -> losses.Hybrid:
+) -> tuple[losses.Hybrid, Image]:
     """The loss of each image at given steps and noise: the objective without its random choices.
 
     Args:
@@ -54,23 +55,26 @@ def hybrid_loss(
         eps: the noise to add.
         vb_weight: see `losses.hybrid`.
         weigh: gives the weight of each image's error from its signal-to-noise ratio.
-        prediction: "eps", or "v" (Salimans & Ho, 2022).
+        prediction: "eps", "v" (Salimans & Ho, 2022) or "x_0", whose error is that of its v.
 
     Returns:
-        loss = weight * mse + vb, where mse is the error of the predicted eps or v.
+        loss = weight * mse + vb, where mse is the error of the predicted eps or v; and the
+        predicted clean images.
     """
     s = schedule.at(i)
     x_t = samplers.q_sample(s, x_0, eps)
     out = denoise(x_t, schedule.t[i])
     snr = schedule.alpha_bar[i] / (1.0 - schedule.alpha_bar[i])
-    if prediction == "v":
+    target, found, implied = eps, out.eps, out
+    if prediction != "eps":
         target = parameterization.v_target(s, x_0, eps)
-        implied = out._replace(eps=parameterization.eps_of_v(s, x_t, out.eps))
-    else:
-        target, implied = eps, out
-    mse = ((target - out.eps) ** 2).mean(axis=(1, 2, 3))
+        if prediction == "x_0":
+            found = parameterization.v_of_x_0(s, x_t, out.eps)
+        implied = out._replace(eps=parameterization.eps_of_v(s, x_t, found))
+    mse = ((target - found) ** 2).mean(axis=(1, 2, 3))
     vb = losses.hybrid(schedule, i, x_0, x_t, eps, implied, vb_weight=vb_weight).vb
-    return losses.Hybrid(weigh(snr) * mse + vb, mse, vb)
+    predicted = (x_t - s.sqrt_one_minus_alpha_bar * implied.eps) / s.sqrt_alpha_bar
+    return losses.Hybrid(weigh(snr) * mse + vb, mse, vb), predicted
 
 
 def text_to_image(
@@ -80,6 +84,7 @@ def text_to_image(
     null_tokens: Int[Array, " n"],
     options: Diffusion,
     token_logits: Callable[[Params, Array, Array], Array] | None = None,
+    perceive: Callable[[Image, Image], Array] | None = None,
 ) -> Loss:
     """L_hybrid on eps and the variance (GLIDE, section 2.1), some captions emptied (section 2.3).
 
@@ -99,15 +104,23 @@ def text_to_image(
         options: fractions and weights; the noise schedule in it is not read.
         token_logits: (params, tokens, mask) to logits over the vocabulary at every position;
             only used, and then needed, where `text_loss_weight` is not 0.
+        perceive: the distance of two pictures, one for each row; only used, and then needed,
+            where `perceptual_weight` is not 0.
 
     Raises:
-        InputError: `prediction` is not known.
+        InputError: `prediction` is not known, or `perceive` is missing.
     """
     checks.one_of("prediction", options.prediction, parameterization.PREDICTIONS)
+    if options.perceptual_weight and perceive is None:
+        raise InputError(
+            f"diffusion.perceptual_weight is {options.perceptual_weight:g}, which needs the "
+            "network that teaches; only training has it, so give 0 here."
+        )
     weight, cap = losses.max_snr_weight, options.max_snr
     if options.min_snr_gamma:
         weight, cap = losses.min_snr_weight, options.min_snr_gamma
-    weigh = lambda snr: weight(snr, cap, options.prediction)
+    error = "eps" if options.prediction == "eps" else "v"
+    weigh = lambda snr: weight(snr, cap, error)
 
     def loss(params: Params, batch: Batch, key: Array) -> tuple[Array, dict[str, Array]]:
         i_key, eps_key, null_key, share_key, dropout_key, text_key = jax.random.split(key, 6)
@@ -122,7 +135,7 @@ def text_to_image(
         lowest = jnp.where(noisy, begin.astype(jnp.int32), 0)
         i = jax.random.randint(i_key, (b,), lowest, schedule.num_steps)
         eps = jax.random.normal(eps_key, batch.image.shape)
-        terms = hybrid_loss(
+        terms, x_0 = hybrid_loss(
             denoise,
             schedule,
             batch.image,
@@ -133,6 +146,12 @@ def text_to_image(
             prediction=options.prediction,
         )
         total, found = terms.loss.mean(), {"mse": terms.mse.mean(), "vb": terms.vb.mean()}
+        if options.perceptual_weight and perceive is not None:
+            # Where there is more noise than signal, x_0 is a mean of many pictures, and blurred.
+            clean = (schedule.alpha_bar[i] > 0.5)[:, None, None, None]
+            predicted = jnp.where(clean, x_0, batch.image)
+            found["perceptual"] = perceive(predicted, batch.image).mean()
+            total += options.perceptual_weight * found["perceptual"]
         if options.text_loss_weight:
             assert token_logits is not None, "a text loss needs token_logits"
             logits = functools.partial(token_logits, params)

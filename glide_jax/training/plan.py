@@ -105,6 +105,7 @@ def make_plan(
     null_tokens: jax.Array,
     mesh: Mesh | None = None,
     min_size: int = partition.MIN_SHARD_SIZE,
+    perceive: Callable[..., jax.Array] | None = None,
 ) -> Plan:
     """A config's functions and places.
 
@@ -113,6 +114,7 @@ def make_plan(
         null_tokens: ids of the empty prompt, (context,).
         mesh: where; by default `mesh_of` the config.
         min_size: see `partition.partition`.
+        perceive: see `objectives.text_to_image`.
 
     Raises:
         InputError: the model cannot be split so, or a value is not possible.
@@ -125,7 +127,7 @@ def make_plan(
         loss_fn, start = _clip_loss(config, config.model, network), fresh
         fresh = lambda key: clip_objective.with_logit_scale(start(key))
     else:
-        loss_fn = _glide_loss(config, config.model, null_tokens, network)
+        loss_fn = _glide_loss(config, config.model, null_tokens, network, perceive)
     frozen = None
     if config.train.freeze:
         like = jax.eval_shape(fresh, jax.random.key(0))
@@ -177,6 +179,7 @@ def _glide_loss(
     shape: zoo.ModelConfig,
     null_tokens: jax.Array,
     network: Callable[[Callable], Callable],
+    perceive: Callable[..., jax.Array] | None,
 ) -> Loss:
     """The loss of a base or an upsampler."""
     model = zoo.glide_model(shape, jnp.dtype(config.train.dtype))
@@ -186,7 +189,7 @@ def _glide_loss(
     call = _methods(model, network)
     return objectives.text_to_image(
         call(None), call("encode"), _schedule(config), null_tokens, config.diffusion,
-        call("token_logits"),
+        call("token_logits"), perceive,
     )  # fmt: skip
 
 

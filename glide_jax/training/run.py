@@ -10,15 +10,16 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from glide_jax import checks, compiling, tokenizers
+from glide_jax import checks, compiling, files, tokenizers
 from glide_jax.data import catalogue
 from glide_jax.data.example import Source
 from glide_jax.data.loader import Loader
+from glide_jax.data.readers import emoji_views
 from glide_jax.errors import InputError
 from glide_jax.mesh import partition
 from glide_jax.model_dir import reading
 from glide_jax.tokenizers import Tokenizer
-from glide_jax.training import init_from, objectives, optim
+from glide_jax.training import init_from, objectives, optim, perceptual
 from glide_jax.training.config import TrainConfig
 from glide_jax.training.plan import Plan, make_plan
 from glide_jax.training.step import TrainState
@@ -116,6 +117,8 @@ def prepare_run(
         seed=config.seed,
         data_dir=None if cache is None else cache / "data",
     )
+    if data.styles:
+        source = emoji_views.Named(source)
     if tokenizer is None:
         tokenizer = _tokenizer(config, source, whole)
     if tokenizer.vocab_size > model.vocab_size:
@@ -123,7 +126,12 @@ def prepare_run(
             f"model.vocab_size is {model.vocab_size}; it must be at least the tokenizer's "
             f"{tokenizer.vocab_size}."
         )
-    plan = make_plan(config, jnp.asarray(tokenizer([""], model.text_context).tokens[0]))
+    perceive = None
+    if config.stage != "clip" and config.diffusion.perceptual_weight:
+        folder = files.expanded(catalogue.DATA_DIR) if cache is None else cache / "data"
+        perceive = perceptual.load_teacher(folder)
+    null_tokens = jnp.asarray(tokenizer([""], model.text_context).tokens[0])
+    plan = make_plan(config, null_tokens, perceive=perceive)
     start = None
     if whole is not None:
         start = init_from.starting_parameters(config, whole, plan.fresh)

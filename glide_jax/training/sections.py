@@ -5,6 +5,9 @@ import functools
 from typing import Any
 
 from glide_jax import checks
+from glide_jax.errors import InputError
+
+STYLED = ("emoji", "emoji_flat", "emoji_no_people")  # sources whose pictures have a style
 
 
 def _whole(default: int, low: int, high: int = 10**9) -> Any:
@@ -27,7 +30,8 @@ class Diffusion:
     """The diffusion and the loss; a CLIP has only the noise schedule."""
 
     noise_schedule: str = "squaredcos_cap_v2"  # or linear
-    prediction: str = "eps"  # or v (Salimans & Ho, 2022), for networks trained from nothing
+    # Or v (Salimans & Ho, 2022), for networks trained from nothing, or x_0 with the loss in v.
+    prediction: str = "eps"
     # Fraction of captions that are emptied; 0.2 makes classifier-free guidance possible.
     null_fraction: float = _real(0.0, 0.0, 1.0)
     vb_weight: float = _real(1e-3, 0.0, 1e6)  # weight of the bound that trains the variance
@@ -37,6 +41,9 @@ class Diffusion:
     # Fraction of timesteps drawn from the noisy end of the chain alone, and where that end begins.
     noisy_share: float = _real(0.0, 0.0, 1.0)
     noisy_from: float = _real(0.95, 0.0, 1.0)
+    # Weight of a distance in features of EfficientNet-Lite0, at timesteps with more signal than
+    # noise; that network then is no judge of the model.
+    perceptual_weight: float = _real(0.0, 0.0, 1e6)
     text_loss_weight: float = 0.0  # weight of the text encoder's own loss
 
 
@@ -49,7 +56,18 @@ class Data:
     split: str = "train"
     # A resumed run whose data is no longer that which it began with: refuse, or allow.
     changed: str = _word("refuse", "refuse", "allow")
+    # Words for styles of emoji: every caption then names its own, half of them the main colours.
+    # The model adds the first to prompts that name none of them.
+    styles: tuple[str, ...] = ()
     kinds: tuple[str, ...] = ()  # scenes of shapes_endless: single, count, pair, relation; (): all
+
+    def __post_init__(self):
+        """Refuses styles of pictures that have none."""
+        if self.styles and self.source not in STYLED:
+            raise InputError(
+                f"styles is {checks.shown(', '.join(self.styles))} and source "
+                f"{checks.shown(self.source)}; only {', '.join(STYLED)} have styles to name."
+            )
 
 
 @dataclasses.dataclass(frozen=True)

@@ -67,6 +67,7 @@ def test_scores_of_a_file_of_votes_are_printed(cli, tmp_path):
         (("eval", "--protocol", "imagenet"), "shapes, folder, emoji, coco30k"),
         (("eval", "--protocol", "folder"), "--path"),
         (("eval", "--features", "vgg"), "efficientnet-lite0"),
+        (("eval", "--alignment"), "--protocol emoji"),
         (("eval", "--part", "3/2"), "0 to 1"),
         (("eval", "--part", "x"), "I/K"),
         (("eval", "--n", "0"), "n is"),

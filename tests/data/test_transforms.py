@@ -150,3 +150,53 @@ def test_blur_changes_no_flat_picture_and_tiny_sigmas_nothing():
     image = random.Random(0)
     x = np.array([[[image.random()]] * 4] * 4, np.float32)
     assert transforms.gaussian_blur(x, 0.0) is x
+
+
+def dot(side=64):
+    """White, with one dark square left of the middle and above it."""
+    image = np.full((side, side, 3), 255, np.uint8)
+    image[side // 4 : side // 2, side // 8 : side // 4] = 40
+    return image
+
+
+def centre(image):
+    rows, columns = np.nonzero(image[..., 0] < 128)
+    return np.array([rows.mean(), columns.mean(), len(rows)])
+
+
+def test_what_was_done_to_a_picture_stands_before_its_caption_and_is_true():
+    seen, (row, column, area) = set(), centre(dot())
+    for seed in range(60):
+        rng = np.random.default_rng(seed)
+        image, caption = transforms.augment(dot(), "a cat", 1.0, rng)
+        *words, last = caption.split(", ")
+        assert last == "a cat"
+        seen |= set(words)
+        scale = 1 + 0.1 * (("larger" in words) - ("smaller" in words))
+        moves = dict(reversed(word.split()) for word in words if " " in word)
+        down = int(moves.get("down", 0)) - int(moves.get("up", 0))
+        right = int(moves.get("east", 0)) - int(moves.get("west", 0))
+        sign = -1 if "mirrored" in words else 1
+        expected = 31.5 + scale * (row - 31.5) + down, 31.5 + sign * scale * (column - 31.5) + right
+        np.testing.assert_allclose(centre(image)[:2], expected, atol=0.6)
+        assert centre(image)[2] == pytest.approx(area * scale**2, rel=0.12)
+    assert seen == {"mirrored", "larger", "smaller"} | {
+        f"{k} {way}" for k in (1, 2) for way in ("up", "down", "east", "west")
+    }
+
+
+@pytest.mark.parametrize(
+    "caption", ["left arrow", "OK button", "a flag", "keycap: 3", "two o'clock"]
+)
+def test_nothing_with_a_side_a_letter_or_a_number_is_mirrored(caption):
+    for seed in range(20):
+        _, told = transforms.augment(dot(), caption, 1.0, np.random.default_rng(seed))
+        assert "mirrored" not in told
+
+
+def test_no_random_number_is_drawn_where_nothing_is_to_be_done():
+    rng = np.random.default_rng(0)
+    image, caption = transforms.augment(dot(), "a cat", 0.0, rng)
+    np.testing.assert_array_equal(image, dot())
+    assert caption == "a cat"
+    assert rng.random() == np.random.default_rng(0).random()

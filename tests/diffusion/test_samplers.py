@@ -87,7 +87,7 @@ def test_known_pixels_come_out_exactly():
     np.testing.assert_allclose((x_0 - known) * mask, jnp.zeros_like(known), atol=1e-6)
 
 
-def test_v_and_eps_are_two_names_of_one_prediction():
+def test_v_and_eps_and_x_0_are_three_names_of_one_prediction():
     schedule = schedules.from_alpha_bar(ALPHA_BAR)
     t = jnp.array([0, 10, 500, 999])
     s, key = schedule.at(t), jax.random.key(5)
@@ -96,9 +96,24 @@ def test_v_and_eps_are_two_names_of_one_prediction():
     x_t = samplers.q_sample(s, x_0, eps)
     v = parameterization.v_target(s, x_0, eps)
     np.testing.assert_allclose(parameterization.eps_of_v(s, x_t, v), eps, atol=1e-5)
-    network = lambda x_t, t, cond: Prediction(v, v)
-    out = parameterization.predicting_v(network, ALPHA_BAR)(x_t, t, None)
-    np.testing.assert_allclose(out.eps, eps, atol=1e-5)
+    np.testing.assert_allclose(parameterization.v_of_x_0(s, x_t, x_0), v, atol=3e-5)
+    for prediction, found in (("eps", eps), ("v", v), ("x_0", x_0)):
+        network = lambda x_t, t, cond, found=found: Prediction(found, v)
+        out = parameterization.predicting_eps(network, ALPHA_BAR, prediction)(x_t, t, None)
+        np.testing.assert_allclose(out.eps, eps, atol=3e-5)
+        np.testing.assert_array_equal(out.var_frac, v)
+
+
+def test_an_error_of_x_0_is_in_v_and_eps_what_float64_makes_it():
+    schedule, t = schedules.from_alpha_bar(ALPHA_BAR), np.array([0, 10, 500, 999])
+    signal = np.sqrt(ALPHA_BAR[t])[:, None, None, None]
+    noise = np.sqrt(1.0 - ALPHA_BAR[t])[:, None, None, None]
+    x_t, wrong = np.random.default_rng(0).standard_normal((2, 4, 2, 2, 3))
+    v = parameterization.v_of_x_0(schedule.at(t), jnp.float32(x_t), jnp.float32(wrong))
+    np.testing.assert_allclose(v, (signal * x_t - wrong) / noise, rtol=1e-5, atol=1e-5)
+    network = lambda x_t, t, cond: Prediction(jnp.float32(wrong), x_t)
+    out = parameterization.predicting_eps(network, ALPHA_BAR, "x_0")(jnp.float32(x_t), t, None)
+    np.testing.assert_allclose(out.eps, (x_t - signal * wrong) / noise, rtol=1e-5, atol=1e-5)
 
 
 def test_quantising_gives_8_bit_pixels():

@@ -12,8 +12,15 @@ import pytest
 from glide_jax.checkpoints.torch import writer
 from glide_jax.data.recipes import packages
 from glide_jax.errors import InputError
-from glide_jax.evaluation.features import clip, efficientnet, extractor, inception, known
-from glide_jax.networks.efficientnet import BLOCKS, EfficientNetLite0
+from glide_jax.evaluation.features import (
+    clip,
+    extractor,
+    inception,
+    known,
+    mobilenet,
+)
+from glide_jax.model_dir import backbone
+from glide_jax.networks.efficientnet import BLOCKS, MOBILENET_BLOCKS, EfficientNetLite0, MobileNetV2
 from glide_jax.networks.inception import InceptionV3
 from glide_jax.tokenizers import ClipBPE
 from tests import tiny
@@ -46,7 +53,8 @@ def state_of(network, side, names) -> dict[str, np.ndarray]:
 class Reference:
     """Layers on (c, h, w), straight from the state dict."""
 
-    def __init__(self, state):
+    def __init__(self, state, eps=0.001):
+        self.eps = eps
         self.state = {name: array.astype(np.float64) for name, array in state.items()}
 
     def conv(self, x, conv, norm, stride=1, pad=(0, 0), *, depthwise=False):
@@ -58,7 +66,8 @@ class Reference:
         rule = "chwij,cij->chw" if depthwise else "chwij,ocij->ohw"
         y = np.einsum(rule, windows, weight[:, 0] if depthwise else weight, optimize=True)
         c = lambda name: s[f"{norm}.{name}"][:, None, None]
-        return (y - c("running_mean")) / np.sqrt(c("running_var") + 0.001) * c("weight") + c("bias")
+        y = (y - c("running_mean")) / np.sqrt(c("running_var") + self.eps)
+        return y * c("weight") + c("bias")
 
     def __call__(self, x, name, stride=1, pad=(0, 0)):
         return self.conv(x, f"{name}.conv", f"{name}.bn", stride, pad).clip(min=0)
@@ -165,16 +174,17 @@ def efficientnet_names(layer):
     return layer, f"{block}._bn{('_expand_conv', '_depthwise_conv', '_project_conv').index(conv)}"
 
 
-def efficientnet_reference(layer, x):
+def efficientnet_reference(layer, x, blocks=BLOCKS, even=False):
     six = lambda x: x.clip(0, 6)
 
     def same(x, conv, norm, kernel, stride, depthwise=False):
         missing = (-(-x.shape[1] // stride) - 1) * stride + kernel - x.shape[1]
         pad = (max(0, missing) // 2, max(0, missing) - max(0, missing) // 2)
+        pad = (kernel // 2, kernel // 2) if even else pad
         return layer.conv(x, conv, norm, stride, (pad, pad), depthwise=depthwise)
 
     x, number = six(same(x, "_conv_stem", "_bn0", 3, 2)), 0
-    for repeats, kernel, first, expansion, _ in BLOCKS:
+    for repeats, kernel, first, expansion, _ in blocks:
         for repeat in range(repeats):
             name, h, stride = f"_blocks.{number}", x, first if repeat == 0 else 1
             if expansion > 1:
@@ -189,11 +199,39 @@ def efficientnet_reference(layer, x):
 def test_efficientnet_is_the_packaged_network(cache):
     network, side = EfficientNetLite0(narrow=8), 45
     state = state_of(network, side, efficientnet_names)
-    params = efficientnet.efficientnet_params(state, network, side, "the test's")
+    params = backbone.efficientnet_params(state, network, side, "the test's")
     x = np.random.default_rng(2).uniform(-1, 1, (side, side, 3))
     program = jax.jit(network.apply)
     pool, _, logits = program({"params": params}, jnp.asarray(x[None], jnp.float32))
     expected = efficientnet_reference(Reference(state), x.transpose(2, 0, 1))
+    np.testing.assert_allclose(pool[0], expected[0], rtol=1e-3, atol=1e-4)
+    np.testing.assert_allclose(logits[0], expected[1], rtol=1e-3, atol=1e-4)
+
+
+def torchvision_names(layer):
+    if not layer.startswith("_blocks"):
+        return {"_conv_stem": ("features.0.0", "features.0.1"),
+                "_conv_head": ("features.18.0", "features.18.1")}[layer]  # fmt: skip
+    _, number, kind = layer.split(".")
+    steps = ("_expand_conv", "_depthwise_conv", "_project_conv")[number == "0" :]
+    place, block = steps.index(kind), f"features.{int(number) + 1}.conv"
+    if kind == "_project_conv":
+        return f"{block}.{place}", f"{block}.{place + 1}"
+    return f"{block}.{place}.0", f"{block}.{place}.1"
+
+
+def test_mobilenet_is_the_network_of_torchvision_under_its_names(cache):
+    network, side, eps = MobileNetV2(narrow=8), 46, mobilenet.EPS
+    state = state_of(network, side, torchvision_names)
+    state = {name.replace("_fc", "classifier.1"): array for name, array in state.items()}
+    renamed = mobilenet.rename_layers(state)
+    assert renamed.keys() == state_of(network, side, efficientnet_names).keys()
+    params = backbone.efficientnet_params(renamed, network, side, "the test's", eps)
+    x = np.random.default_rng(2).uniform(-2, 2, (side, side, 3))
+    program = jax.jit(network.apply)
+    pool, _, logits = program({"params": params}, jnp.asarray(x[None], jnp.float32))
+    reference = Reference(renamed, eps)
+    expected = efficientnet_reference(reference, x.transpose(2, 0, 1), MOBILENET_BLOCKS, True)
     np.testing.assert_allclose(pool[0], expected[0], rtol=1e-3, atol=1e-4)
     np.testing.assert_allclose(logits[0], expected[1], rtol=1e-3, atol=1e-4)
 
@@ -205,14 +243,16 @@ def test_weights_of_another_network_are_refused(tmp_path):
     network = EfficientNetLite0(narrow=8)
     state = state_of(network, 45, efficientnet_names)
     with pytest.raises(InputError, match=r"not a EfficientNetLite0: .* instead of"):
-        efficientnet.efficientnet_params(state, EfficientNetLite0(), 45, "x")
+        backbone.efficientnet_params(state, EfficientNetLite0(), 45, "x")
 
 
 def test_the_extractor_of_fid_is_known_by_its_sum_alone():
     assert extractor.Features("inception-2015-12-05", "", 1, {}, lambda p, x: x).is_fid
     with pytest.raises(InputError, match="--inception"):
         known.open_features("inception", tmp_path := None, None)
-    with pytest.raises(InputError, match="efficientnet-lite0, inception, clip-vit-b16"):
+    with pytest.raises(
+        InputError, match="efficientnet-lite0, mobilenet-v2, inception, clip-vit-b16"
+    ):
         known.open_features("resnet", tmp_path, None)
 
 

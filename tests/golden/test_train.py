@@ -85,7 +85,7 @@ def loss_function(network: weights.Glide, schedule: schedules.Schedule, stored: 
         text = network.model.apply(variables, tokens, mask, method="encode")
         cond = objectives.condition(objectives.Batch(x_0, tokens, mask, low_res), text)
         denoise = lambda x_t, t: network.model.apply(variables, x_t, t, cond, train=True)
-        terms = objectives.hybrid_loss(denoise, schedule, x_0, i, noise, vb_weight=1e-3)
+        terms, _ = objectives.hybrid_loss(denoise, schedule, x_0, i, noise, vb_weight=1e-3)
         return terms.loss.mean(), terms
 
     return loss

@@ -81,6 +81,18 @@ def test_what_is_left_out_of_the_config_has_its_default(tiny_model):
     assert settings.from_config({"eta": 1}, "here").eta == 1.0
 
 
+def test_the_styles_of_a_stage_are_kept_and_a_stage_without_is_what_it_was(tmp_path):
+    plain = tiny.model("m", upsample=False)
+    part, weights = plain.stages["base"]
+    part = dataclasses.replace(part, styles=("flat", "3d"))
+    styled = dataclasses.replace(plain, stages={"base": (part, weights)})
+    for name, model, styles in (("plain", plain, ()), ("styled", styled, ("flat", "3d"))):
+        folder = tmp_path / name
+        writing.write_model(folder, model, card="")
+        assert ("styles" in (folder / "config.json").read_text()) is bool(styles)
+        assert loading.load(folder).stages["base"].styles == styles
+
+
 @pytest.mark.parametrize("name", sorted(zoo.MODELS))
 def test_every_named_size_goes_through_json(name):
     config = zoo.named(name)

@@ -1,11 +1,13 @@
 """Prompts as the networks take them."""
 
+from types import SimpleNamespace
+
 import jax.numpy as jnp
 import numpy as np
 import pytest
 
 from glide_jax.sampling import call
-from glide_jax.sampling.prompts import Texts
+from glide_jax.sampling.prompts import Texts, encode_texts
 
 EMBEDDINGS = np.random.default_rng(0).standard_normal((6, 4))  # two prompts, the empty one, three
 
@@ -33,3 +35,24 @@ def test_every_reader_has_the_prompts_that_are_mixed_in():
     for reader in ("base", "clip", "weak"):
         found = np.concatenate(texts(weights).mix(reader))
         np.testing.assert_array_equal(found, np.float32(EMBEDDINGS[3:5]))
+
+
+def test_a_stage_whose_captions_named_a_style_is_given_one_but_the_negative_prompt_is_not():
+    seen = []
+
+    def tokenizer(texts, context):
+        seen.append(texts)
+        return np.zeros((2, len(texts), context))
+
+    stage = lambda styles: SimpleNamespace(encode=None, context=4, styles=styles)
+    loaded = SimpleNamespace(
+        stages={"base": stage(("flat", "3d")), "upsample": stage(())}, tokenizer=tokenizer
+    )
+    wanted = call.Call(mix=(("a cat", 1.0),), negative_prompt="ugly")
+    prompts = ("a dog", "a 3d dog", "")
+    request = SimpleNamespace(
+        stages=("base", "upsample"), call=wanted, weak=None, prompts=prompts, rows_at_once=3
+    )
+    encode_texts(loaded, lambda name: {}, request)
+    styled = ["a dog, flat style", "a 3d dog", "", "ugly", "a cat, flat style"]
+    assert seen == [styled, [*prompts, "ugly", "a cat"]]

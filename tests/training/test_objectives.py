@@ -35,9 +35,11 @@ def batch(key=0):
 PARAMS = {"scale": jnp.float32(0.0), "text": jnp.float32(0.0), "var": jnp.float32(0.5)}
 
 
-def make(network=linear, token_logits=None, **options):
+def make(network=linear, token_logits=None, perceive=None, **options):
     options = Diffusion(**{"null_fraction": 0.2} | options)
-    return objectives.text_to_image(network, encode, SCHEDULE, NULL, options, token_logits)
+    return objectives.text_to_image(
+        network, encode, SCHEDULE, NULL, options, token_logits, perceive
+    )
 
 
 def test_the_variance_term_leaves_eps_alone():
@@ -116,6 +118,47 @@ def test_a_run_weighs_the_error_of_v_as_the_field_says():
         assert float(metrics["mse"]) == pytest.approx(1.0, rel=2e-3)
 
 
+def test_a_network_that_predicts_x_0_is_trained_on_the_error_of_its_v():
+    # Wrong by 0.1 in every pixel, which is 0.1 / sqrt(1 - alpha_bar) in v.
+    wrong = lambda params, x_t, t, cond, **_: Prediction(batch().image + 0.1, jnp.zeros_like(x_t))
+    a = schedules.alpha_bar("squaredcos_cap_v2")[
+        np.asarray(jax.random.randint(jax.random.split(KEY, 6)[0], (8,), 0, 1000))
+    ]
+    loss = make(wrong, prediction="x_0", vb_weight=0.0, max_snr=5.0)
+    value, metrics = jax.jit(loss)(PARAMS, batch(), KEY)
+    assert float(metrics["mse"]) == pytest.approx((0.01 / (1 - a)).mean(), rel=2e-3)
+    expected = 0.01 * (np.minimum(a / (1 - a), 5.0) + 1.0)
+    assert float(value) == pytest.approx(expected.mean(), rel=2e-3)
+
+
+@pytest.mark.parametrize("prediction", ["eps", "v", "x_0"])
+def test_the_perceptual_loss_sees_the_predicted_picture_where_it_is_clear(prediction):
+    x_0 = batch().image
+
+    def oracle(params, x_t, t, cond, **_):
+        s, wrong = SCHEDULE.at(t), x_0 + 0.1
+        eps = (x_t - s.sqrt_alpha_bar * wrong) / s.sqrt_one_minus_alpha_bar
+        found = {"eps": eps, "x_0": wrong, "v": parameterization.v_target(s, wrong, eps)}
+        return Prediction(found[prediction], jnp.zeros_like(x_t))
+
+    perceive = lambda a, b: (a - b).mean(axis=(1, 2, 3))
+    options = {"prediction": prediction, "vb_weight": 0.0}
+    loss = lambda weight: jax.jit(
+        make(oracle, perceive=perceive, perceptual_weight=weight, **options)
+    )(PARAMS, batch(), KEY)
+    i = np.asarray(jax.random.randint(jax.random.split(KEY, 6)[0], (8,), 0, 1000))
+    clear = (schedules.alpha_bar("squaredcos_cap_v2")[i] > 0.5).mean()
+    assert 0 < clear < 1
+    (without, _), (value, metrics) = loss(0.0), loss(0.5)
+    assert float(metrics["perceptual"]) == pytest.approx(0.1 * clear, rel=2e-3)
+    assert float(value - without) == pytest.approx(0.05 * clear, rel=0.02, abs=1e-5)
+
+
+def test_a_perceptual_loss_without_its_teacher_is_refused():
+    with pytest.raises(InputError, match=r"perceptual_weight is 0\.1, which needs the network"):
+        make(perceptual_weight=0.1)
+
+
 def test_min_snr_leaves_the_noisy_end_of_v_next_to_nothing():
     a = schedules.alpha_bar("squaredcos_cap_v2")[900]
     assert float(losses.min_snr_weight(a / (1 - a), 5.0, "v")) == pytest.approx(0.024, abs=5e-4)
@@ -154,7 +197,8 @@ def test_the_whole_is_the_mean_of_the_deterministic_part_at_the_steps_it_drew():
     cond = objectives.condition(batch(), encode(PARAMS, batch().tokens, None))
     denoise = lambda x_t, t: linear(PARAMS, x_t, t, cond, train=True, rngs={"dropout": 0})
     weigh = lambda snr: jnp.minimum(3.0 / snr, 1.0)
-    terms = objectives.hybrid_loss(denoise, SCHEDULE, batch().image, i, eps, weigh=weigh, **options)
+    arrays = (batch().image, i, eps)
+    terms, _ = objectives.hybrid_loss(denoise, SCHEDULE, *arrays, weigh=weigh, **options)
     assert float(value) == pytest.approx(float(terms.loss.mean()), rel=1e-6)
     for k in range(4):
         inside = np.asarray(i) // 250 == k
@@ -174,8 +218,8 @@ def test_the_noisiest_timesteps_can_have_a_share_of_their_own():
 
 
 def test_an_unknown_prediction_names_the_known_ones():
-    with pytest.raises(InputError, match="eps, v"):
-        make(prediction="x_0")
+    with pytest.raises(InputError, match="eps, v, x_0"):
+        make(prediction="score")
 
 
 def test_the_network_drops_out_by_the_key_of_the_step_only():

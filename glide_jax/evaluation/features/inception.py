@@ -10,8 +10,8 @@ from jaxtyping import Array, Float, UInt8
 
 from glide_jax.checkpoints.torch import reader
 from glide_jax.errors import InputError
-from glide_jax.evaluation.features.convert import State, check_params, file_sha256, fold_norm
 from glide_jax.evaluation.features.extractor import FID, Features
+from glide_jax.model_dir.convert import State, check_params, file_sha256, fold_norm
 from glide_jax.networks.inception import SIDE, InceptionV3
 from glide_jax.types import Params
 

@@ -8,11 +8,11 @@ from jaxtyping import Array, UInt8
 
 from glide_jax import checks
 from glide_jax.errors import InputError
-from glide_jax.evaluation.features import efficientnet, inception, openai_clip
+from glide_jax.evaluation.features import efficientnet, inception, mobilenet, openai_clip
 from glide_jax.evaluation.features.extractor import Features
 from glide_jax.types import Params
 
-NAMES = (efficientnet.NAME, "inception", openai_clip.NAME, "pixels")
+NAMES = (efficientnet.NAME, mobilenet.NAME, "inception", openai_clip.NAME, "pixels")
 _FILES = {  # extractors whose weights come in no package: the file, and the option that gives it
     "inception": ("pt_inception-2015-12-05-6726825d.pth", "--inception"),
     openai_clip.NAME: ("ViT-B-16.pt", "--clip-file"),
@@ -42,6 +42,8 @@ def open_features(
         return pixels()
     if name == efficientnet.NAME:
         return efficientnet.load_efficientnet(data_dir)
+    if name == mobilenet.NAME:
+        return mobilenet.load_mobilenet(data_dir)
     file = inception_file if name == "inception" else clip_file
     if not file:
         wanted, option = _FILES[name]

@@ -16,8 +16,8 @@ from jaxtyping import Array, Float, UInt8
 from glide_jax.checkpoints.torch import reader
 from glide_jax.errors import InputError
 from glide_jax.evaluation.features.clip import Clip
-from glide_jax.evaluation.features.convert import State, check_params, file_sha256
 from glide_jax.evaluation.features.extractor import Features
+from glide_jax.model_dir.convert import State, check_params, file_sha256
 from glide_jax.networks.clip import ClipImageEncoder, ClipModel, ClipTextEncoder, quick_gelu
 from glide_jax.tokenizers import ClipBPE
 from glide_jax.types import Params

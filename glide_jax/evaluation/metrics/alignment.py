@@ -22,8 +22,17 @@ def clip_score(images: Embeddings, texts: Embeddings) -> float:
     Raises:
         InputError: the numbers of pictures and captions differ, or there are none.
     """
+    return LOGIT_SCALE * mean_cosine(images, texts)
+
+
+def mean_cosine(images: Embeddings, texts: Embeddings) -> float:
+    """The mean cosine of each picture and its caption.
+
+    Raises:
+        InputError: the numbers of pictures and captions differ, or there are none.
+    """
     x, y = _units(images, texts)
-    return float(LOGIT_SCALE * (x * y).sum(axis=1).mean())
+    return float((x * y).sum(axis=1).mean())
 
 
 def own_caption_first(

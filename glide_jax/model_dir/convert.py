@@ -14,19 +14,20 @@ from glide_jax.types import Params
 
 State = Mapping[str, np.ndarray]  # a PyTorch state dict
 
-_EPS = 1e-3  # both convolution networks' batch normalisation
+_EPS = 1e-3  # batch normalisation's, in TensorFlow's networks
 
 
-def fold_norm(state: State, conv: str, norm: str) -> Params:
+def fold_norm(state: State, conv: str, norm: str, eps: float = _EPS) -> Params:
     """Folds a batch norm into the convolution before it, in float64; stored as float32.
 
     Args:
         state: arrays by name.
         conv: prefix of the convolution's names.
         norm: prefix of the batch norm's names.
+        eps: what the batch norm adds to the variance.
     """
     get = lambda name: np.asarray(state[name], np.float64)
-    gain = get(f"{norm}.weight") / np.sqrt(get(f"{norm}.running_var") + _EPS)
+    gain = get(f"{norm}.weight") / np.sqrt(get(f"{norm}.running_var") + eps)
     kernel = get(f"{conv}.weight").transpose(2, 3, 1, 0) * gain
     bias = get(f"{norm}.bias") - get(f"{norm}.running_mean") * gain
     return {"kernel": np.float32(kernel), "bias": np.float32(bias)}
