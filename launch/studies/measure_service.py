@@ -54,7 +54,7 @@ def served(args: argparse.Namespace) -> Iterator[Server]:
     """A server that answers while the block runs."""
     command = [
         sys.executable, "-m", "glide_jax", "serve", "--model", args.model, "--port", "0",
-        "--slots", str(args.slots), "--queue", str(args.clients),
+        "--slots", str(args.slots), "--queue", str(args.clients), "--width", str(args.width),
     ]  # fmt: skip
     process = subprocess.Popen(command, stderr=subprocess.PIPE, text=True)
     assert process.stderr is not None
@@ -223,6 +223,7 @@ def main() -> None:
     parser.add_argument("--requests", type=int, default=5000)
     parser.add_argument("--clients", type=int, default=200)
     parser.add_argument("--slots", type=int, default=4)
+    parser.add_argument("--width", type=int, default=1)
     parser.add_argument("--steps", type=int, default=2)
     parser.add_argument("--size", default="64x64")
     parser.add_argument("--first", action="store_true")
