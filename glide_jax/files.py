@@ -3,6 +3,7 @@
 import collections
 import contextlib
 import fcntl
+import glob
 import json
 import os
 import pathlib
@@ -76,15 +77,28 @@ def replacing(path: str | os.PathLike, *, new: bool = False) -> Iterator[pathlib
 
 
 def remove_left(temporary: pathlib.Path) -> None:
-    """Removes a temporary file of `replacing`, unless a process is still writing it."""
-    with contextlib.suppress(FileNotFoundError), open(temporary, "rb") as file:
+    """Removes what `replacing` or `replacing_dir` left, unless a process is still writing it."""
+    with contextlib.suppress(FileNotFoundError):
+        handle = os.open(temporary, os.O_RDONLY | os.O_NONBLOCK)
         try:
-            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
             return
         except OSError:  # a file system without locks
             pass
-        temporary.unlink()
+        finally:
+            os.close(handle)
+        if temporary.is_dir():
+            shutil.rmtree(temporary, ignore_errors=True)
+        else:
+            temporary.unlink()
+
+
+def remove_all_left(path: pathlib.Path) -> None:
+    """Removes what killed processes left of earlier writings of a file or directory."""
+    for temporary in path.parent.glob(f".{glob.escape(path.name)}.*.tmp"):
+        with contextlib.suppress(OSError):  # another user's: it is in nobody's way
+            remove_left(temporary)
 
 
 @contextlib.contextmanager
@@ -98,15 +112,20 @@ def replacing_dir(path: str | os.PathLike) -> Iterator[pathlib.Path]:
     if path.exists() and (not path.is_dir() or any(path.iterdir())):
         raise FileExistsError(f"{path} exists and is not an empty directory.")
     path.parent.mkdir(parents=True, exist_ok=True)
+    remove_all_left(path)
     temporary = pathlib.Path(
         tempfile.mkdtemp(prefix=f".{path.name}.", suffix=".tmp", dir=path.parent)
     )
+    handle = os.open(temporary, os.O_RDONLY)
     try:
+        with contextlib.suppress(OSError):  # a file system without locks
+            fcntl.flock(handle, fcntl.LOCK_SH)
         with _naming(path):
             yield temporary
         temporary.chmod(0o777 & ~_umask())
         temporary.replace(path)  # an empty directory in the way is replaced
     finally:
+        os.close(handle)
         shutil.rmtree(temporary, ignore_errors=True)
 
 

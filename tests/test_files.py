@@ -9,6 +9,7 @@ import socket
 import subprocess
 import sys
 
+import numpy as np
 import pytest
 
 from glide_jax import files
@@ -130,3 +131,28 @@ def test_what_another_process_is_still_writing_is_not_removed_as_left(tmp_path):
     for _ in range(2):
         files.remove_left(tmp_path / ".b.png.x.tmp")
     assert [path.name for path in tmp_path.iterdir()] == ["a.png"]
+
+
+def test_what_killed_writers_left_of_a_folder_goes_and_what_lives_stays(tmp_path):
+    (tmp_path / ".m.x.tmp").mkdir()
+    (tmp_path / ".m.x.tmp" / "base.safetensors").write_text("half")
+    (tmp_path / ".other.x.tmp").mkdir()
+    with (
+        files.replacing_dir(tmp_path / "m") as first,
+        files.replacing_dir(tmp_path / "m") as second,
+    ):
+        assert first.exists()
+        (first / "a").write_text("1")
+        names = {path.name for path in tmp_path.iterdir()}
+        assert names == {first.name, second.name, ".other.x.tmp"}
+    assert (tmp_path / "m" / "a").read_text() == "1"
+    assert {path.name for path in tmp_path.iterdir()} == {"m", ".other.x.tmp"}
+
+
+def test_what_a_killed_export_left_goes_with_the_next(tmp_path):
+    from glide_jax.checkpoints.torch import writer
+
+    (tmp_path / ".base.pt.x.tmp").write_text("half")
+    (tmp_path / ".base.pt2.x.tmp").write_text("another's")
+    writer.write_state_dict(tmp_path / "base.pt", {"a": np.zeros(2, np.float32)})
+    assert sorted(path.name for path in tmp_path.iterdir()) == [".base.pt2.x.tmp", "base.pt"]

@@ -1,6 +1,7 @@
 """Writes PyTorch state-dict files without PyTorch."""
 
 import os
+import pathlib
 import struct
 import zipfile
 from collections.abc import Iterable, Iterator, Mapping
@@ -26,6 +27,7 @@ def write_state_dict(path: str | os.PathLike, state: Mapping[str, np.ndarray]) -
     arrays = {name: _little_endian(name, array) for name, array in state.items()}
     if not arrays:
         raise InputError(f"There are no arrays to write to {path}: give at least one.")
+    files.remove_all_left(pathlib.Path(path))
     try:
         with (
             files.replacing(path) as temporary,
