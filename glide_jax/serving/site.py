@@ -113,42 +113,40 @@ class Site:
 class _Protocol(H11Protocol):
     """Uvicorn's, which by itself waits for ever for a head, and for a client that does not read."""
 
-    _timer: asyncio.TimerHandle | None = None
+    _head: asyncio.TimerHandle | None = None  # runs while the head of a request is to come
+    _taking: asyncio.TimerHandle | None = None  # runs while an answer waits to be read
 
     def connection_made(self, transport: Any) -> None:
         super().connection_made(transport)
         if len(self.connections) > _MOST_CONNECTIONS:
             transport.abort()
         else:
-            self._end_in(_HEAD_SECONDS)
+            self._head = self.loop.call_later(_HEAD_SECONDS, transport.abort)
 
     def data_received(self, data: bytes) -> None:
         super().data_received(data)
-        if self.conn.their_state is not h11.IDLE:  # the head is there
-            self._no_end()
-        elif self._timer is None:
-            self._end_in(_HEAD_SECONDS)
+        if self.conn.their_state is not h11.IDLE:
+            self._head = _cancelled(self._head)
+        elif self._head is None:
+            self._head = self.loop.call_later(_HEAD_SECONDS, self.transport.abort)
 
     def pause_writing(self) -> None:
         super().pause_writing()
-        self._end_in(_TAKE_SECONDS)
+        _cancelled(self._taking)
+        self._taking = self.loop.call_later(_TAKE_SECONDS, self.transport.abort)
 
     def resume_writing(self) -> None:
         super().resume_writing()
-        self._no_end()
+        self._taking = _cancelled(self._taking)
 
     def connection_lost(self, exc: Exception | None) -> None:
-        self._no_end()
+        self._head, self._taking = _cancelled(self._head), _cancelled(self._taking)
         super().connection_lost(exc)
 
-    def _end_in(self, seconds: float) -> None:
-        self._no_end()
-        self._timer = self.loop.call_later(seconds, self.transport.abort)
 
-    def _no_end(self) -> None:
-        if self._timer is not None:
-            self._timer.cancel()
-            self._timer = None
+def _cancelled(timer: asyncio.TimerHandle | None) -> None:
+    if timer is not None:
+        timer.cancel()
 
 
 def _listener(host: str, port: int) -> socket.socket:

@@ -329,12 +329,11 @@ def changes_since(workdir: pathlib.Path, config: TrainConfig) -> list[str]:
 def _defaults() -> dict[str, Any]:
     """Defaults of the fields that a config of an older version may lack."""
     sections_of = {
-        "data": sections.Data, "diffusion": sections.Diffusion,
-        "tokenizer": sections.TokenizerChoice, "optim": sections.Optim,
-        "train": sections.Train, "log": sections.Log,
+        "diffusion": sections.Diffusion, "tokenizer": sections.TokenizerChoice,
+        "optim": sections.Optim, "train": sections.Train, "log": sections.Log,
     }  # fmt: skip
     values = {name: dataclasses.asdict(cls()) for name, cls in sections_of.items()}
-    values["data"] |= dataclasses.asdict(DataOptions(image_size=1, batch_size=1))
+    values["data"] = {"styles": sections.Data().styles, "augment": DataOptions(1, 1).augment}
     return flat(json.loads(json.dumps(values)))
 
 

@@ -62,7 +62,9 @@ class Data:
     kinds: tuple[str, ...] = ()  # scenes of shapes_endless: single, count, pair, relation; (): all
 
     def __post_init__(self):
-        """Refuses styles of pictures that have none."""
+        """Refuses what are no words, and styles of pictures that have none."""
+        if not all(isinstance(word, str) and word.strip() for word in self.styles):
+            raise InputError(f"styles is {checks.shown(self.styles)}; it must be words.")
         if self.styles and self.source not in STYLED:
             raise InputError(
                 f"styles is {checks.shown(', '.join(self.styles))} and source "

@@ -213,4 +213,5 @@ def test_the_speed_of_reading_is_said(cli):
     assert float(rate.replace(",", "")) > 1
     assert rest == "pictures/s in batches of 4 with 0 workers"
     done = cli("data", "speed", "--config", "shapes_64:smoke", "--seconds", "0")
-    assert (done.code, done.err.count("\n")) == (2, 1)
+    assert done.code == 2
+    assert done.complaint  # one; the first reading's thread may still warn of long captions

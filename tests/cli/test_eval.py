@@ -64,7 +64,7 @@ def test_scores_of_a_file_of_votes_are_printed(cli, tmp_path):
 @pytest.mark.parametrize(
     ("argv", "sentence"),
     [
-        (("eval", "--protocol", "imagenet"), "shapes, folder, emoji, coco30k"),
+        (("eval", "--protocol", "imagenet"), "shapes, folder, emoji, emoji_flat, coco30k"),
         (("eval", "--protocol", "folder"), "--path"),
         (("eval", "--features", "vgg"), "efficientnet-lite0"),
         (("eval", "--alignment"), "--protocol emoji"),

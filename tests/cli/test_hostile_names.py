@@ -2,6 +2,7 @@
 
 import json
 import os
+import re
 import shutil
 import unicodedata
 
@@ -216,7 +217,7 @@ def test_a_report(tmp_path):
     table = tables.table([(f"<b>{ODD}\u2028", 1.0)], ("prompt", "loss"))
     for path in report.write_report(tmp_path, f"<i>{ODD}", [table, f"a {ODD}"]):
         text = path.read_text(encoding="utf-8")
-        assert text.count(ESCAPED) >= 3
+        assert re.sub(r"\\([\\[])", r"\1", text).count(ESCAPED) >= 3  # but for Markdown's escapes
         assert not {c for c in text if unicodedata.category(c) in ("Cf", "Zl", "Zp")}
         assert not set(text) & set(map(chr, [*range(10), *range(11, 32), *range(127, 160)]))
     assert "<b>" not in text
