@@ -2,7 +2,9 @@
 
 import dataclasses
 import json
+import os
 import pathlib
+import shutil
 
 import jax
 import numpy as np
@@ -128,3 +130,53 @@ def test_a_tilde_in_a_model_s_path_is_a_home(tmp_path, monkeypatch):
     assert reading.find_model("~/mine", tmp_path / "none") == tmp_path / "mine"
     (tmp_path / "models").symlink_to(tmp_path)
     assert reading.find_model("mine", pathlib.Path("~/models")) == tmp_path / "models" / "mine"
+
+
+FORTY_GB = 40_000_000_000
+
+
+def _more(head, end):
+    head["zzz"] = {"dtype": "F32", "shape": [FORTY_GB // 4], "data_offsets": [end, end + FORTY_GB]}
+
+
+def _larger(head, end):
+    last = max(head, key=lambda name: head[name]["data_offsets"][1])
+    start = head[last]["data_offsets"][0]
+    head[last] |= {"shape": [FORTY_GB // 4], "data_offsets": [start, start + FORTY_GB]}
+
+
+def _overlapping(head, end):
+    first, second = list(head)[:2]
+    head[second]["data_offsets"] = head[first]["data_offsets"]
+
+
+def _overflowing(head, end):
+    head["zzz"] = {"dtype": "F32", "shape": [2**62, 8], "data_offsets": [end, end]}
+
+
+@pytest.mark.parametrize(
+    ("change", "tail", "why"),
+    [
+        (_more, 0, "hold 'zzz', which this model lacks"),
+        (_larger, 0, r"of shape \(10000000000,\), but the config says"),
+        (_overlapping, 0, "invalid (shape|offset)"),
+        (_overflowing, 0, "overflow"),
+        (lambda head, end: None, FORTY_GB, "not fully covered"),
+    ],
+)
+def test_weights_that_lie_about_their_size_are_refused_before_they_are_read(
+    tiny_model, tmp_path, change, tail, why
+):
+    shutil.copytree(tiny_model, tmp_path / "m")
+    path = tmp_path / "m" / "base.safetensors"
+    data = path.read_bytes()
+    length = int.from_bytes(data[:8], "little")
+    head, body = json.loads(data[8 : 8 + length]), data[8 + length :]
+    notes = head.pop("__metadata__", None)
+    change(head, len(body))
+    text = json.dumps(head | ({"__metadata__": notes} if notes else {})).encode()
+    path.write_bytes(len(text).to_bytes(8, "little") + text + body)
+    ends = max(each["data_offsets"][1] for each in head.values())
+    os.truncate(path, 8 + len(text) + ends + tail)  # a file with a hole takes no room
+    with pytest.raises(InputError, match=why):
+        reading.read_model(tmp_path / "m")
