@@ -53,7 +53,10 @@ def write_report(folder: pathlib.Path, title: str, blocks: Sequence[str]) -> lis
     paths = [folder / "report.md", folder / "report.html"]
     write_page(paths[0], title, blocks)
     page = (resources.files("glide_jax.evaluation") / "report.html").read_text("utf-8")
-    parts = {"title": html.escape(checks.printable(title)), "body": "\n".join(map(_html, blocks))}
+    parts = {
+        "title": html.escape(checks.printable(title)),
+        "body": "\n".join(_meant(_html(block)) for block in blocks),
+    }
     _write_text(paths[1], string.Template(page).substitute(parts))
     return paths
 
@@ -76,13 +79,13 @@ def _plain(text: str) -> str:
 def _html(block: str) -> str:
     text = html.escape(_plain(block))
     if text.startswith("## "):
-        return f"<h2>{_meant(text[3:])}</h2>"
+        return f"<h2>{text[3:]}</h2>"
     if shown := re.fullmatch(r"!\[(.*)\]\((.*)\)", text):
-        return f'<p><img src="{shown[2]}" alt="{_meant(shown[1])}"></p>'
+        return f'<p><img src="{shown[2]}" alt="{shown[1]}"></p>'
     if text.startswith("| "):
         head, _, *rows = text.split("\n")
         return f"<table>{_row(head, 'th')}{''.join(_row(row, 'td') for row in rows)}</table>"
-    return f"<p>{_meant(text)}</p>"
+    return f"<p>{text}</p>"
 
 
 def _meant(text: str) -> str:
@@ -92,5 +95,5 @@ def _meant(text: str) -> str:
 
 def _row(line: str, tag: str) -> str:
     cells = re.split(r"(?<!\\)\|", line)[1:-1]
-    shown = (_meant(cell.strip()).replace("\\|", "|") for cell in cells)
+    shown = (cell.strip().replace("\\|", "|") for cell in cells)
     return "<tr>" + "".join(f"<{tag}>{cell}</{tag}>" for cell in shown) + "</tr>"

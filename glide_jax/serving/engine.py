@@ -68,6 +68,17 @@ class Engine:
         """Whether jobs are taken and drawn."""
         return self._thread.is_alive() and not self._draining
 
+    def rehearse(self, job: Job) -> None:
+        """Compiles what jobs of a kind need, before one comes.
+
+        Raises:
+            InputError: the model cannot draw it.
+        """
+        try:
+            self._rehearsal.hold(job)
+        except Exception as error:
+            raise InputError(f"the model cannot draw: {_failure(error).message}") from None
+
     def submit(self, jobs: Sequence[Job]) -> None:
         """Takes all of the jobs, or none.
 
@@ -133,9 +144,12 @@ class Engine:
     def _run(self) -> None:
         while True:
             with self._change:
-                while not (self._waiting or self._live or (self._draining and not self._strange)):
-                    if self._stopped:
-                        break
+                while not (
+                    self._waiting
+                    or self._live
+                    or self._stopped
+                    or (self._draining and not self._strange)
+                ):
                     self._change.wait()
                 if self._stopped:
                     break

@@ -39,7 +39,8 @@ class Rehearsal:
         Raises:
             InputError: it cannot be drawn.
         """
-        if self.knows(job):
+        kind = self._kind(job)
+        if kind in self._known:
             return
         for item in self._glide.begin(job.prompt, self._short(job.call)):
             if not isinstance(item, Piece):  # further frames have the same programs
@@ -47,7 +48,7 @@ class Rehearsal:
             item.chain.look()
             while not item.chain.finished:
                 slots.advance([item.chain], [item.chain.total], self._width)
-        self._known.add(self._kind(job))
+        self._known.add(kind)
 
     def _kind(self, job: Job) -> Hashable:
         """All of a job on which its programs depend."""

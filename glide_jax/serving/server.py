@@ -1,8 +1,7 @@
 """The process: an engine that is warm, its application under uvicorn, and an orderly end."""
 
-import threading
 from collections.abc import Callable
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 from PIL import Image
 
@@ -10,10 +9,9 @@ from glide_jax import extras
 from glide_jax.errors import InputError
 from glide_jax.sampling import edits
 from glide_jax.sampling.call import parse
-from glide_jax.sampling.picture import Picture
 from glide_jax.serving import guard
 from glide_jax.serving.engine import Engine
-from glide_jax.serving.jobs import Event, Failed, Job
+from glide_jax.serving.jobs import Job
 from glide_jax.serving.protocol import Limits
 
 
@@ -40,7 +38,7 @@ def check_address(address: Address) -> None:
 
 
 def warm(engine: Engine) -> None:
-    """Compiles what requests need, by drawing pictures of two steps.
+    """Compiles what most requests need.
 
     Raises:
         InputError: the model cannot draw.
@@ -52,26 +50,8 @@ def warm(engine: Engine) -> None:
     inpainting = edits.inpainting(glide.loaded, image, mask)
     for edit in (None, inpainting):
         for preset in (None, "fast"):
-            options: dict[str, Any] = {"edit": edit, "preset": preset, "steps": 2, "batch_size": 1}
-            if "upsample" in glide.sizes:
-                options["upsample_steps"] = 2
-            _draw(engine, Job("", parse(options), lambda event: None, previews=1))
-
-
-def _draw(engine: Engine, job: Job) -> None:
-    """Draws one picture and waits for it."""
-    ended, events = threading.Event(), list[Event]()
-
-    def notify(event: Event) -> None:
-        events.append(event)
-        if isinstance(event, Picture | Failed):
-            ended.set()
-
-    job.notify = notify
-    engine.submit([job])
-    ended.wait()
-    if isinstance(last := events[-1], Failed):
-        raise InputError(f"the model cannot draw: {last.message}")
+            call = parse({"edit": edit, "preset": preset, "batch_size": 1})
+            engine.rehearse(Job("", call, lambda event: None))
 
 
 class Serving:

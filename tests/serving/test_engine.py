@@ -15,6 +15,7 @@ from glide_jax.sampling.picture import Picture
 from glide_jax.serving import rehearsal
 from glide_jax.serving.engine import Engine
 from glide_jax.serving.jobs import Busy, Failed, Job, Preview, Progress
+from glide_jax.serving.server import warm
 from tests.sampling.test_glide import pixels
 
 WAIT = 120.0  # seconds, on a machine that does other work
@@ -254,6 +255,19 @@ def test_a_thousand_mixes_of_strangers_change_no_picture(glide, width):
             time.sleep(float(rng.exponential(0.005)))
         for k, listener in zip(chosen, listeners, strict=True):
             np.testing.assert_array_equal(listener.all()[-1].array, alone[k])
+    engine.stop()
+
+
+@pytest.mark.parametrize("width", [1, 2])
+def test_a_warm_server_compiles_nothing_for_usual_requests(glide, width):
+    engine = Engine(glide, width=width)
+    warm(engine)
+    counts = lambda: [slots.compiled(), *(p._cache_size() for p in cascade.programs())]
+    before = counts()
+    listeners = [Listener(previews=previews) for previews in (0, 2)]
+    engine.submit([listener.job for listener in listeners])
+    assert all(isinstance(listener.all()[-1], Picture) for listener in listeners)
+    assert counts() == before
     engine.stop()
 
 
