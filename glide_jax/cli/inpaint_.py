@@ -20,6 +20,10 @@ from glide_jax.errors import InputError
 @click.option("--strength", default="1", help="Below 1 it starts from what is there.")
 @click.option("--repeats", default="1", help="Walks each stretch of steps so often (RePaint).")
 @click.option("--jump", default="10", help="Steps of such a stretch.")
+@click.option(
+    "--margin", default="auto",
+    help="Context around the hole, in parts of its longer side: small holes are drawn enlarged.",
+)  # fmt: skip
 @drawing_command()
 def command(
     picture: pathlib.Path,

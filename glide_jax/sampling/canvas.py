@@ -34,13 +34,19 @@ class Region(NamedTuple):
     mask_known: NDArray[np.float32]  # (size, size, 1), 1 where nothing is painted
 
 
-def region(image: Image.Image, mask: Image.Image | strokes.Mask, size: int) -> Region:
+def region(
+    image: Image.Image,
+    mask: Image.Image | strokes.Mask,
+    size: int,
+    margin: float | None = None,
+) -> Region:
     """The window of a picture in which a model of `size` pixels a side paints a mask's white.
 
     Args:
         image: a picture of any size.
         mask: a picture as large; white is painted.
         size: pixels a side of the model.
+        margin: see `window_around`.
 
     Raises:
         InputError: picture and mask differ in size, or the mask has no white.
@@ -49,7 +55,7 @@ def region(image: Image.Image, mask: Image.Image | strokes.Mask, size: int) -> R
     alpha = _shares(own.image, mask)
     if not alpha.any():
         raise InputError(f"the mask has no white: nothing to paint; {strokes.ADVICE}")
-    window = window_around(alpha > 0, size)
+    window = window_around(alpha > 0, size, margin)
     shown = Image.fromarray(cut(np.asarray(own.upright), window)).resize(
         (size, size), Image.Resampling.BICUBIC
     )
@@ -77,17 +83,24 @@ def _shares(own: Image.Image, mask: Image.Image | strokes.Mask) -> NDArray[np.fl
     )
 
 
-def window_around(paint: NDArray[np.bool_], size: int) -> Window:
+def window_around(paint: NDArray[np.bool_], size: int, margin: float | None = None) -> Window:
     """The square to paint in: all that is painted, with context, and at least `size` a side.
+
+    With a margin it may be smaller than `size`: a small hole is then drawn enlarged.
 
     It stays within the picture where it can; where what is painted is longer than the picture's
     shorter side, it reaches over both of those edges alike.
+
+    Args:
+        paint: (h, w), whether a pixel is painted.
+        size: pixels a side of the model; nothing smaller is cut where there is no margin.
+        margin: context on each side in parts of the longer side of what is painted, from 0.
     """
     height, width = paint.shape
     rows, columns = (np.flatnonzero(paint.any(axis)) for axis in (1, 0))
     spans = [(int(line[0]), int(line[-1]) + 1) for line in (columns, rows)]
     long = max(end - start for start, end in spans)
-    side = max(size, round(CONTEXT * long))
+    side = max(size, round(CONTEXT * long)) if margin is None else round((1 + 2 * margin) * long)
     side = min(side, max(min(height, width), long))
 
     def place(span: tuple[int, int], whole: int) -> int:

@@ -18,9 +18,10 @@ from glide_jax.sampling.call import LAST_SEED, Call, Edit
 from glide_jax.sampling.loading import Loaded
 
 MOST_PIXELS = 8192  # a side of the result
+AUTO = "auto"  # a margin that leaves a window no smaller than the model's pictures
 
 
-def inpainting(
+def inpainting(  # noqa: PLR0913  one for each option of the command
     loaded: Loaded,
     image: given.PictureLike,
     mask: given.PictureLike | None = None,
@@ -29,6 +30,7 @@ def inpainting(
     strength: float | str = 1.0,
     repeats: int | str = 1,
     jump: int | str = 10,
+    margin: float | str = AUTO,
     upsample: bool = True,
 ) -> Edit:
     """Repaints the white part of a mask, see `Glide.inpaint`.
@@ -41,6 +43,7 @@ def inpainting(
         strength: above 0 to 1.
         repeats: how often each stretch of steps is walked, 1 to 100.
         jump: steps of a stretch, 1 to 1000.
+        margin: "auto", or context on each side of the hole in parts of its longer side, 0 to 8.
         upsample: whether the upsampler runs, if there is one.
 
     Raises:
@@ -66,9 +69,13 @@ def inpainting(
     if any(sides):
         image, mask = canvas.extended(image, mask, sides)
     assert mask is not None, "given or made by extending"
-    part = canvas.region(image, mask, _last_size(loaded, upsample))
+    around = AUTO if margin == AUTO else checks.real("margin", margin, 0, 8)
+    recorded = {} if around == AUTO else {"margin": around}
+    part = canvas.region(
+        image, mask, _last_size(loaded, upsample), None if around == AUTO else around
+    )
     return Edit(
-        {"kind": "inpaint", "extend": list(sides), **inputs, **numbers},
+        {"kind": "inpaint", "extend": list(sides), **inputs, **numbers, **recorded},
         known=part.shown,
         mask_known=part.mask_known,
         init=part.shown if numbers["strength"] < 1.0 else None,

@@ -185,6 +185,7 @@ class Glide:
         strength: float | str = 1.0,
         repeats: int | str = 1,
         jump: int | str = 10,
+        margin: float | str = edits.AUTO,
         **options: Any,
     ) -> list[Picture]:
         """Repaints the white part of a mask in a picture of any size (GLIDE, section 4.3).
@@ -205,6 +206,9 @@ class Glide:
             strength: below 1, painting starts from the pixels that are there, such as a sketch.
             repeats: how often each stretch of steps is walked (Lugmayr et al., 2022, RePaint).
             jump: steps of a stretch.
+            margin: context on each side of the hole that the model sees, in parts of the hole's
+                longer side, 0 to 8. By default the window is no smaller than the model's
+                pictures; with a margin a small hole is drawn enlarged.
             **options: see `pictures`.
 
         Raises:
@@ -212,7 +216,7 @@ class Glide:
         """
         edit = edits.inpainting(
             self.loaded, image, mask, extend=extend, strength=strength, repeats=repeats, jump=jump,
-            upsample=options.get("upsample", True),
+            margin=margin, upsample=options.get("upsample", True),
         )  # fmt: skip
         return self(prompts, edit=edit, **options)
 

@@ -151,7 +151,8 @@ def _edit(
         return edits.redrawing(loaded, image, strength=record["strength"], upsample=upsample)
     mask = _input("mask", mask, record["mask"], whole=True) if "mask" in record else None
     numbers = {name: record[name] for name in ("extend", "strength", "repeats", "jump")}
-    return edits.inpainting(loaded, image, mask, **numbers, upsample=upsample)
+    margin = record.get("margin", edits.AUTO)
+    return edits.inpainting(loaded, image, mask, **numbers, margin=margin, upsample=upsample)
 
 
 def _input(

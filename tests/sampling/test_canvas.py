@@ -40,6 +40,30 @@ def test_a_window_holds_what_is_painted_with_context(height, width, rows, column
     assert inside.sum() == paint.sum()
 
 
+@pytest.mark.parametrize(
+    ("margin", "window"),
+    [(0.0, (100, 60, 20)), (0.5, (90, 50, 40)), (8, (0, 0, 256)), (0.02, (99, 59, 21))],
+)
+def test_a_margin_is_counted_from_the_hole_whatever_the_models_size(margin, window):
+    paint = np.zeros((256, 256), bool)
+    paint[60:80, 100:120] = True
+    assert canvas.window_around(paint, 64, margin) == window
+
+
+def test_a_small_hole_is_shown_enlarged_and_comes_back_at_its_size():
+    image, mask = Image.new("RGB", (256, 256), "white"), Image.new("L", (256, 256))
+    mask.paste(255, (100, 60, 120, 80))
+    part = canvas.region(image, mask, 64, 0.5)
+    assert part.shown.shape == (64, 64, 3)
+    assert (part.mask_known == 0).mean() == 0.25
+    drawn = Image.new("RGB", (64, 64), "white")
+    drawn.paste("red", (24, 24, 40, 40))  # 10 pixels of the picture
+    changed = (np.asarray(canvas.paste(part, drawn)) != 255).any(-1)
+    assert changed[65:75, 105:115].all()
+    changed[60:80, 100:120] = False
+    assert not changed.any()
+
+
 def test_what_lies_beyond_the_picture_is_painted():
     mask = box(40, 100, slice(None), slice(None))
     part = canvas.region(picture(40, 100), mask, 50)

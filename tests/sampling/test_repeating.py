@@ -26,7 +26,7 @@ def records(glide):
     from glide_jax.sampling import edits
     from glide_jax.sampling.call import parse
 
-    painted = edits.inpainting(glide.loaded, NOISE, np.tri(32))
+    painted = edits.inpainting(glide.loaded, NOISE, np.tri(32), margin="0.5")
     strip = edits.interpolating(glide.loaded, parse(FEW), ("red", "blue"), frames=3)
     mixed = dict(mix=[("a star", 0.5)], negative_prompt="grey", guidance_interval=(100, 900))
     return [
