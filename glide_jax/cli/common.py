@@ -69,6 +69,11 @@ def cache_folder() -> pathlib.Path:
         ) from None
 
 
+def checkpoints_folder() -> pathlib.Path:
+    """Where released checkpoints are downloaded to, unless another folder is given."""
+    return cache_folder() / "checkpoints"
+
+
 def say(text: str) -> None:
     """A line on standard error: results alone go to standard output."""
     print(checks.printable(text), file=sys.stderr, flush=True)
