@@ -3,14 +3,19 @@
 #
 #   launch/local.sh [--print] glide-jax train --config shapes_64:smoke --workdir runs/two
 #
+#   --print, anywhere, shows the commands and runs none.
 #   PROCESSES  how many; 2
 #   PORT       a port that is free on this machine; 8476
 #   LOGS       folder of process_0.log, process_1.log, ...; runs/logs
 set -euo pipefail
 processes=${PROCESSES:-2} port=${PORT:-8476} logs=${LOGS:-runs/logs}
-show=""
-if [ "${1:-}" = --print ]; then show=1; shift; fi
+show="" words=()
+# shellcheck disable=SC1091
+. "$(dirname "$0")/words.sh"
+take_print "$@"
+set -- ${words[@]+"${words[@]}"}
 if [ $# = 0 ]; then sed -n '2,/^set/{s/^# \{0,1\}//p;}' "$0"; exit 2; fi
+case $1 in -*) refuse "there is no option '$1'; a command comes first, such as glide-jax train." ;; esac
 
 where=(--coordinator "127.0.0.1:$port" --num-processes "$processes")
 if [ -n "$show" ]; then

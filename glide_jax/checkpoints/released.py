@@ -43,6 +43,32 @@ def fetch_released(
     return download.fetch_file(f"{SOURCE}/{file}", folder / file, sha256=sha256, progress=progress)
 
 
+def find_file(given: pathlib.Path, folder: pathlib.Path) -> pathlib.Path:
+    """The path of a checkpoint: of a file, or of one in `folder` by its name.
+
+    Args:
+        given: a path, a name of RELEASED or the name of a file in `folder`.
+        folder: where `fetch_released` puts files.
+
+    Raises:
+        InputError: it is the name of a released file that is not there, or not whole.
+    """
+    if given.exists() and not given.is_dir():
+        return given
+    name = given.as_posix()
+    file = RELEASED.get(name, name)
+    if (path := folder / file).is_file() and (name in RELEASED or given.name == name):
+        return path
+    names = {file: name for name, file in RELEASED.items()}
+    if file in names:
+        state = "not downloaded whole" if path.with_name(f"{file}.part").exists() else "not here"
+        raise InputError(
+            f"{name!r} is {state}: `glide-jax download {names[file]}` fetches it, or give the path "
+            "of the file."
+        )
+    return given
+
+
 def check_name(name: str) -> None:
     """Refuses a name that is not in the release.
 

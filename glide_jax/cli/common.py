@@ -16,6 +16,7 @@ from glide_jax.errors import InputError
 
 if TYPE_CHECKING:
     from glide_jax.sampling.glide import Glide
+    from glide_jax.sampling.outline import Outline
 
 
 class _Path(click.Path):
@@ -69,6 +70,11 @@ def cache_folder() -> pathlib.Path:
         ) from None
 
 
+def checkpoints_folder() -> pathlib.Path:
+    """Where released checkpoints are downloaded to, unless another folder is given."""
+    return cache_folder() / "checkpoints"
+
+
 def say(text: str) -> None:
     """A line on standard error: results alone go to standard output."""
     print(checks.printable(text), file=sys.stderr, flush=True)
@@ -115,6 +121,19 @@ def unused_accelerator() -> str | None:
     if pathlib.Path("/dev/accel0").exists() or pathlib.Path("/dev/vfio/0").exists():
         return "a TPU seems to be here but this JAX is for the CPU: pip install 'glide-jax[tpu]'."
     return None
+
+
+def outline(model: str, dtype: str, *, exported: bool = False) -> "Outline":
+    """A model without its weights, to check options before the long work of loading it.
+
+    Args:
+        model: a directory or a name.
+        dtype: the type that it is to compute in.
+        exported: whether a program is to be used.
+    """
+    from glide_jax.sampling.outline import read_outline
+
+    return read_outline(model, cache_folder() / "models", dtype, exported=exported)
 
 
 def load_glide(model: str, dtype: str, device: str | None, **how: Any) -> "Glide":

@@ -32,7 +32,7 @@ def command(names: tuple[str, ...], folder: pathlib.Path | None, sha256: str | N
         return
     for name in names:
         released.check_name(name)
-    folder = folder or common.cache_folder() / "checkpoints"
+    folder = folder or common.checkpoints_folder()
     for name in names:
         with progress_bars("B") as progress:
             report = functools.partial(progress, name)

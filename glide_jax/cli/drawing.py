@@ -1,5 +1,6 @@
 """Commands that draw: their shared options, made from the fields of settings, and their files."""
 
+import dataclasses
 import functools
 import pathlib
 from collections.abc import Callable, Mapping, Sequence
@@ -9,11 +10,14 @@ import click
 
 from glide_jax.cli import common, placing
 from glide_jax.cli.progress import progress_bars
-from glide_jax.sampling.call import Call, options, parse
+from glide_jax.sampling.call import Call, Edit, options, parse
 from glide_jax.sampling.settings import option_of
 
 if TYPE_CHECKING:
     from glide_jax.sampling.glide import Glide
+    from glide_jax.sampling.loading import Loaded
+
+    EditOf = Callable[[Loaded], Edit | Call]
 
 MOST_ON_SHEET = 100
 
@@ -28,17 +32,33 @@ class Drawing(NamedTuple):
     call: Call
     given: dict[str, Any]  # the options of `call` as text, without those left out
 
-    def load(self, prompts: Sequence[str], **how: Any) -> "Glide":
-        """The model, once the prompts and --out are found to be usable."""
+    def load(
+        self, prompts: Sequence[str], edit: "EditOf | None" = None, **how: Any
+    ) -> "tuple[Glide, Drawing]":
+        """The same as `load_only`, once the prompts and --out are found to be usable, too."""
         from glide_jax.sampling.request import check_prompts
 
         check_prompts(prompts)
         common.check_out(self.out)
-        return self.load_only(**how)
+        return self.load_only(prompts, edit, **how)
 
-    def load_only(self, **how: Any) -> "Glide":
-        """The model; `how` goes to `glide_jax.load`."""
-        return common.load_glide(self.model, self.dtype, self.device, **how)
+    def load_only(
+        self, prompts: Sequence[str], edit: "EditOf | None" = None, **how: Any
+    ) -> "tuple[Glide, Drawing]":
+        """The model, and these options with the edit, once the options are found to be right.
+
+        Args:
+            prompts: one or several.
+            edit: makes the edit, or the whole call, for the model while its weights are not read.
+            **how: see `glide_jax.load`.
+        """
+        outline = common.outline(self.model, self.dtype, exported=how.get("program") is not None)
+        call = self.call if edit is None else edit(outline.loaded)
+        if isinstance(call, Edit):
+            call = dataclasses.replace(self.call, edit=call)
+        outline.check(prompts, call)
+        glide = common.load_glide(self.model, self.dtype, self.device, **how)
+        return glide, self._replace(call=call)
 
 
 def drawing_command(helps: Mapping[str, str] | None = None) -> Callable[[Callable], Callable]:
@@ -90,19 +110,18 @@ def _flag(name: str, text: str) -> Callable[[Callable], Callable]:
     return click.option(flag, type=kind, help=text)
 
 
-def draw_to_files(glide: "Glide", prompts: Sequence[str], drawing: Drawing, **more: Any) -> None:
+def draw_to_files(glide: "Glide", prompts: Sequence[str], drawing: Drawing) -> None:
     """Draws, writes each picture as it is finished, then a contact sheet.
 
     Args:
         glide: the model.
         prompts: one or several.
         drawing: the command's options.
-        **more: options besides, such as an edit.
     """
     call, drawn, before = drawing.call, [], 0
     each = call.n if call.keep is None else call.keep
     with progress_bars("steps", width=9) as progress:
-        pictures = glide.pictures(prompts, call, progress=progress, **more)
+        pictures = glide.pictures(prompts, call, progress=progress)
         for j, picture in enumerate(pictures):
             p = picture.parameters
             path, found = placing.write(drawing.out, stem(j // each, p), picture.image, p)

@@ -40,7 +40,9 @@ def redraw(
     from glide_jax.sampling import edits
 
     image, white = images.read(picture), None if mask is None else images.read(mask)
-    glide = drawing.load([prompt])
     upsample = drawing.call.upsample
-    edit = edits.redrawing(glide.loaded, image, white, strength=strength, upsample=upsample)
-    draw_to_files(glide, [prompt], drawing, edit=edit)
+    edit = lambda loaded: edits.redrawing(
+        loaded, image, white, strength=strength, upsample=upsample
+    )
+    glide, drawing = drawing.load([prompt], edit)
+    draw_to_files(glide, [prompt], drawing)

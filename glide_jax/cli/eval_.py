@@ -101,8 +101,10 @@ def command(
     machines may share a folder: each draws its --part, and a last command without measures.
     """
     share = None if part is None else parse_part(part)
-    setup = open_setup(options)
+    if share is not None:
+        _check_part({**options, "no_samples": not samples})
     runs = runs_for(scales, steps, sampler)
+    setup = open_setup(options, runs, {}, measures=share is None)
     if share is not None:
         glide = common.load_glide(setup.model, options["dtype"], options["device"])
         return setup.draw_part(glide, runs, share, bars)
@@ -145,12 +147,26 @@ def folders(data_dir: pathlib.Path | None = None) -> "Folders":
     return Folders(cache / "models", data_dir or cache / "data")
 
 
-def open_setup(options: dict[str, Any], **shared: Any) -> "Setup":
-    """The setup of the options in `_PROTOCOL_OPTIONS`; `shared` are further sampling options."""
-    from glide_jax.evaluation import protocols, setup
+def open_setup(
+    options: dict[str, Any],
+    runs: list[dict[str, Any]],
+    shared: dict[str, Any],
+    *,
+    measures: bool = True,
+) -> "Setup":
+    """The setup of the options in `_PROTOCOL_OPTIONS`, once nothing is found to be wrong.
+
+    Args:
+        options: by name.
+        runs: sampling options of each run.
+        shared: further sampling options of all runs.
+        measures: whether a report is written, which has plots where there is a judge.
+    """
+    from glide_jax.evaluation import plots, protocols, setup
     from glide_jax.evaluation.features import known
 
     checks.one_of("features", options["features"], ("none", *known.NAMES))
+    _check_idle(options)
     size = checks.whole("batch_size", options["batch_size"], 1, 4096)
     common.check_out(options["out"])
     caches = folders(options["data_dir"])
@@ -159,8 +175,59 @@ def open_setup(options: dict[str, Any], **shared: Any) -> "Setup":
         filtered=options["filtered"],
     )  # fmt: skip
     judges = setup.JudgeNames(*(options[name] for name in setup.JudgeNames._fields))
-    shared |= {"seed": options["seed"], "upsample": options["upsample"]}
+    shared = {**shared, "seed": options["seed"], "upsample": options["upsample"]}
+    check_runs(options, runs, {**protocol.sampling, **shared})
+    if measures and protocol.judged:
+        plots.check()
     return setup.Setup(protocol, judges, options["model"], options["out"], shared, size, caches)
+
+
+def _check_idle(options: dict[str, Any]) -> None:
+    """Refuses options that the protocol and the judges leave without effect."""
+    from glide_jax.evaluation.features import known
+
+    protocol, features = options["protocol"], options["features"]
+    packages = protocol.startswith("emoji") or features in known.PACKAGED or options["alignment"]
+    idle = {
+        "path": protocol not in ("folder", "coco30k")
+        and f"protocol {protocol!r} has no use for it",
+        "inception": features != "inception" and f"features is {features!r}",
+        "data_dir": not packages and "no built set and no package is read",
+    }
+    for name, why in idle.items():
+        if options[name] is not None and why:
+            raise InputError(f"--{name.replace('_', '-')} is given, but {why}; leave it out.")
+
+
+def _check_part(options: dict[str, Any]) -> None:
+    """Refuses options of judges where nothing is measured."""
+    for name in ("inception", "clip", "clip_file", "alignment", "no_samples", "features"):
+        if options[name] not in (None, False, "none"):
+            raise InputError(
+                f"--{name.replace('_', '-')} is given, but --part draws and measures nothing; "
+                "give it to the last command, which is without --part."
+            )
+
+
+def check_runs(options: dict[str, Any], runs: list[dict[str, Any]], shared: dict[str, Any]) -> None:
+    """Refuses runs that cannot be drawn, and one that is there twice, before anything is drawn.
+
+    Args:
+        options: the command's, of which the model and its type are read.
+        runs: sampling options of each run.
+        shared: sampling options of all.
+    """
+    from glide_jax.evaluation.setup import run_name
+    from glide_jax.sampling.call import parse
+
+    outline, calls = common.outline(options["model"], options["dtype"]), {}
+    for run in runs:
+        name, call = run_name(run), parse({**shared, **run})
+        outline.check("", call)
+        for other, known in calls.items():
+            if name == other or call == known:
+                raise InputError(f"the runs {other} and {name} are the same; give each value once.")
+        calls[name] = call
 
 
 def runs_for(scales: tuple[str, ...], steps: str | None, sampler: str | None) -> list[dict]:

@@ -22,14 +22,18 @@ from glide_jax.cli import common
 def command(files: tuple[pathlib.Path, ...], out: pathlib.Path, name: str | None, half: bool):
     """Turn released GLIDE checkpoints (FILES) into a model directory.
 
-    Each file is recognised by its tensors: base or upsampler, with or without inpainting, CLIP
-    image encoder, CLIP text encoder.
+    FILES are paths, or names of what `glide-jax download` has fetched, such as base. Each file is
+    recognised by its tensors: base or upsampler, with or without inpainting, CLIP image encoder,
+    CLIP text encoder.
     """
+    from glide_jax.checkpoints import released
     from glide_jax.model_dir import importing
 
     common.check_out(out)
+    folder = common.checkpoints_folder()
+    found = [released.find_file(path, folder) for path in files]
     for line in importing.import_files(
-        list(files), out, name=name or out.resolve().name, dtype="float16" if half else "float32"
+        found, out, name=name or out.resolve().name, dtype="float16" if half else "float32"
     ):
         common.say(line)
     common.result(out)

@@ -1,6 +1,7 @@
 """`glide-jax inpaint`: part of a picture painted anew, or more canvas around it."""
 
 import pathlib
+from typing import Any
 
 import click
 
@@ -19,7 +20,7 @@ from glide_jax.errors import InputError
 @click.option("--extend", default="0,0,0,0", help="Pixels to add: LEFT,TOP,RIGHT,BOTTOM.")
 @click.option("--strength", default="1", help="Below 1 it starts from what is there.")
 @click.option("--repeats", default="1", help="Walks each stretch of steps so often (RePaint).")
-@click.option("--jump", default="10", help="Steps of such a stretch.")
+@click.option("--jump", help="Steps of such a stretch [10].")
 @click.option(
     "--margin", default="auto",
     help="Context around the hole, in parts of its longer side: small holes are drawn enlarged.",
@@ -31,7 +32,7 @@ def command(
     mask: pathlib.Path | None,
     extend: str,
     drawing: Drawing,
-    **numbers: str,
+    **numbers: Any,
 ) -> None:
     """Repaint the white part of --mask in PICTURE so that it fits PROMPT.
 
@@ -43,8 +44,8 @@ def command(
     if mask is None and not extend.strip("0,"):
         raise InputError("there is neither --mask nor --extend: nothing to paint.")
     image, white = images.read(picture), None if mask is None else images.read(mask)
-    glide = drawing.load([prompt])
-    numbers = {**numbers, "extend": extend}
-    upsample = drawing.call.upsample
-    edit = edits.inpainting(glide.loaded, image, white, **numbers, upsample=upsample)
-    draw_to_files(glide, [prompt], drawing, edit=edit)
+    edits.check_repeats(numbers["repeats"], numbers["jump"])
+    options = {**numbers, "extend": extend, "upsample": drawing.call.upsample}
+    edit = lambda loaded: edits.inpainting(loaded, image, white, **options)
+    glide, drawing = drawing.load([prompt], edit)
+    draw_to_files(glide, [prompt], drawing)

@@ -29,10 +29,12 @@ def command(
             f"n is {drawing.given['n']!r}, but a strip is one picture; --frames says of how many."
         )
     ends = first, last
-    glide = drawing.load(ends)
-    call = edits.interpolating(glide.loaded, drawing.call, ends, frames=frames, to_seed=to_seed)
+    between = lambda loaded: edits.interpolating(
+        loaded, drawing.call, ends, frames=frames, to_seed=to_seed
+    )
+    glide, chosen = drawing.load(ends, between)
     with progress_bars("steps", width=9) as progress:
-        drawn = list(glide.pictures(ends, call, progress=progress))
+        drawn = list(glide.pictures(ends, chosen.call, progress=progress))
     p = drawn[0].parameters
     name = f"{common.slug(first, 24)}-to-{common.slug(last, 24)}-s{p['seed']}-i{p['index']}"
     pictures = [picture.image for picture in drawn]

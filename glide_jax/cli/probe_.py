@@ -33,13 +33,16 @@ def command(
     Pictures that are there are not drawn again, also when --n grows. The family shapes is read by
     the exact judge, all others by a CLIP, whose own biases are part of every answer.
     """
-    from glide_jax.evaluation import probe_report, probes, setup
+    from glide_jax.evaluation import plots, probe_report, probes, setup
     from glide_jax.evaluation.report import write_json
 
     samples = checks.whole("n", n, 1, 100_000)
     size = checks.whole("batch_size", batch_size, 1, 4096)
     chosen = _chosen(families, clip is not None or clip_file is not None)
     common.check_out(out)
+    runs, shared = eval_.runs_for(scales, steps, sampler), {"seed": seed, "upsample": upsample}
+    eval_.check_runs({"model": model, "dtype": dtype}, runs, shared)
+    plots.check()
     models = eval_.folders().models
     sha256 = setup.sha256_of_model(model, models)
     setup.claim_folder(out, sha256)
@@ -48,12 +51,12 @@ def command(
     glide = common.load_glide(model, dtype, device)
     results: dict[str, Any] = {}
     for family in chosen:
-        for run in eval_.runs_for(scales, steps, sampler):
+        for run in runs:
             name = f"{family.name}/{setup.run_name(run)}"
             with eval_.bars(name) as progress:
                 result = probes.run_probe(
                     glide, family, samples, out / name,
-                    {**run, "seed": seed, "upsample": upsample},
+                    {**run, **shared},
                     clip=reader, batch_size=size, progress=progress,
                 )  # fmt: skip
             result["model_sha256"] = sha256

@@ -46,12 +46,14 @@ def command(
         raise InputError(f"--out {str(out)!r} holds the picture itself; give another folder.")
     model = model or parameters.get("model_path") or parameters["model"]
     weights = parameters.get("weights", "float32")
-    glide = common.load_glide(str(model), parameters["dtype"], device, weights=weights)
-    if glide.loaded.name != parameters["model"]:
+    outline = common.outline(str(model), parameters["dtype"]).loaded
+    if outline.name != parameters["model"]:
         raise InputError(
-            f"model {glide.loaded.name!r} did not draw {picture.name!r}; give --model "
+            f"model {outline.name!r} did not draw {picture.name!r}; give --model "
             f"{checks.shown(parameters['model'])}."
         )
+    repeating.repetition(outline, parameters, **went_in)  # what is missing is missed here
+    glide = common.load_glide(str(model), parameters["dtype"], device, weights=weights)
     with progress_bars("steps", width=9) as progress:
         again = glide.repeat(parameters, **went_in, progress=progress)
     path, found = placing.write(out.absolute(), picture.stem, again.image, parameters)

@@ -1,6 +1,5 @@
 """`glide-jax sample`: pictures of prompts."""
 
-import functools
 import pathlib
 import sys
 from typing import Any
@@ -65,9 +64,10 @@ def command(
     if prompts_file is None:
         if place is not None and place.count != 1:
             raise InputError("--num-processes share a --prompts-file; without one, draw alone.")
-        draw_to_files(drawing.load(prompts, **how), prompts, drawing)
+        glide, drawing = drawing.load(prompts, **how)
+        draw_to_files(glide, prompts, drawing)
         return
-    load = functools.partial(drawing.load_only, **how)
+    load = lambda: drawing.load_only(prompts, **how)[0]
     bulk.draw_share(load, prompts, drawing, place)
 
 

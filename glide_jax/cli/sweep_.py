@@ -28,7 +28,7 @@ def command(
 
     Each combination is a run in a folder of its own, as `eval` makes it: what is there is kept.
     """
-    from glide_jax.evaluation import sweeps
+    from glide_jax.evaluation import plots, sweeps
     from glide_jax.evaluation.setup import run_name
 
     scales = _listed("guidance-scales", guidance_scales)
@@ -40,7 +40,8 @@ def command(
         _listed("steps", steps),
         _listed("samplers", samplers),
     )
-    setup = eval_.open_setup(options, **({} if preset is None else {"preset": preset}))
+    plots.check()
+    setup = eval_.open_setup(options, runs, {} if preset is None else {"preset": preset})
     title, results = eval_.evaluate_runs(setup, runs, options)
     chosen = {run_name(run): run for run in runs}
     named = {name: (chosen[name], result) for name, result in results.items()}

@@ -32,5 +32,5 @@ def command(picture: pathlib.Path, prompt: str, drawing: Drawing) -> None:
     from glide_jax.sampling import edits
 
     image = images.read(picture)
-    glide = drawing.load([prompt])
-    draw_to_files(glide, [prompt], drawing, edit=edits.upscaling(glide.loaded, image))
+    glide, drawing = drawing.load([prompt], lambda loaded: edits.upscaling(loaded, image))
+    draw_to_files(glide, [prompt], drawing)

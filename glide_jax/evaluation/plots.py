@@ -27,6 +27,15 @@ class Panel(NamedTuple):
     curves: Curves
 
 
+def check() -> None:
+    """Looks for what draws plots, before the hours of work that end in them.
+
+    Raises:
+        InputError: it is not installed.
+    """
+    extra("matplotlib.figure")
+
+
 def bars(
     path: pathlib.Path,
     title: str,

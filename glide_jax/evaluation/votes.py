@@ -153,11 +153,13 @@ def elo_scores(votes: Iterable[Vote], *, resamples: int = 1000) -> dict[str, Sco
 
     Run i beats j with probability 1 / (1 + 10^((E_j - E_i) / 400)); a tie is half a win for each.
     Two runs that were compared also get one tie that nobody gave, so that a run that won every
-    time has a finite score. Intervals are percentiles over resampled votes.
+    time has a finite score. Intervals are percentiles of the Bayesian bootstrap (Rubin, 1981): each
+    vote has a random weight of mean 1, and so has either half of those ties. Of two runs without
+    ties that is the posterior under Jeffreys' prior, so one vote, or many alike, leave doubt.
 
     Args:
         votes: answers to one question.
-        resamples: how often the votes are drawn anew for the intervals.
+        resamples: how often weights are drawn for the intervals.
 
     Raises:
         InputError: there are no votes, or some runs were never compared, not even through others.
@@ -180,15 +182,16 @@ def elo_scores(votes: Iterable[Vote], *, resamples: int = 1000) -> dict[str, Sco
             "gather votes between them, or fit each group alone."
         )
 
-    def fit(rows: np.ndarray) -> Float[np.ndarray, " k"]:
-        wins = 0.5 * (compared > 0)
-        np.add.at(wins, (left[rows], right[rows]), worth[rows])
-        np.add.at(wins, (right[rows], left[rows]), 1 - worth[rows])
+    def fit(weights: np.ndarray, halves: np.ndarray) -> Float[np.ndarray, " k"]:
+        wins = halves * (compared > 0)
+        np.add.at(wins, (left, right), weights * worth)
+        np.add.at(wins, (right, left), weights * (1 - worth))
         return _most_likely(wins)
 
-    rng, n = np.random.default_rng(0), len(given)
-    best = fit(np.arange(n))
-    resampled = np.stack([fit(rng.integers(0, n, n)) for _ in range(resamples)])
+    rng, n, k = np.random.default_rng(0), len(given), len(names)
+    best = fit(np.ones(n), np.full((k, k), 0.5))
+    draw = lambda: fit(rng.exponential(size=n), rng.gamma(0.5, size=(k, k)))
+    resampled = np.stack([draw() for _ in range(resamples)])
     low, high = np.percentile(resampled, (2.5, 97.5), axis=0)
     counts = compared.sum(axis=1)
     return {

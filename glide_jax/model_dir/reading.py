@@ -24,7 +24,10 @@ BOXED = pathlib.Path(__file__).parents[1] / "boxed"
 
 @dataclasses.dataclass(frozen=True)
 class Model:
-    """The content of a model directory: configs with their parameters, float32 on the host."""
+    """The content of a model directory: configs with their parameters, float32 on the host.
+
+    Where weights were left out, the parameters are empty.
+    """
 
     name: str
     tokenizer: Tokenizer
@@ -58,12 +61,13 @@ def boxed_models() -> list[str]:
     return sorted(path.parent.name for path in BOXED.glob("*/config.json"))
 
 
-def read_model(directory: pathlib.Path, *, whole: bool = True) -> Model:
+def read_model(directory: pathlib.Path, *, whole: bool = True, weights: bool = True) -> Model:
     """Reads a model directory.
 
     Args:
         directory: path of the model directory.
         whole: whether there must be a base; the parts of a model that training writes have none.
+        weights: whether weights are read, which for the released sizes takes many seconds.
 
     Raises:
         InputError: the directory is not a model, or something in it is missing or broken.
@@ -73,7 +77,8 @@ def read_model(directory: pathlib.Path, *, whole: bool = True) -> Model:
     check_names(config, known, where)
     name = checks.label(f"{where}: name", config.get("name", directory.resolve().name))
     tokenizer = tokenizers.load(_section(config, "tokenizer", where), directory)
-    weights = lambda name, model: _weights(disk.weights_file(directory, config, name), model)
+    read = lambda name, model: _weights(disk.weights_file(directory, config, name), model)
+    params = read if weights else lambda name, model: {}
     parts = stage_configs(directory, config)
     if whole and "base" not in parts:
         raise InputError(
@@ -81,7 +86,7 @@ def read_model(directory: pathlib.Path, *, whole: bool = True) -> Model:
             "one of parts."
         )
     _check_stages(parts, tokenizer, where)
-    stages = {name: (part, weights(name, part.model)) for name, part in parts.items()}
+    stages = {name: (part, params(name, part.model)) for name, part in parts.items()}
     clip = None
     if "clip" in config:
         part = _section(config, "clip", where)
@@ -93,7 +98,7 @@ def read_model(directory: pathlib.Path, *, whole: bool = True) -> Model:
         _check_vocabulary(clip_tokenizer, model.vocab_size, f"{where}: clip.model")
         if "base" in parts:
             _check_clip(model, parts["base"], where)
-        clip = (model, clip_tokenizer, weights("clip", model))
+        clip = (model, clip_tokenizer, params("clip", model))
     return Model(name, tokenizer, stages, clip)
 
 

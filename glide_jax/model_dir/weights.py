@@ -79,10 +79,12 @@ def _late(widen: Callable[[Any], Any], apply: Callable) -> Callable:
 
 
 def check_weights(choice: str, program: Any) -> None:
-    """Refuses small weights together with an exported program.
+    """Refuses small weights together with an exported program, or without what packs them.
 
     Raises:
-        InputError: both are given.
+        InputError: both are given, or the extra that the choice needs is not installed.
     """
     if checks.one_of("weights", choice, CHOICES) != "float32" and program is not None:
         raise InputError(f"weights is {choice!r}, but a program takes float32; leave one out.")
+    if choice not in ("float32", "bfloat16"):
+        extra("qwix")

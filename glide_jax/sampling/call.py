@@ -135,6 +135,7 @@ class Call:
     seed: int = whole(0, 0, LAST_SEED, "0 to 4294967295.", shown=True)
     first_index: int = whole(0, 0, 2**31 - 1, "Number of the first picture of a seed.")
     number_on: bool = option(False)  # count on from prompt to prompt
+    as_recorded: bool = option(False)  # from a picture's record, which also names what was idle
     preset: str | None = option(
         None,
         _parse_one_of(*PRESETS),
@@ -150,16 +151,19 @@ class Call:
     autoguidance_model: str | None = option(
         None, lambda name, v: str(v), "A smaller or earlier model to push away from."
     )
-    autoguidance_scale: float = real(2.0, -100.0, 100.0, "How far; 1 is not at all.")
+    autoguidance_scale: float = real(
+        2.0, -100.0, 100.0, "How far; 1 is not at all.", needs="autoguidance_model"
+    )
     clip_guidance_scale: float | None = real(None, 0.0, 1000.0, "Guide by the model's CLIP.")
     clip_guidance_on: str = option(
-        "x_t", _parse_one_of(*SEES), "What the CLIP sees: x_t, or predicted x_0."
-    )
+        "x_t", _parse_one_of(*SEES), "What the CLIP sees: x_t, or predicted x_0.",
+        needs="clip_guidance_scale",
+    )  # fmt: skip
     # A JAX function whose value guidance raises: x_0 in [-1, 1], (b, h, w, 3), to (b,); with
     # score_on "x_t" it is given (x_t, t). A new function compiles anew.
     score: Callable[..., Any] | None = option(None, _parse_score)
-    score_scale: float = real(1.0, -1e6, 1e6)
-    score_on: str = option("x_0", _parse_one_of(*SEES))
+    score_scale: float = real(1.0, -1e6, 1e6, needs="score")
+    score_on: str = option("x_0", _parse_one_of(*SEES), needs="score")
     keep: int | None = whole(
         None, 1, 1_000_000, "How many of --n pictures are kept: the best by the CLIP."
     )
@@ -244,6 +248,13 @@ def parse(values: Mapping[str, Any], call: Call | None = None) -> Call:
             groups[group][field.name] = option_of(field).parse(name, value)
     own = groups.pop("call")
     call = dataclasses.replace(call, **own, **groups)
+    for name in (name for name, value in values.items() if value is not None):
+        needs = option_of(options()[name][1]).needs
+        if needs and getattr(call, needs) is None:
+            raise InputError(
+                f"{name} is {checks.shown(values[name])}, which does nothing without {needs}; give "
+                "that, too, or leave it out."
+            )
     _check_pairs(call.base, call.base)
     _check_pairs(call.upsampler, call.upsampler, "upsample_")
     _check_extras(call)
@@ -256,14 +267,14 @@ def parse(values: Mapping[str, Any], call: Call | None = None) -> Call:
 
 def check_no_upsampler(call: Call) -> None:
     """Refuses options of an upsampler where none runs."""
-    if call.upsampler.keys() & {"steps", "sampler", "temperature"}:
-        raise InputError(
-            "upsample_steps, upsample_sampler or temperature is set, but no upsampler runs."
-        )
+    for name, (group, field) in options().items():
+        if group == "upsampler" and field.name in call.upsampler:
+            value = checks.shown(str(call.upsampler[field.name]))
+            raise InputError(f"{name} is {value}, but no upsampler runs; leave it out.")
 
 
 # Settings that only change how the predictions with a prompt and without are combined.
-_CLASSIFIER_FREE = (
+CLASSIFIER_FREE = (
     "guidance_power", "guidance_rescale", "apg_parallel", "apg_radius", "apg_momentum"
 )  # fmt: skip
 
@@ -271,7 +282,7 @@ _CLASSIFIER_FREE = (
 def _check_extras(call: Call) -> None:
     """Refuses extras of classifier-free guidance where something else takes its place."""
     fields = {field.name: field for field in dataclasses.fields(StageSettings)}
-    for name in _CLASSIFIER_FREE if call.replaces_null else ():
+    for name in CLASSIFIER_FREE if call.replaces_null else ():
         value, off = call.base.get(name), option_of(fields[name]).off
         if value is not None and value != off:
             guide = "the CLIP" if call.clip_guides else "a worse model"

@@ -29,7 +29,7 @@ def inpainting(  # noqa: PLR0913  one for each option of the command
     extend: Sequence[int] | str = (0, 0, 0, 0),
     strength: float | str = 1.0,
     repeats: int | str = 1,
-    jump: int | str = 10,
+    jump: int | str | None = None,
     margin: float | str = AUTO,
     upsample: bool = True,
 ) -> Edit:
@@ -42,7 +42,7 @@ def inpainting(  # noqa: PLR0913  one for each option of the command
         extend: pixels to add at the left, top, right and bottom, or "0,0,64,0".
         strength: above 0 to 1.
         repeats: how often each stretch of steps is walked, 1 to 100.
-        jump: steps of a stretch, 1 to 1000.
+        jump: steps of a stretch, 1 to 1000; 10 if not given.
         margin: "auto", or context on each side of the hole in parts of its longer side, 0 to 8.
         upsample: whether the upsampler runs, if there is one.
 
@@ -53,7 +53,7 @@ def inpainting(  # noqa: PLR0913  one for each option of the command
     numbers: dict[str, Any] = dict(
         strength=_strength(strength),
         repeats=checks.whole("repeats", repeats, 1, 100),
-        jump=checks.whole("jump", jump, 1, 1000),
+        jump=checks.whole("jump", 10 if jump is None else jump, 1, 1000),
     )
     image = given.picture("image", image)
     inputs = {"image": canvas.identity(image, whole=True)}
@@ -82,6 +82,19 @@ def inpainting(  # noqa: PLR0913  one for each option of the command
         finish=functools.partial(canvas.paste, part),
         **numbers,
     )
+
+
+def check_repeats(repeats: int | str, jump: int | str | None) -> None:
+    """Refuses the length of stretches where none is walked again.
+
+    Raises:
+        InputError: it is given, and `repeats` is 1.
+    """
+    if jump is not None and checks.whole("repeats", repeats, 1, 100) == 1:
+        raise InputError(
+            f"jump is {checks.shown(jump)}, but repeats is 1, so that no stretch is walked again; "
+            "give repeats, 2 or more, or leave it out."
+        )
 
 
 def _mask(mask: PILImage.Image, image: PILImage.Image) -> tuple[strokes.Mask, dict[str, Any]]:

@@ -87,7 +87,7 @@ class Glide:
     @property
     def parameter_count(self) -> int:
         """The parameters of all stages and the CLIP together."""
-        return reading.parameter_count(self.loaded.params)
+        return self.loaded.parameter_count
 
     @property
     def sizes(self) -> dict[str, int]:
@@ -184,7 +184,7 @@ class Glide:
         extend: Sequence[int] | str = (0, 0, 0, 0),
         strength: float | str = 1.0,
         repeats: int | str = 1,
-        jump: int | str = 10,
+        jump: int | str | None = None,
         margin: float | str = edits.AUTO,
         **options: Any,
     ) -> list[Picture]:
@@ -205,7 +205,7 @@ class Glide:
             extend: pixels to add at the left, top, right and bottom (outpainting), or "0,0,64,0".
             strength: below 1, painting starts from the pixels that are there, such as a sketch.
             repeats: how often each stretch of steps is walked (Lugmayr et al., 2022, RePaint).
-            jump: steps of a stretch.
+            jump: steps of a stretch; 10 if not given, and only with `repeats`.
             margin: context on each side of the hole that the model sees, in parts of the hole's
                 longer side, 0 to 8. By default the window is no smaller than the model's
                 pictures; with a margin a small hole is drawn enlarged.
@@ -214,6 +214,7 @@ class Glide:
         Raises:
             InputError: image and mask differ in size, or there is nothing to paint.
         """
+        edits.check_repeats(repeats, jump)
         edit = edits.inpainting(
             self.loaded, image, mask, extend=extend, strength=strength, repeats=repeats, jump=jump,
             margin=margin, upsample=options.get("upsample", True),
@@ -280,7 +281,7 @@ class Glide:
         Args:
             image: see `inpaint`.
             prompts: what it shows; "" leaves that open.
-            **options: see `pictures`; those of the base have no effect.
+            **options: see `pictures`; those of the base are refused.
 
         Raises:
             InputError: the model has no upsampler, or the result would be too large.

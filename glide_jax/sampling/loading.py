@@ -5,7 +5,7 @@ import pathlib
 
 import jax
 
-from glide_jax.model_dir.reading import read_model
+from glide_jax.model_dir.reading import Model, parameter_count, read_model
 from glide_jax.model_dir.schema import StageConfig
 from glide_jax.model_dir.weights import check_weights, pack_weights, wrap_apply
 from glide_jax.networks.cpu.choice import prepared
@@ -25,12 +25,13 @@ class Loaded:
     stages: dict[str, Stage]
     sampling: dict[str, StageSettings]
     configs: dict[str, StageConfig]
-    params: dict[str, Params]
+    params: dict[str, Params] = dataclasses.field(default_factory=dict)
     clip: ClipStage | None = None
     clip_tokenizer: Tokenizer | None = None
     exported: bool = False  # stages are programs, which have no gradient
     weights: str = "float32"  # how the stages' parameters are kept
     dtype: str = "float32"  # the type that networks compute in
+    parameter_count: int = 0  # all parts as trained, however they are kept
 
 
 def load(
@@ -59,35 +60,68 @@ def load(
     if convolutions == "auto" and weights != "float32":
         convolutions = "direct"  # transformed kernels would take the memory that is to be saved
     model = read_model(directory)
+    trained = {name: tree for name, (_, tree) in model.stages.items()}
     params = {
-        name: pack_weights(prepared(config.model, params, convolutions, dtype), weights)
-        for name, (config, params) in model.stages.items()
+        name: pack_weights(
+            prepared(model.stages[name][0].model, tree, convolutions, dtype), weights
+        )
+        for name, tree in trained.items()
     }
+    if model.clip is not None:
+        params["clip"] = trained["clip"] = model.clip[2]
+    loaded = _without_weights(model, directory, dtype, weights)
+    stages = loaded.stages
+    if program is not None:
+        stages = programs.read_program(program, loaded.configs, stages, params, dtype)
+    return dataclasses.replace(
+        loaded,
+        stages=stages,
+        params={
+            name: jax.device_get(tree) if offload and name in stages else jax.device_put(tree)
+            for name, tree in params.items()
+        },
+        exported=program is not None,
+        parameter_count=parameter_count(trained),
+    )
+
+
+def outline(directory: pathlib.Path, dtype: str = "float32", *, exported: bool = False) -> Loaded:
+    """A model directory without its weights: enough to check calls, and nothing draws with it.
+
+    Args:
+        directory: the model's.
+        dtype: the type that networks would compute in.
+        exported: whether an exported program would be used.
+
+    Raises:
+        InputError: the model's config is broken.
+    """
+    model = read_model(directory, weights=False)
+    return dataclasses.replace(_without_weights(model, directory, dtype), exported=exported)
+
+
+def _without_weights(
+    model: Model, directory: pathlib.Path, dtype: str, weights: str = "float32"
+) -> Loaded:
     where = directory / "config.json"
     configs = {name: config for name, (config, _) in model.stages.items()}
-    stages = {name: stage(config, dtype, wrap_apply(weights)) for name, config in configs.items()}
-    if program is not None:
-        stages = programs.read_program(program, configs, stages, params, dtype)
     clip, clip_tokenizer = None, None
     if model.clip is not None:
-        config, clip_tokenizer, params["clip"] = model.clip
+        config, clip_tokenizer, _ = model.clip
         clip = clip_stage(config, dtype)
     return Loaded(
         name=model.name,
         tokenizer=model.tokenizer,
-        stages=stages,
+        stages={
+            name: stage(config, dtype, wrap_apply(weights)) for name, config in configs.items()
+        },
         sampling={
             name: from_config(config.sampling, f"{where}: {name}.sampling")
             for name, config in configs.items()
         },
         configs=configs,
-        params={
-            name: jax.device_get(tree) if offload and name in stages else jax.device_put(tree)
-            for name, tree in params.items()
-        },
         clip=clip,
         clip_tokenizer=clip_tokenizer,
-        exported=program is not None,
         weights=weights,
         dtype=dtype,
     )

@@ -118,7 +118,7 @@ def _options(p: Mapping[str, Any]) -> dict[str, Any]:
     own = {name: p[name] for name, (group, _) in options().items() if group == "call" and name in p}
     own.pop("upsample", None)
     own.pop("edit", None)
-    out = {**own, "first_index": p["index"], "batch_size": p["batch_size"]}
+    out = {**own, "first_index": p["index"], "batch_size": p["batch_size"], "as_recorded": True}
     out["upsample"] = "upsample" in p
     for name, (group, field) in options().items():
         stage = {"base": "base", "upsampler": "upsample"}.get(group, "")

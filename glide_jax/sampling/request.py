@@ -10,6 +10,7 @@ import numpy as np
 from glide_jax.diffusion import solvers
 from glide_jax.errors import InputError
 from glide_jax.sampling.call import Call, check_no_upsampler, stage_settings
+from glide_jax.sampling.idle import check_idle
 from glide_jax.sampling.loading import Loaded
 from glide_jax.sampling.settings import StageSettings
 from glide_jax.tokenizers.protocol import check_text
@@ -131,6 +132,7 @@ def plan(
     unconditional = False
     if "base" in stages:
         stages["base"], unconditional = _unconditional(call, stages["base"])
+    check_idle(call, stages)
     if call.autoguidance_model is not None:
         weak = check_weak(open_model(call.autoguidance_model), loaded)
     if call.keep is not None:

@@ -27,6 +27,7 @@ class Option(NamedTuple):
     traced: bool = True  # whether the compiled loop takes the value
     recorded: bool = True  # whether records name it where it is off
     shown: bool = False  # whether the help shows the default
+    needs: str | None = None  # the option without which it means nothing
 
 
 def option(default: Any, *args: Any, **more: Any) -> Any:

@@ -3,8 +3,9 @@
 #
 #   launch/gke/run.sh [--print] --config base_64
 #
+#   --print, anywhere, shows the manifest and applies nothing.
 #   NAME       of the JobSet; glide
-#   IMAGE      container with glide_jax[tpu,data] installed
+#   IMAGE      container with glide-jax[tpu,data,tensorboard] installed
 #   CHIP       the node pool's cloud.google.com/gke-tpu-accelerator; tpu-v5-lite-podslice
 #   TOPOLOGY   its cloud.google.com/gke-tpu-topology; 4x4
 #   HOSTS      nodes in a slice; 4
@@ -16,10 +17,14 @@ set -euo pipefail
 export NAME=${NAME:-glide} CHIP=${CHIP:-tpu-v5-lite-podslice} TOPOLOGY=${TOPOLOGY:-4x4}
 export HOSTS=${HOSTS:-4} CHIPS=${CHIPS:-4} SLICES=${SLICES:-1} CLAIM=${CLAIM:-runs}
 export RESTARTS=${RESTARTS:-100} IMAGE=${IMAGE:-IMAGE}
-show=""
-if [ "${1:-}" = --print ]; then show=1; shift; fi
+show="" words=()
+# shellcheck disable=SC1091
+. "$(dirname "$0")/../words.sh"
+take_print "$@"
+set -- ${words[@]+"${words[@]}"}
 if [ $# = 0 ]; then sed -n '2,/^set/{s/^# \{0,1\}//p;}' "$0"; exit 2; fi
-if [ -z "$show" ] && [ "$IMAGE" = IMAGE ]; then echo "set IMAGE to your container." >&2; exit 2; fi
+check_train "$@" # in a pod a mistake would be started again RESTARTS times
+if [ -z "$show" ] && [ "$IMAGE" = IMAGE ]; then refuse "set IMAGE to your container."; fi
 
 manifest=$(<"$(dirname "$0")/jobset.yaml")
 for name in NAME IMAGE CHIP TOPOLOGY HOSTS CHIPS SLICES CLAIM RESTARTS; do

@@ -1,17 +1,24 @@
 """`glide-jax import` and `export`: there and back without losing a bit."""
 
 import json
+import pathlib
+import re
+import shlex
 
 import numpy as np
 import pytest
 
-from glide_jax import trees
+from glide_jax import images, trees
+from glide_jax.checkpoints import released
 from glide_jax.checkpoints.torch import names, reader, writer
 from glide_jax.model_dir import reading
 from glide_jax.networks import initial, zoo
 from glide_jax.sampling.glide import load
 from glide_jax.trees import flatten
+from tests.checkpoints import http_server
 from tests.cli import broken
+
+DOCS = pathlib.Path(__file__).parents[2] / "docs"
 
 KINDS = ("base", "upsample", "clip_image", "clip_text")
 INPAINT = ("base_inpaint", "upsample_inpaint")
@@ -92,6 +99,74 @@ def test_an_empty_folder_may_become_the_model(cli, checkpoints, tmp_path):
     (tmp_path / "model").mkdir()
     assert cli("import", *checkpoints("base"), "--out", tmp_path / "model").code == 0
     assert reading.read_model(tmp_path / "model").name == "model"
+
+
+@pytest.fixture
+def recipe(cli, monkeypatch, tmp_path, cache):
+    """The commands of docs/start.md, as words, with a server of tiny files and an empty home."""
+    broken.released_sizes(monkeypatch)
+    monkeypatch.setenv("HOME", str(tmp_path))
+    monkeypatch.delenv("GLIDE_JAX_CACHE")
+    (tmp_path / ".cache" / "glide_jax").mkdir(parents=True)
+    (tmp_path / ".cache" / "glide_jax" / "xla").symlink_to(cache / "xla")
+    monkeypatch.chdir(tmp_path)
+
+    def serve(handler):
+        kind = handler.path.rpartition("/")[2].removesuffix(".pt")
+        path = tmp_path / "served" / f"{kind}.pt"
+        writer.write_state_dict(path, broken.state(kind))
+        handler.server.data = path.read_bytes()
+        http_server.serve(handler)
+
+    text = (
+        (DOCS / "start.md").read_text().partition("## The released GLIDE\n")[2].partition("##")[0]
+    )
+    commands = [
+        shlex.split(line, comments=True) for line in re.findall(r"^ {4}(glide-jax .+)", text, re.M)
+    ]
+    with http_server.running() as server:
+        server.orders = [serve] * 4
+        monkeypatch.setenv("no_proxy", "127.0.0.1")
+        monkeypatch.setattr(released, "SOURCE", server.url.rpartition("/")[0])
+        yield commands
+
+
+def test_the_recipe_of_the_released_model_works_as_it_is_printed(
+    cli, recipe, tmp_path, monkeypatch
+):
+    assert [words[1] for words in recipe] == ["download", "import", "sample"]
+    for words in recipe:
+        result = cli(*words[1:])
+        assert result.code == 0, result.err
+    [picture] = (tmp_path / "out").glob("*corgi*.png")
+    assert images.read_parameters(picture)["model"] == "glide"
+
+
+def test_import_finds_what_was_downloaded_by_name_and_prefers_a_file(
+    cli, checkpoints, tmp_path, monkeypatch
+):
+    base, upsample = checkpoints("base", "upsample")
+    folder = tmp_path / "cache" / "checkpoints"
+    folder.mkdir(parents=True)
+    monkeypatch.setenv("GLIDE_JAX_CACHE", str(tmp_path / "cache"))
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "base").mkdir()  # a folder is no checkpoint, whatever its name
+    missing = cli("import", "base", "--out", tmp_path / "model").complaint
+    assert missing.startswith("'base' is not here: `glide-jax download base` fetches it")
+    (folder / "base.pt.part").touch()
+    (tmp_path / "base").rmdir()
+    assert (
+        "'base.pt' is not downloaded whole" in cli("import", "base.pt", "--out", "model").complaint
+    )
+    base.rename(folder / "base.pt")
+    upsample.rename(tmp_path / "upsample.pt")
+    result = cli("import", "base", "upsample.pt", "--out", tmp_path / "model")
+    assert result.code == 0, result.err
+    assert [line.partition(":")[0] for line in result.err.splitlines()] == [
+        str(folder / "base.pt"), "upsample.pt"
+    ]  # fmt: skip
+    (tmp_path / "base.pt").write_bytes(b"mine")
+    assert "base.pt" in cli("import", "base.pt", "--out", "other").complaint
 
 
 @pytest.mark.slow

@@ -174,9 +174,9 @@ def test_a_cache_that_cannot_be_made_is_told_and_no_obstacle(shell, tiny_model, 
     (tmp_path / "file").write_text("here")
     environment = os.environ | {"GLIDE_JAX_CACHE": str(tmp_path / "file")}
     environment.pop("JAX_COMPILATION_CACHE_DIR", None)  # a user's own, which would be taken
-    argv = ("sample", "red", "--model", tiny_model, "--clip-guidance-scale", "1")
+    argv = ("sample", "red", "--model", tiny_model, "--program", tmp_path / "none")
     result = shell(*argv, "--out", tmp_path / "out", env=environment)
-    assert result.code == 2  # the model has no CLIP; the cache came first
+    assert result.code == 2  # there is no such program; the cache came first
     assert "warning: Cache" in result.err
 
 

@@ -7,7 +7,7 @@ from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
 import pytest
-from scipy import optimize
+from scipy import optimize, stats
 
 from glide_jax import images
 from glide_jax.errors import InputError
@@ -141,6 +141,28 @@ def test_ties_are_equal_and_a_run_that_always_wins_is_finite():
     assert even["a"].elo == pytest.approx(0, abs=1e-9)
     won = votes.elo_scores([vote("a", "b", "left")] * 50, resamples=10)
     assert 0 < won["a"].elo < 1000
+
+
+@pytest.mark.parametrize(
+    ("answers", "sure"),
+    [
+        (["left"], False), (["tie"], False), (["tie"] * 40, False), (["left"] * 2, False),
+        (["left"] * 40, True), (["left", "right"] * 3, False),
+    ],
+)  # fmt: skip
+def test_no_interval_is_without_width_and_a_single_vote_proves_nothing(answers, sure):
+    scores = votes.elo_scores([vote("a", "b", answer) for answer in answers])
+    for score in scores.values():
+        assert score.low < score.elo < score.high
+        assert score.high - score.low > 1
+    assert (scores["a"].low > 0) == sure
+
+
+def test_the_interval_of_two_runs_is_that_of_a_share():
+    scores = votes.elo_scores([vote("a", "b", "left")] * 7 + [vote("a", "b", "right")] * 3)
+    exact = stats.beta(7.5, 3.5).ppf((0.025, 0.975))  # the posterior of a share, Jeffreys' prior
+    elo = 200 * np.log10(exact / (1 - exact))  # half of the difference is each run's
+    np.testing.assert_allclose((scores["a"].low, scores["a"].high), elo, atol=12)
 
 
 def test_runs_that_were_never_compared_have_no_common_scale():

@@ -74,7 +74,11 @@ def test_strength_resampling_and_seeds_matter_and_compile_nothing(glide):
         dict(strength=0.4, repeats=2, jump=1), dict(guidance_scale=1.5),
     ):  # fmt: skip
         assert (draw(**how) != plain).any(), how
-    np.testing.assert_array_equal(draw(jump=3), plain)  # walked once, stretches are nothing
+    once = edits.inpainting(glide.loaded, image, mask, jump=3)  # of which stretches are nothing
+    [same] = glide(RED, edit=once, **(FEW | dict(steps=4)))
+    np.testing.assert_array_equal(same.array, plain)
+    with pytest.raises(InputError, match="jump is 3, but repeats is 1"):
+        draw(jump=3)
     assert programs() == before
 
 

@@ -134,10 +134,8 @@ def test_a_negative_prompt_takes_the_place_of_the_empty_one(glide):
     assert away[0].parameters["negative_prompt"] == BLUE
     np.testing.assert_array_equal(pixels(plain), pixels(glide(RED, negative_prompt="", **BASE)))
     # Away from the prompt itself there is nowhere to go, at any scale.
-    nowhere = [
-        glide(RED, negative_prompt=RED, guidance_scale=scale, **BASE) for scale in (1.0, 5.0)
-    ]
-    assert differ(*nowhere) <= 1
+    nowhere = glide(RED, negative_prompt=RED, guidance_scale=5.0, **BASE)
+    assert differ(glide(RED, guidance_scale=1.0, **BASE), nowhere) <= 1
 
 
 def test_mixing_prompts(glide):

@@ -13,6 +13,7 @@ from glide_jax.evaluation.features.extractor import Features
 from glide_jax.types import Params
 
 NAMES = (efficientnet.NAME, mobilenet.NAME, "inception", openai_clip.NAME, "pixels")
+PACKAGED = (efficientnet.NAME, mobilenet.NAME)  # their weights come in packages
 _FILES = {  # extractors whose weights come in no package: the file, and the option that gives it
     "inception": ("pt_inception-2015-12-05-6726825d.pth", "--inception"),
     openai_clip.NAME: ("ViT-B-16.pt", "--clip-file"),
