@@ -35,7 +35,7 @@ from glide_jax.training.config import (
     has_checkpoint,
     keep_config,
 )
-from glide_jax.training.run import Run, prepare_run
+from glide_jax.training.run import MissingInput, Run, plan_without_data, prepare_run
 from glide_jax.training.sheet import Sheet
 from glide_jax.training.step import TrainState
 from glide_jax.version import __version__
@@ -65,7 +65,7 @@ def train(
         config: the run's.
         workdir: belongs to this run alone; made if missing.
         say: takes the lines that report progress.
-        dry_run: compile and report only; writes nothing.
+        dry_run: compile and report only, also where the data is not there; writes nothing.
         cache: the folder whose models/ and data/ hold what is named without a path.
         hosts: all of them call this, with the same config and a `workdir` that they share.
 
@@ -96,13 +96,24 @@ def _train(
     hosts: Hosts,
 ) -> bool:
     notes = changes_since(workdir, config)
+    if config.train.redraw and not config.train.init_from:
+        notes.append("note: train.redraw changes nothing, since train.init_from names no model.")
     if not dry_run:
         workdir.mkdir(parents=True, exist_ok=True)
         folders.check(workdir)
     kept = folders.kept_tokenizer(workdir)
     if kept is None and has_checkpoint(workdir):
         notes.append("note: tokenizer/spec.json is missing; the tokenizer is made anew.")
-    run = prepare_run(config, kept, cache)
+    try:
+        run = prepare_run(config, kept, cache)
+    except MissingInput as error:
+        if not dry_run or hosts.count > 1:
+            raise
+        say(f"note: {error} All shapes are the config's.")
+        plan = plan_without_data(config, cache)
+        for line in [*notes, *costs.cost_lines(plan, costs.compile_step(plan))]:
+            say(line)
+        return True
     data = data_notes.facts(run)
     if hosts.count > 1:
         hosts.agree("the data", _facts(run, data, workdir, dry_run, hosts))

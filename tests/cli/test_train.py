@@ -197,7 +197,7 @@ def test_a_full_disk_is_one_sentence_and_loses_nothing(whole, home, cli, tmp_pat
         resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
     assert result.code == 2
     assert str(tmp_path / "w" / "checkpoints") in result.complaint
-    assert "File too large" in result.complaint
+    assert "File too large; make room, and the same command goes on" in result.complaint
     assert cli(*words(home, tmp_path / "w")).code == 0
     assert_same(whole, tmp_path / "w")
 
@@ -279,6 +279,20 @@ def test_a_dry_run_tells_what_a_run_costs_and_writes_nothing(home, cli, tmp_path
     assert "memory of a device" in result.err
     assert "8 steps in about" in result.err
     assert not (tmp_path / "w").exists()
+
+
+def test_a_dry_run_needs_no_data_and_says_so(home, cli, tmp_path):
+    nowhere = ("--config.data.path=nowhere", "--dry-run")
+    result = cli(*words(home, tmp_path / "w", *nowhere))
+    assert result.code == 0, result.err
+    [note] = [line for line in result.err.splitlines() if line.startswith("note: ")]
+    assert "nowhere" in note
+    assert note.endswith("All shapes are the config's.")
+    assert "memory of a device" in result.err
+    assert not (tmp_path / "w").exists()
+    assert "nowhere" in cli(*words(home, tmp_path / "w", nowhere[0])).complaint
+    wrong = ("--config.data.source=shapes_endless", "--config.data.path=", "--config.data.kinds=x")
+    assert "kinds is 'x'" in cli(*words(home, tmp_path / "w", *wrong, "--dry-run")).complaint
 
 
 @pytest.mark.parametrize(
