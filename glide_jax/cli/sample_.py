@@ -61,6 +61,7 @@ def command(
     if not prompts:
         raise InputError("there is no prompt; give one, in quotes.")
     place = cluster.place(coordinator, num_processes, process_id, heartbeat_seconds, wait_seconds)
+    cluster.check_waits(place)
     if prompts_file is None:
         if place is not None and place.count != 1:
             raise InputError("--num-processes share a --prompts-file; without one, draw alone.")
