@@ -62,8 +62,8 @@ def boxed_forms(name: str) -> Forms:
 
 def test_examples_are_found_wherever_they_are():
     found = examples()
-    assert {"README.md", "start.md", "serving.md", "sampling.md"} <= set(found.values())
-    assert len(found) >= 12
+    assert {"README.md", "start.md", "serving.md"} <= set(found.values())
+    assert len(found) > 10
     assert drawn_by_the_box('glide-jax edit a.png "b c" --strength 0.6 "d"') == ["b c"]
     assert drawn_by_the_box('glide-jax sample --model emoji "a cat"') == []
 
