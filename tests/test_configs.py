@@ -40,7 +40,7 @@ def test_the_configs_that_are_promised_are_there():
 PARTS = (
     "folder_64:tiny", "emoji_64:tiny", "emoji_64:more", "emoji_64:polish", "emoji_256:tiny",
     "emoji_64:plain-v", "emoji_64:named-v", "emoji_64:plain-x0", "emoji_64:named-x0",
-    "shapes_64:counts", "shapes_64:polish", "finetune:base", "finetune:upsample",
+    "shapes_64:counts", "shapes_64:polish", "shapes_64:plain", "finetune:base", "finetune:upsample",
 )  # fmt: skip
 
 # One of each kind of program besides the plain base, which tests of the command line train.

@@ -11,6 +11,7 @@ import click
 from glide_jax.cli import common, placing
 from glide_jax.cli.progress import progress_bars
 from glide_jax.sampling.call import Call, Edit, options, parse
+from glide_jax.sampling.parsers import RANDOM
 from glide_jax.sampling.settings import option_of
 
 if TYPE_CHECKING:
@@ -32,6 +33,11 @@ class Drawing(NamedTuple):
     call: Call
     given: dict[str, Any]  # the options of `call` as text, without those left out
 
+    @property
+    def at_random(self) -> bool:
+        """Whether the seed was left to chance."""
+        return self.given.get("seed") == RANDOM
+
     def load(
         self, prompts: Sequence[str], edit: "EditOf | None" = None, **how: Any
     ) -> "tuple[Glide, Drawing]":
@@ -52,12 +58,13 @@ class Drawing(NamedTuple):
             edit: makes the edit, or the whole call, for the model while its weights are not read.
             **how: see `glide_jax.load`.
         """
-        outline = common.outline(self.model, self.dtype, exported=how.get("program") is not None)
+        model = common.model_or_run(self.model, self.device)
+        outline = common.outline(model, self.dtype, exported=how.get("program") is not None)
         call = self.call if edit is None else edit(outline.loaded)
         if isinstance(call, Edit):
             call = dataclasses.replace(self.call, edit=call)
         outline.check(prompts, call)
-        glide = common.load_glide(self.model, self.dtype, self.device, **how)
+        glide = common.load_glide(model, self.dtype, self.device, **how)
         return glide, self._replace(call=call)
 
 
@@ -76,10 +83,12 @@ def drawing_command(helps: Mapping[str, str] | None = None) -> Callable[[Callabl
             given = {name: values.pop(name) for name in texts}
             given = {name: value for name, value in given.items() if value is not None}
             drawing = Drawing(model, dtype, device, out, parse(given), given)
+            if drawing.at_random:
+                common.say(f"the seed is {drawing.call.seed}")
             command(drawing=drawing, **values)
 
         shared = [
-            common.model_option, common.dtype_option, common.device_option, common.out_option
+            common.model_or_run_option, common.dtype_option, common.device_option, common.out_option
         ]  # fmt: skip
         flags = [_flag(name, text) for name, text in texts.items()]
         whole: Callable = functools.update_wrapper(run, command)
@@ -118,7 +127,7 @@ def draw_to_files(glide: "Glide", prompts: Sequence[str], drawing: Drawing) -> N
         prompts: one or several.
         drawing: the command's options.
     """
-    call, drawn, before = drawing.call, [], 0
+    call, drawn, scores, before = drawing.call, [], [], 0
     each = call.n if call.keep is None else call.keep
     with progress_bars("steps", width=9) as progress:
         pictures = glide.pictures(prompts, call, progress=progress)
@@ -127,7 +136,11 @@ def draw_to_files(glide: "Glide", prompts: Sequence[str], drawing: Drawing) -> N
             path, found = placing.write(drawing.out, stem(j // each, p), picture.image, p)
             common.result(path)
             drawn.append((path, p["prompt"]))
+            scores.append((path.name, p.get("choice")))
             before += found == "same"
+    for name, choice in scores:
+        if choice is not None:
+            common.say(f"{name}: {choice['score']:.2f} by the CLIP, of {choice['n']} drawn")
     if before:
         common.say(f"{before} of {len(drawn)} pictures were there already and stay as they are")
     write_sheet(drawing.out, drawn)

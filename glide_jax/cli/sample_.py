@@ -92,6 +92,10 @@ def read_prompts(path: pathlib.Path) -> tuple[str, ...]:
         raise InputError(
             f"--prompts-file {str(path)!r} is not UTF-8 text (byte {error.start}); save it as that."
         ) from None
+    except IsADirectoryError:
+        raise InputError(
+            f"--prompts-file {str(path)!r} is a folder; give a text file with a prompt a line."
+        ) from None
     except OSError as error:
         raise InputError(f"--prompts-file {str(path)!r}: {error.strerror}.") from None
     prompts = tuple(line.strip() for line in lines if line.strip())

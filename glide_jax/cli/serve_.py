@@ -7,7 +7,7 @@ from glide_jax.cli import common
 
 
 @click.command("serve")
-@common.model_option
+@common.model_or_run_option
 @common.dtype_option
 @common.device_option
 @click.option("--host", default="127.0.0.1", show_default=True,
@@ -47,7 +47,7 @@ def command(model: str, dtype: str, device: str | None, host: str, port: str, **
     number = checks.whole("port", port, 0, 65535)
     address = server.Address(host, number, how["api_key"] or None, how["insecure"])
     server.check_address(address)
-    glide = common.load_glide(model, dtype, device)
+    glide = common.load_glide(common.model_or_run(model, device), dtype, device)
     import jax
 
     if width is None:

@@ -1,12 +1,13 @@
 """Every source by name: `open_source` is what configs and the command line call."""
 
+import difflib
 import os
 import pathlib
 from bisect import bisect_right
 from collections.abc import Sequence
 from itertools import accumulate
 
-from glide_jax import files
+from glide_jax import checks, files
 from glide_jax.data.example import Example, Rejected, Source, spread
 from glide_jax.data.readers import built, emoji_views, procedural
 from glide_jax.data.readers.coco import Coco
@@ -107,6 +108,22 @@ def check_source(name: str, path: StrPath = "", kinds: Sequence[str] = ()) -> No
         raise InputError(
             f"source {ENDLESS!r} draws its scenes and reads no path, but path is "
             f"{str(path)!r}; for files of yours the source is one of {', '.join(READERS)}."
+        )
+
+
+def check_set(name: str) -> None:
+    """Refuses what is no name of a set, nor several joined by +; for what is no folder.
+
+    Raises:
+        InputError: it is neither; the nearest name is given.
+    """
+    if os.path.isfile(name):
+        raise InputError(f"{checks.shown(name, 200)} is a file; give a folder that holds pictures.")
+    if wrong := [part for part in name.split("+") if part not in NAMES and name not in NAMES]:
+        near = difflib.get_close_matches(wrong[0], names := (*SETS, FLAT, ENDLESS), n=1)
+        hint = f"did you mean {near[0]}?" if near else f"sets are {', '.join(names)}."
+        raise InputError(
+            f"{checks.shown(name, 200)} is no folder here, and not the name of a set; {hint}"
         )
 
 

@@ -99,7 +99,10 @@ def finished_result(run: pathlib.Path) -> dict[str, Any]:
         n = checks.whole("n", result["n"], 1, 10_000_000)
         return {**result, "n": n, "prompts_sha256": result["prompts_sha256"]}
     except (ValueError, KeyError):
-        raise InputError(f"{str(run)!r} is no finished run of `glide-jax eval`.") from None
+        raise InputError(
+            f"{str(run)!r} is no finished run of `glide-jax eval`; give a folder that it has made "
+            "in its --out, such as runs/eval/w3."
+        ) from None
 
 
 def write_contact_sheet(

@@ -238,7 +238,9 @@ def fitted(image: Image.Image, side: int, unit: int, most_aspect: int = 4) -> Im
 
 
 def strip(frames: list[Image.Image]) -> Image.Image:
-    """Pictures of one size side by side."""
+    """Pictures of one size side by side; a single one is itself."""
+    if len(frames) == 1:
+        return frames[0]
     return Image.fromarray(np.concatenate([np.asarray(frame) for frame in frames], axis=1))
 
 

@@ -168,6 +168,11 @@ def _input(
     """
     if value is None and type(recorded.get("path")) is not str:
         raise InputError(f"the {name} that went in was no file; give it.")
+    if value is None and not os.path.lexists(recorded["path"]):
+        raise InputError(
+            f"the {name} that went in, {checks.shown(recorded['path'], 200)}, is not here; give it "
+            f"as {name} (--{name})."
+        )
     if value is None and os.path.exists(recorded["path"]) and not os.path.isfile(recorded["path"]):
         raise InputError(f"the {name} {checks.shown(recorded['path'])} is no file; give it.")
     picture = given.picture(name, recorded["path"] if value is None else value)

@@ -153,6 +153,7 @@ class Answer:
             "size": size,
             "seed": wish.seed,
             "usage": self._usage(len(data)),
+            **self._notes,
         }
 
     async def stream(self) -> AsyncIterator[str]:
@@ -176,10 +177,18 @@ class Answer:
                     "index": k,
                     "seed": self._wish.seed,
                 }
-                body |= {"usage": self._usage(1)} if done else {"partial_image_index": event.number}
+                if done:
+                    body |= {"usage": self._usage(1), **self._notes}
+                else:
+                    body["partial_image_index"] = event.number
                 yield f"event: {body['type']}\ndata: {json.dumps(body)}\n\n"
         except ApiError as error:  # the status line has gone already
             yield f"event: error\ndata: {json.dumps({'type': 'error', **error.body})}\n\n"
+
+    @property
+    def _notes(self) -> dict[str, Any]:
+        """The notes about the prompt, if there are any."""
+        return {"notes": [*self._wish.notes]} if self._wish.notes else {}
 
     def _usage(self, pictures: int) -> dict[str, Any]:
         """Clients expect counts of tokens; a picture counts as one."""

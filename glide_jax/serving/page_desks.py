@@ -27,6 +27,7 @@ from glide_jax.serving.engine import Engine
 from glide_jax.serving.jobs import Event, Preview, Progress
 from glide_jax.serving.page_masks import Easel
 from glide_jax.serving.protocol import ApiError, Limits, Wish
+from glide_jax.tokenizers.protocol import PromptTruncated
 
 MOST_STAGED = 24  # pictures of a strip; the oldest go
 _MOST_DESKS = 256
@@ -196,13 +197,16 @@ async def drawn(
 def made(make: Callable[[], Any]) -> tuple[Any, list[str]]:
     """Calls a function; gives its result and the sentences that it warns with.
 
+    Those about prompts are left out, since the engine may warn of another visitor's meanwhile.
+
     Raises:
         InputError: a value is wrong.
     """
     with _warning, warnings.catch_warnings(record=True) as caught:
         warnings.simplefilter("always", UserWarning)
         out = make()
-    return out, [str(w.message) for w in caught if issubclass(w.category, UserWarning)]
+    ours = [w for w in caught if issubclass(w.category, UserWarning)]
+    return out, [str(w.message) for w in ours if not issubclass(w.category, PromptTruncated)]
 
 
 def sentence(error: Exception) -> str:

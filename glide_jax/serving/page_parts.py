@@ -201,8 +201,8 @@ class Panel:
         desk.stopped, shop, text = False, self.shop, ""
         old = len(desk.staged)
         try:
-            wish, notes = await asyncio.to_thread(page_desks.made, make)
-            for line in notes:
+            wish, warned = await asyncio.to_thread(page_desks.made, make)
+            for line in dict.fromkeys((*wish.notes, *warned)):
                 gr.Info(page_desks.sentence(InputError(line)))
             desk.frames = ()
             stage = lambda picture: shop.desks.stage(desk, picture)

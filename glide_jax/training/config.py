@@ -112,6 +112,11 @@ def read_config(
     return _checked(json.loads(json.dumps(config.to_dict())))
 
 
+def kept_config(workdir: pathlib.Path) -> TrainConfig:
+    """The config that a run keeps in its workdir; an InputError where it is damaged."""
+    return _checked(read_object(workdir / FILE))
+
+
 def _find(name: str) -> pathlib.Path:
     """The file of a config, which is code: one of the current folder is never meant by its name."""
     path = files.expanded(name)

@@ -67,9 +67,8 @@ class Data:
     # Words for styles of emoji: every caption then names its own, half of them the main colours.
     # The model adds the first to prompts that name none of them.
     styles: tuple[str, ...] = ()
-    kinds: tuple[str, ...] = (
-        _texts()
-    )  # scenes of shapes_endless: single, count, pair, relation; (): all
+    # Scenes of shapes_endless: single, plain, count, pair, relation; () is all but plain.
+    kinds: tuple[str, ...] = _texts()
 
     def __post_init__(self):
         """Refuses what are no words, and styles of pictures that have none."""

@@ -17,14 +17,13 @@ from glide_jax.checkpoints.store import Store
 from glide_jax.compiling import in_usual_numbers
 from glide_jax.mesh.hosts import ALONE, Hosts, StopVote, whole
 from glide_jax.model_dir import reading, writing
-from glide_jax.networks import zoo
 from glide_jax.training import (
-    clip_objective,
     costs,
     data_notes,
     folders,
     hooks,
     loop,
+    newest,
     profiling,
     writers,
 )
@@ -280,20 +279,15 @@ class _Session:
         `glide-jax pack` joins with one.
         """
         run, config, loss = self.run, self.run.config, self.log.loss
-        start, tokenizer = run.whole, run.tokenizer
-        stages, clip = (dict(start.stages), start.clip) if start else ({}, None)
-        if isinstance(config.part, zoo.ClipConfig):
-            params, scale = clip_objective.without_logit_scale(params)
-            part = dataclasses.replace(config.part, logit_scale=scale)
-            clip, tokenizer = (part, tokenizer, params), start.tokenizer if start else tokenizer
-        else:
-            stages[config.stage] = (config.part, params)
+        model = newest.as_model(config, run.tokenizer, run.whole, params)
+        parts = {name: params for name, (_, params) in model.stages.items()}
+        trained = model.clip[2] if model.clip and config.stage == "clip" else parts[config.stage]
         data = (config.data.source, config.data.path, config.data.split)
         card = writing.CARD.format(
             name=config.name,
             version=__version__,
             what=config.stage,
-            parameters=reading.parameter_count(params),
+            parameters=reading.parameter_count(trained),
             source=" ".join(filter(None, data)),
             step=step,
             batch_size=config.train.batch_size,
@@ -301,9 +295,8 @@ class _Session:
             init_from=config.train.init_from or "nothing",
             loss=f"{loss:.4f}" if math.isfinite(loss) else "not known",
             ema=config.train.ema[0],
-            use=writing.USE_MODEL if "base" in stages else writing.USE_PART,
+            use=writing.USE_MODEL if "base" in model.stages else writing.USE_PART,
         )
-        model = reading.Model(config.name, tokenizer, stages, clip)
         writing.replace_model(self.workdir / "model", model, card=card)
 
 

@@ -20,6 +20,7 @@ from PIL import Image
 
 from glide_jax.checkpoints.store import Store
 from glide_jax.errors import InputError
+from glide_jax.images import read_parameters
 from glide_jax.model_dir import reading, writing
 from glide_jax.networks import initial
 from glide_jax.networks.initial import initialiser
@@ -114,6 +115,30 @@ def test_a_run_tells_what_it_costs_and_leaves_a_model_a_curve_and_samples(whole,
     assert "8 of batch 4, 32 images seen" in card
     loss = curve(whole)[-1]["loss"]
     assert f"{loss:.4f}" in card
+
+
+def test_a_run_can_be_drawn_with_at_its_newest_checkpoint_and_is_left_alone(whole, cli, tmp_path):
+    run = shutil.copytree(whole, tmp_path / "run")
+    shutil.rmtree(run / "model")  # as before its end
+    (run / "checkpoints" / "9.orbax-checkpoint-tmp").mkdir()  # as one that is being written
+    state = lambda: {p: (p.is_file() and p.stat().st_mtime_ns) for p in run.rglob("*")}
+    before = state()
+    draw = lambda model, out: cli("sample", "a red circle", "--model", model, "--out",
+                                  tmp_path / out, "--steps", 2)  # fmt: skip
+    result = draw(run, "a")
+    assert result.code == 0, result.err
+    assert "is a run; its newest checkpoint, of step 8, draws" in result.err
+    assert state() == before
+    drawn, end = result.out.strip(), draw(whole / "model", "b").out.strip()
+    np.testing.assert_array_equal(*map(np.asarray, map(Image.open, (drawn, end))))
+    assert read_parameters(drawn)["model"] == "folder_64-smoke-step-8"
+    # One that is deleted meanwhile, or damaged, gives way to the one before.
+    shutil.rmtree(run / "checkpoints" / "8" / "state")
+    result = draw(run, "c")
+    assert "its newest checkpoint, of step 6, draws" in result.err
+    for path in (run / "checkpoints").glob("[0-9]"):
+        shutil.rmtree(path)
+    assert draw(run, "d").complaint.endswith("has no checkpoint yet; wait for the run's first.")
 
 
 def test_the_model_can_be_drawn_with(whole, cli, tmp_path):

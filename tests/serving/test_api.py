@@ -1,6 +1,7 @@
 """The protocol, spoken by the unmodified OpenAI client and by hand."""
 
 import base64
+import dataclasses
 import http.client
 import io
 import json
@@ -14,6 +15,8 @@ import pytest
 from PIL import Image
 
 from glide_jax import images
+from glide_jax.data.readers import procedural
+from glide_jax.sampling.glide import Glide
 from tests.serving.conftest import png, running
 
 PROMPT = "a red circle"
@@ -390,6 +393,25 @@ def test_a_key_is_asked_for_where_there_is_one(glide):
         right = openai.OpenAI(api_key="secret", base_url=f"{url}/v1", max_retries=0)
         assert [model.id for model in right.models.list()] == ["plain"]
         assert asked(url, "GET", "/health")[0] == 200
+
+
+def test_an_answer_has_notes_about_a_prompt_that_means_something_else(glide):
+    known = dataclasses.replace(glide.loaded, forms=procedural.Scenes(count=1).forms)
+    with running(Glide(known)) as (url, _):
+        body = json.dumps({"prompt": "a green heart", **FEW}).encode()
+        status, _, raw = asked(url, "POST", "/v1/images/generations", body)
+        answer = json.loads(raw)
+        assert status == 200
+        [note] = answer["notes"]
+        assert "the nearest prompt of such a form is 'a large green heart on a" in note
+        client = openai.OpenAI(api_key="any", base_url=f"{url}/v1", max_retries=0)
+        *_, done = generate(client, prompt="a green heart", stream=True)
+        assert done.notes == [note]
+        body = json.dumps({"prompt": "two red rings on a white background", **FEW}).encode()
+        [cut] = json.loads(asked(url, "POST", "/v1/images/generations", body)[2])["notes"]
+        assert "its end is not seen" in cut  # 12 tokens are few
+        body = json.dumps({"prompt": "", **FEW}).encode()
+        assert "notes" not in json.loads(asked(url, "POST", "/v1/images/generations", body)[2])
 
 
 def test_a_full_queue_says_when_to_come_again(glide):
