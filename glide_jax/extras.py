@@ -15,6 +15,7 @@ EXTRAS = {
     "plot": ("matplotlib",),
     "tensorboard": ("tensorboardX",),
     "programs": ("flatbuffers",),
+    "provenance": ("c2pa-python",),
     "quantized": ("qwix",),
     "serve": ("fastapi", "uvicorn", "python-multipart", "prometheus_client", "gradio"),
 }
@@ -33,7 +34,7 @@ def extra(module: str) -> ModuleType:
         brings = (
             name
             for name, distributions in EXTRAS.items()
-            if package in {distribution.replace("-", "_") for distribution in distributions}
+            if package in {d.replace("-", "_").removesuffix("_python") for d in distributions}
         )
         raise InputError(
             f"{package!r}, which this needs, cannot be imported ({error}): "

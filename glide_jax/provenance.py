@@ -21,7 +21,7 @@ XMP = "XML:com.adobe.xmp"  # the keyword of XMP among the texts of a PNG
 
 COMMENT = f"Digital source type: {TRAINED}. Drawn by glide_jax."  # for a GIF, which has no XMP
 
-_TYPES = "http://cv.iptc.org/newscodes/digitalsourcetype/"
+TYPES = "http://cv.iptc.org/newscodes/digitalsourcetype/"
 _IPTC = "http://iptc.org/std/Iptc4xmpExt/2008-02-29/"
 _OURS = "urn:glide_jax:ns/"
 _EMPTY = (
@@ -94,7 +94,7 @@ def packet(source: str, parameters: Any, pixels: str, old: str | None = None) ->
     values = {
         "xmlns:Iptc4xmpExt": _IPTC,
         "xmlns:glide_jax": _OURS,
-        "Iptc4xmpExt:DigitalSourceType": _TYPES + source,
+        "Iptc4xmpExt:DigitalSourceType": TYPES + source,
         "glide_jax:version": __version__,
         "glide_jax:pixels": pixels,
     }

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 import click
 
-from glide_jax.cli import common, placing
+from glide_jax.cli import common, placing, signing
 from glide_jax.cli.progress import progress_bars
 from glide_jax.sampling.call import Call, Edit, options, parse
 from glide_jax.sampling.settings import option_of
@@ -79,7 +79,8 @@ def drawing_command(helps: Mapping[str, str] | None = None) -> Callable[[Callabl
             command(drawing=drawing, **values)
 
         shared = [
-            common.model_option, common.dtype_option, common.device_option, common.out_option
+            common.model_option, common.dtype_option, common.device_option, common.out_option,
+            signing.sign_option,
         ]  # fmt: skip
         flags = [_flag(name, text) for name, text in texts.items()]
         whole: Callable = functools.update_wrapper(run, command)
