@@ -4,12 +4,12 @@ Source: IPTC Photo Metadata Standard 2025.1, "Digital Source Type" and "AI Syste
 vocabulary at http://cv.iptc.org/newscodes/digitalsourcetype/.
 """
 
+import html
 import re
 import warnings
 from collections.abc import Callable, Mapping
 from typing import Any, NamedTuple
 from xml.etree import ElementTree
-from xml.sax.saxutils import quoteattr
 
 from glide_jax.version import __version__
 
@@ -102,7 +102,7 @@ def packet(source: str, parameters: Any, pixels: str, old: str | None = None) ->
         model = parameters.get("model", "") if isinstance(parameters, Mapping) else ""
         values["Iptc4xmpExt:AISystemUsed"] = f"glide_jax {model}".rstrip()
         values["Iptc4xmpExt:AISystemVersionUsed"] = __version__
-    mark = " ".join(f"{name}={quoteattr(_xml(value))}" for name, value in values.items())
+    mark = " ".join(f'{name}="{html.escape(_xml(value))}"' for name, value in values.items())
     ends = [*_END.finditer(kept)]
     at = ends[-1].start() if ends else 0
     whole = f'{kept[:at]}<rdf:Description rdf:about="" {mark}/>{kept[at:]}'

@@ -53,3 +53,20 @@ def test_wrong_trust_is_one_sentence(cli, folder):
 
 def test_no_file_is_a_mistake(cli):
     assert cli("verify").code == 2
+
+
+def test_a_command_signs_what_it_writes(cli, tiny_model, tmp_path, monkeypatch):
+    pytest.importorskip("c2pa", reason="pip install 'glide-jax[provenance]'")
+    monkeypatch.setenv("GLIDE_JAX_CACHE", str(tmp_path / "cache"))
+    few = ("--model", tiny_model, "--steps", 2, "--upsample-steps", 2, "--out", tmp_path)
+    result = cli("sample", "red", "--sign", "self", *few)
+    assert result.code == 0
+    assert "is a new certificate, for which nobody vouches" in result.err
+    [path] = result.out.split()
+    pem = tmp_path / "cache" / "c2pa" / "self-made.pem"
+    verdict = cli("verify", path, "--trust", pem)
+    assert verdict.code == 0
+    assert "C2PA record valid" in verdict.out
+    assert "who is trusted" in verdict.out
+    [again] = cli("sample", "blue", *few).out.split()
+    assert "no C2PA record" in cli("verify", again).out
