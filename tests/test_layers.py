@@ -21,7 +21,8 @@ LAYERS = (
     ("model_dir",),
     ("sampling",),
     ("training",),
-    ("scale", "evaluation", "safety"),
+    ("scale", "evaluation"),
+    ("safety",),
     ("benchmarks", "serving"),
     ("__init__",),  # the public face, which nothing below imports
     ("cli",),
