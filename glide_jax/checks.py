@@ -79,6 +79,17 @@ def one_of(name: str, value: Any, known: tuple[str, ...]) -> str:
     return value
 
 
+def truth(name: str, value: Any) -> bool:
+    """Returns a boolean, which may be written as text.
+
+    Raises:
+        InputError: The value is something else.
+    """
+    if not isinstance(value, bool) and value not in ("true", "false"):
+        raise InputError(f"{name} is {shown(value)}; it must be true or false.")
+    return value is True or value == "true"
+
+
 def label(name: str, value: Any) -> str:
     """Returns `value`, a name that a person gave something, as text on one line.
 

@@ -16,6 +16,7 @@ EXTRAS = {
     "plot": {"matplotlib": "3.9"},
     "tensorboard": {"tensorboardX": "2.6.2"},
     "programs": {"flatbuffers": "24.3.25"},
+    "provenance": {"c2pa-python": "0.38.1"},
     "quantized": {"qwix": "0.1.8"},
     "serve": {
         "fastapi": "0.120",
@@ -40,7 +41,7 @@ def extra(module: str) -> ModuleType:
         brings = (
             name
             for name, distributions in EXTRAS.items()
-            if package in {distribution.replace("-", "_") for distribution in distributions}
+            if package in {d.replace("-", "_").removesuffix("_python") for d in distributions}
         )
         raise InputError(
             f"{package!r}, which this needs, cannot be imported ({error}): "

@@ -124,6 +124,6 @@ def _remove_halves(out: pathlib.Path, names: set[str]) -> None:
 
 def _sheet(out: pathlib.Path, paths: list[pathlib.Path], expected: list[dict[str, Any]]) -> None:
     if all(path.exists() for path in paths):
-        write_sheet(out, [(p, e["prompt"]) for p, e in zip(paths, expected, strict=True)])
+        write_sheet(out, [(p, e.get("prompt", "")) for p, e in zip(paths, expected, strict=True)])
     else:
         common.say("other processes still draw; the same command makes the sheet after them")

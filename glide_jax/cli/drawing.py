@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 import click
 
-from glide_jax.cli import common, placing
+from glide_jax.cli import common, placing, signing
 from glide_jax.cli.progress import progress_bars
 from glide_jax.sampling.call import Call, Edit, options, parse
 from glide_jax.sampling.parsers import RANDOM
@@ -88,7 +88,8 @@ def drawing_command(helps: Mapping[str, str] | None = None) -> Callable[[Callabl
             command(drawing=drawing, **values)
 
         shared = [
-            common.model_or_run_option, common.dtype_option, common.device_option, common.out_option
+            common.model_or_run_option, common.dtype_option, common.device_option,
+            common.out_option, signing.sign_option,
         ]  # fmt: skip
         flags = [_flag(name, text) for name, text in texts.items()]
         whole: Callable = functools.update_wrapper(run, command)
@@ -135,7 +136,7 @@ def draw_to_files(glide: "Glide", prompts: Sequence[str], drawing: Drawing) -> N
             p = picture.parameters
             path, found = placing.write(drawing.out, stem(j // each, p), picture.image, p)
             common.result(path)
-            drawn.append((path, p["prompt"]))
+            drawn.append((path, p.get("prompt", "")))
             scores.append((path.name, p.get("choice")))
             before += found == "same"
     for name, choice in scores:
@@ -148,16 +149,19 @@ def draw_to_files(glide: "Glide", prompts: Sequence[str], drawing: Drawing) -> N
 
 def write_sheet(out: pathlib.Path, drawn: list[tuple[pathlib.Path, str]]) -> None:
     """A contact sheet of several pictures, each a path and a prompt."""
-    from glide_jax import colours, images
+    from glide_jax import colours, contact_sheets, images, provenance
 
     if len(drawn) > 1:
-        shown = [colours.own(images.read(path)).upright for path, _ in drawn[:MOST_ON_SHEET]]
+        files = [images.read(path) for path, _ in drawn[:MOST_ON_SHEET]]
+        sources = {provenance.claims(file.info.get("xmp")).source for file in files}
+        source = provenance.COMPOSITE if provenance.COMPOSITE in sources else provenance.TRAINED
+        shown = [colours.own(file).upright for file in files]
         captions = [prompt for _, prompt in drawn[:MOST_ON_SHEET]]
-        sheet = images.contact_sheet(shown, captions)
+        sheet = contact_sheets.contact_sheet(shown, captions)
         parameters = {"contact_sheet_of": len(shown)}
-        common.result(placing.write_sheet(out, "sheet", sheet, parameters))
+        common.result(placing.write_sheet(out, "sheet", sheet, parameters, source))
 
 
 def stem(number: int, p: Mapping[str, Any]) -> str:
     """The name of a picture of the prompt with this number; see `placing.place`."""
-    return f"{number:05d}-{common.slug(p['prompt'])}-s{p['seed']}-i{p['index']}"
+    return f"{number:05d}-{common.slug(p.get('prompt', 'picture'))}-s{p['seed']}-i{p['index']}"

@@ -21,6 +21,7 @@ COMMANDS = {  # name: its line in `glide-jax --help`, which imports no command
     "upscale": "Enlarge a picture by the upsampler.",
     "interpolate": "Draw pictures between two prompts or seeds.",
     "repeat": "Draw a picture again from what it carries.",
+    "verify": "Say where pictures claim to come from, and whether they were altered.",
     "serve": "Answer requests for pictures over HTTP.",
     "train": "Train a model of a config.",
     "shard": "Show where a run's arrays lie on many devices, and check it.",

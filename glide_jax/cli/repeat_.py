@@ -6,7 +6,7 @@ from typing import Any
 
 import click
 
-from glide_jax.cli import common, placing
+from glide_jax.cli import common, placing, signing
 from glide_jax.cli.progress import progress_bars
 from glide_jax.errors import InputError
 
@@ -23,6 +23,7 @@ from glide_jax.errors import InputError
 @click.option("--mask", type=common.PATH, help="Its mask, likewise.")
 @common.device_option
 @common.out_option
+@signing.sign_option
 def command(
     picture: pathlib.Path,
     model: str | None,

@@ -3,7 +3,7 @@
 import click
 
 from glide_jax import checks
-from glide_jax.cli import common
+from glide_jax.cli import common, signing
 
 
 @click.command("serve")
@@ -25,6 +25,7 @@ from glide_jax.cli import common
 @click.option("--max-steps", default="250", show_default=True, help="Steps of the base.")
 @click.option("--max-pixels", default=str(1 << 22), show_default=True,
               help="Pixels of a picture that is sent.")  # fmt: skip
+@signing.sign_option
 @click.option("--timeout", default="600", show_default=True, help="Seconds for one request.")
 def command(model: str, dtype: str, device: str | None, host: str, port: str, **how) -> None:
     """Answer requests for pictures over HTTP, in the words of OpenAI's Images API; and a page.

@@ -133,6 +133,7 @@ class Call:
         4, _parse_batch_size, "Pictures at once; auto is as many as fit the device's memory.",
         shown=True,
     )  # fmt: skip
+    record_prompt: bool = option(True, checks.truth, "Write prompts into files and their names.")
     edit: Edit = option(NO_EDIT, _parse_edit)
     progress: Progress | None = option(None)
 

@@ -7,7 +7,7 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
-from glide_jax import colours, images
+from glide_jax import colours, images, provenance
 from glide_jax.errors import InputError
 from glide_jax.sampling import strokes
 
@@ -249,7 +249,7 @@ def gif(frames: list[Image.Image], milliseconds: int = 120) -> bytes:
     there_and_back, buffer = [*frames, *frames[-2:0:-1]], io.BytesIO()
     there_and_back[0].save(
         buffer, format="GIF", save_all=True, append_images=there_and_back[1:],
-        duration=milliseconds, loop=0,
+        duration=milliseconds, loop=0, comment=provenance.COMMENT,
     )  # fmt: skip
     return buffer.getvalue()
 

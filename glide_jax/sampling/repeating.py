@@ -78,6 +78,11 @@ def check(parameters: Any) -> Mapping[str, Any]:
         raise InputError(
             f"the parameters are {checks.shown(parameters)}; they must be those of a picture."
         )
+    if "prompt_sha256" in parameters and "prompt" not in parameters:
+        raise InputError(
+            "the picture was drawn with --no-record-prompt, so it does not carry its prompt and "
+            "cannot be drawn again."
+        )
     for name, (kinds, what) in _KINDS.items():
         if name in _MISSING and name not in parameters:
             continue

@@ -174,6 +174,7 @@ def _field_schemas(glide: Glide, limits: Limits) -> dict[str, Any]:
         "seed": whole(0, LAST_SEED),
         "sampler": word(*solvers.SAMPLERS),
         "preset": word(*PRESETS),
+        "record_prompt": {"type": "boolean"},
         "strength": {"type": "number", "exclusiveMinimum": 0, "maximum": 1},
     }
 

@@ -10,7 +10,7 @@ from typing import Any
 import gradio as gr
 from PIL import Image
 
-from glide_jax import colours
+from glide_jax import colours, images, provenance
 from glide_jax.errors import InputError
 from glide_jax.serving import page_desks
 from glide_jax.serving.engine import Engine
@@ -174,6 +174,9 @@ class Panel:
         staged, pair = desk.shown, None
         if staged is not None and self.compares and desk.before is not None:
             after = _look(staged.picture.image)
+            parameters, pixels = staged.picture.parameters, images.pixels_hash(after)
+            source = provenance.source_of(parameters)
+            after.info[provenance.XMP] = provenance.packet(source, parameters, pixels)
             pair = (_look(desk.before).resize(after.size, Image.Resampling.BICUBIC), after)
         return {
             self.draw: gr.update(interactive=True),

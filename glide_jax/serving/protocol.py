@@ -27,6 +27,7 @@ _OPTIONS = {
     "seed": "seed",
     "sampler": "sampler",
     "preset": "preset",
+    "record_prompt": "record_prompt",
 }
 _COMMON = ("model", "n", "size", "response_format", "user", *_OPTIONS)
 _FORMAT = ("output_format", "output_compression")
@@ -226,10 +227,7 @@ class _Reader:
         return self._checked(name, checks.one_of, known)
 
     def truth(self, name: str) -> bool:
-        value = self._values.get(name, False)
-        if not isinstance(value, bool) and value not in ("true", "false"):
-            raise ApiError(f"{name} is {checks.shown(value)}; it must be true or false.", name)
-        return value is True or value == "true"
+        return name in self._values and self._checked(name, checks.truth)
 
     def strength(self, default: float) -> float:
         if "strength" not in self._values:

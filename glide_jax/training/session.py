@@ -216,7 +216,8 @@ class _Session:
             if picture is None or not self.hosts.leads:
                 return
             path = self._sheet_path(step)
-            images.write_png(path, picture, {"step": step, **self._sheet.parameters})
+            parameters = {"step": step, **self._sheet.parameters}
+            images.write_png(path, picture, parameters, source=self._sheet.source)
             for writer in self.outputs:
                 writer.picture(step, np.asarray(picture))
             self.say(f"samples: {path}")

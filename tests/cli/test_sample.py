@@ -58,6 +58,18 @@ def test_any_prompt_makes_a_plain_file_name(sample, prompt, tmp_path):
     assert images.read_parameters(tmp_path / "out" / name)["prompt"] == prompt
 
 
+def test_prompts_can_be_left_out_of_files_and_their_names(sample, prompts, tmp_path):
+    _, drawn = sample("a secret", "--no-record-prompt")
+    assert list(drawn) == ["00000-picture-s0-i0.png"]
+    assert b"secret" not in (tmp_path / "out" / "00000-picture-s0-i0.png").read_bytes()
+    _, both = sample("another", "--no-record-prompt")
+    assert len(both) == 2
+    np.testing.assert_array_equal(both["00000-picture-s0-i0.png"], drawn["00000-picture-s0-i0.png"])
+    sample("--prompts-file", prompts, "--no-record-prompt", out="many")
+    result, _ = sample("--prompts-file", prompts, "--no-record-prompt", out="many")
+    assert "3 of 3 prompts are drawn already" in result.err
+
+
 def test_a_picture_can_be_drawn_again_from_its_parameters(sample, tmp_path, glide):
     _, drawn = sample("red", "--seed", "3", "--first-index", "2", "--guidance-scale", "1.5")
     [(name, pixels)] = drawn.items()
