@@ -50,8 +50,8 @@ SMALLER = {  # words that stand in the printed command, and those that are run f
     "inpaint photo.png": "inpaint photo.png --preset fast",
     "edit sketch.png": "edit sketch.png --preset fast",
     "PICTURES": "pictures",
-    "--config.data.path=": "--config.train.num_steps=2 --config.train.batch_size=4 "
-    "--config.log.sample_every_steps=0 --config.data.path=",
+    "--config.data.path=": "--config.train.num_steps=2 --config.optim.warmup_steps=1 "
+    "--config.train.batch_size=4 --config.log.sample_every_steps=0 --config.data.path=",
     "--model runs/mine": "--model runs/mine --steps 2 --out mine",
     "finetune MODEL": "finetune shapes --steps 2 --batch-size 2",
     "--workdir W": "--workdir runs/tuned",
