@@ -20,7 +20,7 @@ REQUIRES = [
     "ml_collections>=1.0.0",
     "numpy>=2.0.0",
     "ml_dtypes>=0.5.0",
-    "pillow>=10.4.0",
+    "pillow>=11.0.0",
     "regex>=2024.5.15",
     "ftfy>=6.2.0",
     "click>=8.1.7",
@@ -37,6 +37,7 @@ DATA = ["grain>=0.2.12", "array_record>=0.8.1", "pyarrow>=17", "resvg-py>=0.5.0"
 EVAL = ["scipy>=1.14.0", *PLOT]
 LOG = ["tensorboardX>=2.6.2"]
 PROGRAMS = ["flatbuffers>=24.3.25"]
+PROVENANCE = ["c2pa-python>=0.38.1"]
 SMALL = ["qwix>=0.1.8"]
 SERVE = [
     "fastapi>=0.120",
@@ -64,6 +65,7 @@ EXTRAS = {  # glide_jax/extras.py knows them too
     "plot": PLOT,
     "tensorboard": LOG,  # event files of training runs; showing them takes TensorBoard itself
     "programs": PROGRAMS,  # networks exported by jax.export
+    "provenance": PROVENANCE,  # C2PA records, signed and checked
     "quantized": SMALL,  # weights of a byte
     "serve": SERVE,
     "docs": [*DOCS, *SERVE],  # the site; its reference imports every module
@@ -72,6 +74,7 @@ EXTRAS = {  # glide_jax/extras.py knows them too
         *EVAL,
         *LOG,
         *PROGRAMS,
+        *PROVENANCE,
         *SMALL,
         *SERVE,
         "pytest>=8.3",

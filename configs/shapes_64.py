@@ -7,6 +7,7 @@ r"""Captioned shapes at 64 px: sized for two CPU cores and an hour or two, minut
     glide-jax train --config configs/shapes_64.py:relations --workdir runs/shapes_64-relations
     glide-jax train --config configs/shapes_64.py:counts --workdir runs/shapes_64-counts
     glide-jax train --config configs/shapes_64.py:polish --workdir runs/shapes_64-polish
+    glide-jax train --config configs/shapes_64.py:plain --workdir runs/shapes_64-plain
 
 Each goes on from the one before: the second with more scenes of two objects, which are learned
 last; the third with scenes whose first object is always on the left or above, from which it is
@@ -14,7 +15,8 @@ learned that the order of words matters; the fourth with all scenes again, from 
 whose colour is whose; the fifth with more where the first object is on the left or above than where
 it is not, so that what the third taught is kept while the other relations are learned; the sixth
 with more of several of a kind, which by then are the worst; the seventh with a rate that falls from
-start to end (from the shapes model in the box instead: `--config.train.init_from=shapes`).
+start to end. The model in the box had these; the eighth goes on from it with captions of a single
+object that leave its size open, since such are what people type.
 2 x 2 pixels are one position of the UNet, captions are 24 SentencePiece tokens of 400.
 """
 
@@ -23,7 +25,7 @@ from ml_collections import ConfigDict
 from glide_jax.configs import presets
 from glide_jax.data.readers import shapes
 
-LATER = ("pairs", "order", "scenes", "relations", "counts", "polish")
+LATER = ("pairs", "order", "scenes", "relations", "counts", "polish", "plain")
 
 
 def get_config(size: str = "full") -> ConfigDict:
@@ -58,7 +60,7 @@ def get_config(size: str = "full") -> ConfigDict:
         config.optim.decay_fraction = 0.2
         config.train.update(num_steps=500, init_from="runs/shapes_64-pairs/model")
         config.train.redraw = ("positional_embedding",)
-    if size in ("scenes", "relations", "counts", "polish"):
+    if size in ("scenes", "relations", "counts", "polish", "plain"):
         config.diffusion.update(noisy_share=0.7, noisy_from=0.75)
     if size == "scenes":
         config.data.kinds = mixed
@@ -79,4 +81,9 @@ def get_config(size: str = "full") -> ConfigDict:
         config.data.kinds = ("single", *("count",) * 4, *two)
         config.optim.update(lr=6e-4, decay_fraction=0.9)
         config.train.update(num_steps=1100, init_from="runs/shapes_64-counts/model")
+    if size == "plain":
+        two = (*("pair",) * 2, "relation", "relation", "to the left of", "above")
+        config.data.kinds = (*(shapes.PLAIN,) * 3, "single", *("count",) * 3, *two)
+        config.optim.update(lr=6e-4, decay_fraction=0.9)
+        config.train.update(num_steps=1100, init_from="shapes")
     return presets.smoke(config) if size == "smoke" else config

@@ -10,10 +10,11 @@ from typing import Any
 from glide_jax.errors import InputError
 
 _CONTROLS = ("Cc", "Cf", "Cs", "Zl", "Zp")  # Unicode's categories
+_ANY = 2**53  # a bound from which on a message leaves it out
 _JOINERS = "\u200c\u200d"
 
 
-def whole(name: str, value: Any, low: int, high: int) -> int:
+def whole(name: str, value: Any, low: int, high: int, more: str = "") -> int:
     """Returns `value` as an int in [low, high]; booleans and fractions are refused.
 
     Args:
@@ -21,6 +22,7 @@ def whole(name: str, value: Any, low: int, high: int) -> int:
         value: A number, or text such as "12".
         low: The smallest number allowed.
         high: The largest number allowed.
+        more: The end of the message, such as a word that is allowed, too.
 
     Raises:
         InputError: The value is no whole number, or is out of range.
@@ -34,9 +36,8 @@ def whole(name: str, value: Any, low: int, high: int) -> int:
     except (TypeError, ValueError, OverflowError):
         exact, number = False, 0
     if not exact or not low <= number <= high:
-        raise InputError(
-            f"{name} is {shown(value)}; it must be a whole number from {low} to {high}."
-        )
+        bounds = f" from {low} to {high}" if high < _ANY else ""
+        raise InputError(f"{name} is {shown(value)}; it must be a whole number{bounds}{more}.")
     return number
 
 
@@ -57,7 +58,8 @@ def real(name: str, value: Any, low: float, high: float) -> float:
     except (TypeError, ValueError, OverflowError):
         number = math.nan
     if not low <= number <= high:  # false for NaN too
-        raise InputError(f"{name} is {shown(value)}; it must be a number from {low:g} to {high:g}.")
+        bounds = f" from {low:g} to {high:g}" if high < _ANY else ""
+        raise InputError(f"{name} is {shown(value)}; it must be a number{bounds}.")
     return number
 
 
@@ -75,6 +77,17 @@ def one_of(name: str, value: Any, known: tuple[str, ...]) -> str:
     if value not in known:
         raise InputError(f"{name} is {shown(value)}; it must be one of {', '.join(known)}.")
     return value
+
+
+def truth(name: str, value: Any) -> bool:
+    """Returns a boolean, which may be written as text.
+
+    Raises:
+        InputError: The value is something else.
+    """
+    if not isinstance(value, bool) and value not in ("true", "false"):
+        raise InputError(f"{name} is {shown(value)}; it must be true or false.")
+    return value is True or value == "true"
 
 
 def label(name: str, value: Any) -> str:

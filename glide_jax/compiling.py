@@ -104,12 +104,12 @@ def _usual_numbers() -> Iterator[None]:
         yield
 
 
-def check_dtype(dtype: str) -> None:
-    """Refuses a dtype that the default device cannot compute in.
+def check_dtype(dtype: str, platform: str | None = None) -> None:
+    """Refuses a dtype that a kind of device, by default JAX's, cannot compute in.
 
     Raises:
         InputError: The dtype is unknown, or the device lacks it.
     """
     checks.one_of("dtype", dtype, DTYPES)
-    if dtype == "float16" and jax.default_backend() == "cpu":
+    if dtype == "float16" and (platform or jax.default_backend()) == "cpu":
         raise InputError("dtype is 'float16', which JAX lacks on a CPU; use float32 or bfloat16.")

@@ -1,4 +1,4 @@
-"""The one exception for values that a person gives."""
+"""The exception for values that a person gives."""
 
 
 class InputError(ValueError):
@@ -7,3 +7,7 @@ class InputError(ValueError):
     The message is one sentence that names the value, the fault, and a value that would be right.
     The command line prints it without a traceback and exits with 2.
     """
+
+
+class UnknownOption(InputError, TypeError):
+    """A call has an argument of an unknown name, for which Python's own word is TypeError."""

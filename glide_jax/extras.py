@@ -5,18 +5,26 @@ from types import ModuleType
 
 from glide_jax.errors import InputError
 
-# The distributions that each extra of setup.py brings.
+# The distributions that each extra of setup.py brings, and their lowest versions; those that JAX
+# brings are of its own version.
 EXTRAS = {
-    "cuda": ("jax-cuda12-plugin",),
-    "cuda13": ("jax-cuda13-plugin",),
-    "tpu": ("libtpu",),
-    "data": ("grain", "array_record", "pyarrow", "resvg-py"),
-    "eval": ("scipy", "matplotlib"),
-    "plot": ("matplotlib",),
-    "tensorboard": ("tensorboardX",),
-    "programs": ("flatbuffers",),
-    "quantized": ("qwix",),
-    "serve": ("fastapi", "uvicorn", "python-multipart", "prometheus_client", "gradio"),
+    "cuda": {"jax-cuda12-plugin": ""},
+    "cuda13": {"jax-cuda13-plugin": ""},
+    "tpu": {"libtpu": ""},
+    "data": {"grain": "0.2.12", "array_record": "0.8.1", "pyarrow": "17", "resvg-py": "0.5.0"},
+    "eval": {"scipy": "1.14.0", "matplotlib": "3.9"},
+    "plot": {"matplotlib": "3.9"},
+    "tensorboard": {"tensorboardX": "2.6.2"},
+    "programs": {"flatbuffers": "24.3.25"},
+    "provenance": {"c2pa-python": "0.38.1"},
+    "quantized": {"qwix": "0.1.8"},
+    "serve": {
+        "fastapi": "0.120",
+        "uvicorn": "0.38",
+        "python-multipart": "0.0.20",
+        "prometheus_client": "0.22",
+        "gradio": "6.31",
+    },
 }
 
 
@@ -33,7 +41,7 @@ def extra(module: str) -> ModuleType:
         brings = (
             name
             for name, distributions in EXTRAS.items()
-            if package in {distribution.replace("-", "_") for distribution in distributions}
+            if package in {d.replace("-", "_").removesuffix("_python") for d in distributions}
         )
         raise InputError(
             f"{package!r}, which this needs, cannot be imported ({error}): "

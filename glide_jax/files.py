@@ -62,7 +62,7 @@ def replacing(path: str | os.PathLike, *, new: bool = False) -> Iterator[pathlib
     try:
         with contextlib.suppress(OSError):  # a file system without locks
             fcntl.flock(handle, fcntl.LOCK_SH)
-        with _naming(path):
+        with naming(path):
             yield temporary
         _flush(temporary)
         # mkstemp makes files private; a result should be as readable as any other new file.
@@ -120,7 +120,7 @@ def replacing_dir(path: str | os.PathLike) -> Iterator[pathlib.Path]:
     try:
         with contextlib.suppress(OSError):  # a file system without locks
             fcntl.flock(handle, fcntl.LOCK_SH)
-        with _naming(path):
+        with naming(path):
             yield temporary
         temporary.chmod(0o777 & ~_umask())
         temporary.replace(path)  # an empty directory in the way is replaced
@@ -232,7 +232,7 @@ def held(path: pathlib.Path, what: str) -> Iterator[bool]:
             file.truncate(0)
             since = time.strftime("%Y-%m-%d %H:%M:%S")
             json.dump({"pid": os.getpid(), "host": socket.gethostname(), "since": since}, file)
-            with _naming(path):
+            with naming(path):
                 file.flush()
             yield True
         finally:
@@ -257,7 +257,7 @@ def _is_at(descriptor: int, path: pathlib.Path) -> bool:
 
 
 @contextlib.contextmanager
-def _naming(path: pathlib.Path) -> Iterator[None]:
+def naming(path: pathlib.Path) -> Iterator[None]:
     """Adds the name of the file to an error of the disk; that of a full disk has none."""
     try:
         yield

@@ -1,9 +1,9 @@
-"""Pictures as pixels and files: [-1, 1] to 8 bits, PNG with metadata, contact sheets."""
+"""Pictures as pixels and files: [-1, 1] to 8 bits, files with parameters and marks."""
 
 import hashlib
+import io
 import json
 import logging
-import math
 import os
 import pathlib
 import warnings
@@ -11,9 +11,9 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import Any, BinaryIO
 
 import numpy as np
-from PIL import Image, ImageDraw, ImageOps, PngImagePlugin, UnidentifiedImageError
+from PIL import Image, ImageOps, PngImagePlugin, UnidentifiedImageError
 
-from glide_jax import checks
+from glide_jax import checks, provenance
 from glide_jax.errors import InputError
 from glide_jax.files import is_stream, replacing
 
@@ -83,41 +83,87 @@ def read(path: str | os.PathLike) -> Image.Image:
 
 
 def write_png(
-    path: pathlib.Path, image: Image.Image, parameters: Mapping[str, Any], new: bool = False
+    path: pathlib.Path,
+    image: Image.Image,
+    parameters: Mapping[str, Any],
+    new: bool = False,
+    source: str | None = None,
 ) -> None:
-    """A PNG file that carries its parameters, written whole or not at all.
+    """A PNG file that carries its parameters and a mark, written whole or not at all.
 
     Args:
         path: the file, which is replaced if it is there.
         image: the picture.
         parameters: JSON-able.
         new: whether the file must not be there.
+        source: where the picture comes from, see `save_png`.
 
     Raises:
         FileExistsError: it is there but must not be.
     """
     with replacing(path, new=new) as temporary:
-        save_png(temporary, image, parameters)
+        save_png(temporary, image, parameters, source)
 
 
 def save_png(
-    target: pathlib.Path | BinaryIO, image: Image.Image, parameters: Mapping[str, Any]
+    target: pathlib.Path | BinaryIO,
+    image: Image.Image,
+    parameters: Mapping[str, Any] | None,
+    source: str | None = None,
 ) -> None:
-    """The bytes of a PNG that carries its parameters, into a file or a stream.
+    """The bytes of a PNG that carries its parameters and a mark, into a file or a stream.
 
     Args:
         target: the file or stream.
         image: the picture; texts, EXIF record and colour profile in its `info` are written, too.
-        parameters: JSON-able.
+        parameters: JSON-able; None writes none.
+        source: one of `provenance`; by default it follows from the parameters.
     """
-    info = PngImagePlugin.PngInfo()
-    info.add_itxt(METADATA, json.dumps(parameters, ensure_ascii=False, sort_keys=True))
-    for name, text in texts(image.info).items():
+    source = provenance.source_of(parameters) if source is None else source
+    info, carried = PngImagePlugin.PngInfo(), texts(image.info)
+    if parameters is not None:
+        info.add_itxt(METADATA, json.dumps(parameters, ensure_ascii=False, sort_keys=True))
+    if source:
+        carried[provenance.XMP] = provenance.packet(
+            source, parameters, pixels_hash(image), carried.get(provenance.XMP)
+        )
+    for name, text in carried.items():
         if name.startswith("XML:"):
             info.add_itxt(name, text, zip=len(text) > _LONG_TEXT)
         else:
             info.add_text(name, text, zip=len(text) > _LONG_TEXT)
-    image.save(target, format="PNG", pnginfo=info, exif=image.info.get("exif"))
+    how: dict[str, Any] = dict(format="PNG", pnginfo=info, exif=image.info.get("exif"))
+    if not provenance.signs():
+        image.save(target, **how)
+        return
+    image.save(buffer := io.BytesIO(), **how)
+    data = provenance.signed(buffer.getvalue(), "image/png", source, parameters)
+    if isinstance(target, pathlib.Path):
+        target.write_bytes(data)
+    else:
+        target.write(data)
+
+
+def lossy(
+    image: Image.Image, kind: str, quality: int, source: str, parameters: Mapping[str, Any] | None
+) -> bytes:
+    """The bytes of a JPEG or WebP that carries a mark, and none of the picture's own texts.
+
+    Args:
+        image: the picture; a JPEG shows white where it is transparent.
+        kind: "jpeg" or "webp".
+        quality: 0 to 100.
+        source: one of `provenance`.
+        parameters: those of a finished picture, which name its model.
+    """
+    image = flat(image, "RGB", "white") if kind == "jpeg" else image
+    mark = provenance.packet(source, parameters, provenance.UNKNOWN_PIXELS)
+    buffer = io.BytesIO()
+    image.save(buffer, format=kind.upper(), quality=quality, xmp=mark.encode())
+    with Image.open(buffer) as decoded:  # its pixels are not quite the picture's
+        pixels = pixels_hash(decoded)
+    data = buffer.getvalue().replace(provenance.UNKNOWN_PIXELS.encode(), pixels.encode(), 1)
+    return provenance.signed(data, f"image/{kind}", source, parameters)
 
 
 def read_parameters(path: str | os.PathLike) -> dict[str, Any] | None:
@@ -287,48 +333,3 @@ def shrunk(plane: np.ndarray, factor: int, take: Callable[..., np.ndarray] = np.
     height, width, channels = plane.shape
     blocks = plane.reshape(height // factor, factor, width // factor, factor, channels)
     return take(blocks, axis=(1, 3))
-
-
-def contact_sheet(
-    images: Sequence[Image.Image],
-    captions: Sequence[str],
-    *,
-    side: int = 192,
-    columns: int | None = None,
-) -> Image.Image:
-    """Draws pictures in a grid, each over its caption.
-
-    Args:
-        images: The pictures, which are scaled to squares.
-        captions: One text for each picture; two lines of it are shown.
-        side: Pixels of a square's side.
-        columns: Pictures in a row; by default the grid is about square.
-    """
-    columns = columns or math.ceil(math.sqrt(len(images)))
-    rows = math.ceil(len(images) / columns)
-    gap, text = 8, 28
-    sheet = Image.new(
-        "RGB", (columns * (side + gap) + gap, rows * (side + gap + text) + gap), "white"
-    )
-    draw = ImageDraw.Draw(sheet)
-    for k, (image, caption) in enumerate(zip(images, captions, strict=True)):
-        x, y = gap + k % columns * (side + gap), gap + k // columns * (side + gap + text)
-        # Pixels of a small picture stay visible as what they are.
-        sampling = Image.Resampling.NEAREST if image.width < side else Image.Resampling.LANCZOS
-        sheet.paste(image.resize((side, side), sampling), (x, y))
-        for line, part in enumerate(_wrap(caption, side // 6)):
-            draw.text((x, y + side + 1 + 13 * line), part, fill="black")
-    return sheet
-
-
-def _wrap(caption: str, width: int) -> list[str]:
-    # Pillow's own font has Latin letters only; others would be drawn as boxes or fail.
-    words = caption.encode("latin-1", "replace").decode("latin-1").split()
-    lines = [""]
-    for word in words:
-        if len(lines[-1]) + len(word) >= width and lines[-1]:
-            lines.append("")
-        lines[-1] += f"{word} "
-    if len(lines) > 2:
-        lines[1] = lines[1][: width - 3].rstrip() + "..."
-    return [line[:width] for line in lines[:2]]

@@ -21,7 +21,7 @@ from glide_jax.sampling import cascade
 from glide_jax.tokenizers import SentencePiece
 from glide_jax.training import costs, loop
 from glide_jax.training.config import changes_since, keep_config, read_config
-from glide_jax.training.run import prepare_run
+from glide_jax.training.run import MissingInput, plan_without_data, prepare_run
 
 FOLDER = pathlib.Path(__file__).parents[1] / "configs"
 # What fine-tuning starts from has no model of its own.
@@ -40,7 +40,7 @@ def test_the_configs_that_are_promised_are_there():
 PARTS = (
     "folder_64:tiny", "emoji_64:tiny", "emoji_64:more", "emoji_64:polish", "emoji_256:tiny",
     "emoji_64:plain-v", "emoji_64:named-v", "emoji_64:plain-x0", "emoji_64:named-x0",
-    "shapes_64:counts", "shapes_64:polish", "finetune:base", "finetune:upsample",
+    "shapes_64:counts", "shapes_64:polish", "shapes_64:plain", "finetune:base", "finetune:upsample",
 )  # fmt: skip
 
 # One of each kind of program besides the plain base, which tests of the command line train.
@@ -257,6 +257,15 @@ def test_an_installed_package_brings_its_configs_and_runs_those_of_users(tmp_pat
         ("data.path=a=b", "a=b"),
         ('log.prompts=["one, two", "three"]', ("one, two", "three")),
         ("train.freeze=^text/", ("^text/",)),
+        ("train.freeze=(", ("(",)),  # of which the plan says that it is no regular expression
+        ("train.freeze=(text)|(keys_values)", ("(text)|(keys_values)",)),
+        ("train.freeze=(^text/, ^unet/)", ("^text/", "^unet/")),
+        ("train.freeze=block_[0,1],res_{1,2}$", ("block_[0,1]", "res_{1,2}$")),
+        ('train.freeze=["(a),b", "c"]', ("(a),b", "c")),
+        ("train.freeze=3", ("3",)),
+        ("train.freeze=()", ()),
+        ("train.ema=(0.9,)", (0.9,)),
+        ("log.prompts=:(, two", (":(", "two")),
         ("diffusion.max_snr=inf", math.inf),
     ],
 )
@@ -305,6 +314,8 @@ def test_a_wrong_override_is_refused_by_name(override, says):
         (["data.source=shape"], "source is 'shape'"),
         (["mesh.fsdp=3"], "fsdp"),
         (["train.freeze=^nothing"], "freeze has"),
+        (["train.freeze=("], "freeze has '\\(', which is no regular expression"),
+        (["data.kinds=pairs"], "kinds is 'pairs'"),
         (["train.init_from=shapes", "train.redraw=^nothing"], "redraw has"),
         (["train.init_from=nowhere"], "nowhere"),
         (["data.window=60"], "multiple of 8"),
@@ -313,6 +324,37 @@ def test_a_wrong_override_is_refused_by_name(override, says):
 def test_a_config_that_cannot_be_is_refused_before_anything_is_compiled(overrides, says):
     with pytest.raises(InputError, match=says):
         prepare_run(read_config("shapes_64", overrides))
+
+
+@pytest.mark.parametrize(("name", "millions"), [("base_64_cfg", 3554), ("clip_64", 158)])
+def test_a_plan_of_the_papers_needs_neither_data_nor_the_model_it_starts_from(name, millions):
+    config = read_config(name, ["mesh.fsdp=1"])
+    with pytest.raises(MissingInput):
+        prepare_run(config)
+    plan = plan_without_data(config)
+    count = sum(leaf.size for leaf in jax.tree.leaves(plan.state_like.params))
+    assert round(count / 1e6) == millions
+    assert plan.batch_like.image.shape == (config.train.batch_size, 64, 64, 3)
+
+
+@pytest.mark.parametrize(
+    ("overrides", "says"),
+    [(["data.source=shape"], "source is 'shape'"), (["train.freeze=^nothing"], "freeze has")],
+)
+def test_a_plan_without_data_is_checked_all_the_same(overrides, says):
+    with pytest.raises(InputError, match=says):
+        plan_without_data(read_config("base_64:smoke", overrides))
+
+
+@pytest.mark.parametrize("field", ["train.freeze", "train.redraw", "log.prompts", "data.kinds"])
+def test_a_list_of_texts_in_a_file_holds_texts(field, tmp_path):
+    (tmp_path / "run.py").write_text(
+        "from configs import shapes_64\n\n\ndef get_config():\n"
+        f"    config = shapes_64.get_config('smoke')\n    config.{field} = (3,)\n"
+        "    return config\n"
+    )
+    with pytest.raises(InputError, match=f"{field} has 3; it must be texts"):
+        read_config(str(tmp_path / "run.py"))
 
 
 @pytest.mark.parametrize(

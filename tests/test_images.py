@@ -126,14 +126,6 @@ def test_parameters_of_anything_else_are_none(tmp_path):
         assert images.read_parameters(tmp_path / name) is None
 
 
-@pytest.mark.parametrize("count", [1, 2, 5, 9, 10])
-def test_a_contact_sheet_has_room_for_all(count):
-    sheet = images.contact_sheet([RGB] * count, ["a caption 日本 " * 20] * count, side=32)
-    columns = -(-(count**0.5) // 1)
-    assert sheet.width == columns * 40 + 8
-    assert len(set(sheet.convert("L").tobytes())) > 50
-
-
 def test_a_pipe_is_no_picture_and_is_not_waited_for(tmp_path):
     os.mkfifo(tmp_path / "a.png")
     with pytest.raises(InputError, match="cannot be read: it is no file"):

@@ -11,7 +11,8 @@ FILES = sorted(ROOT.rglob("*.py"))
 
 # From the bottom up. A layer may import every layer below its own line, and no neighbour on it.
 GROUND = ("errors", "version", "checks", "extras", "files", "types", "trees", "tables",
-          "compiling", "images", "colours")  # fmt: skip
+          "compiling", "provenance", "images", "colours",
+          "contact_sheets")  # fmt: skip
 LAYERS = (
     *((name,) for name in GROUND),
     ("diffusion", "networks", "tokenizers"),
@@ -20,7 +21,8 @@ LAYERS = (
     ("model_dir",),
     ("sampling",),
     ("training",),
-    ("scale", "evaluation", "safety"),
+    ("scale", "evaluation"),
+    ("safety",),
     ("benchmarks", "serving"),
     ("__init__",),  # the public face, which nothing below imports
     ("cli",),

@@ -14,6 +14,7 @@ from typing import Any, TypeVar
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 import orbax.checkpoint as ocp
 from absl import logging
 
@@ -269,6 +270,44 @@ class Store:
                 if getattr(error, "errno", None) == number or os.strerror(number) in str(error):
                     raise OSError(number, os.strerror(number), str(self.directory)) from error
             raise
+
+
+def read_newest(directory: pathlib.Path, part: str, like: T) -> tuple[int, T]:
+    """A part of the newest checkpoint, read beside a run that goes on writing others.
+
+    Nothing is tidied, moved or locked. A checkpoint that the run deletes meanwhile is passed over.
+
+    Args:
+        directory: a `Store`'s.
+        part: a field of the state, such as "ema".
+        like: the field's tree of arrays or ShapeDtypeStructs.
+
+    Returns:
+        Its step, and the part as NumPy arrays.
+
+    Raises:
+        InputError: there is no checkpoint, or none that can be read.
+    """
+    names = [path.name for path in directory.iterdir() if path.name.isdigit()]
+    steps = sorted(map(int, names), reverse=True)
+    complete = [k for k in steps if any((directory / str(k) / m).exists() for m in _MARKERS)]
+    logging.set_verbosity(logging.FATAL)  # see `Store`
+    want = {part: like}
+    as_numpy = jax.tree.map(lambda x: ocp.RestoreArgs(restore_type=np.ndarray), want)
+    args = ocp.args.PyTreeRestore(item=want, restore_args=as_numpy, partial_restore=True)
+    why = ""
+    for step in complete:
+        try:
+            with ocp.Checkpointer(ocp.PyTreeCheckpointHandler()) as reader:
+                found = reader.restore(directory.absolute() / str(step) / "state", args=args)
+            return step, found[part]
+        except Exception as error:  # Orbax may raise anything on a broken file
+            why = why or checks.printable(str(error).split("\n")[0], 200).rstrip(". ")
+    if not complete:
+        raise InputError(
+            f"{checks.shown(str(directory), 200)} has no checkpoint yet; wait for the run's first."
+        )
+    raise InputError(f"no checkpoint in {checks.shown(str(directory), 200)} can be read: {why}.")
 
 
 def _remove(path: pathlib.Path) -> None:

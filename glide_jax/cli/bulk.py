@@ -46,6 +46,8 @@ def draw_share(
         raise InputError(
             f"keep is {call.keep}, but --prompts-file finishes what is there; use one."
         )
+    if drawing.at_random and place is not None and place.count != 1:
+        raise InputError("--seed random would be another in each process; give a number.")
     if call.batch_size == "auto" and place is not None and place.count != 1:
         raise InputError("--batch-size auto may differ from process to process; give a number.")
     if place is None or (place.coordinator is None and place.count is not None):
@@ -71,10 +73,12 @@ def _draw(
     barrier: Callable[[str], None] = lambda what: None,
 ) -> None:
     from glide_jax.sampling.call import parse
+    from glide_jax.sampling.notes import warn_outside
 
     call, out, (index, processes) = parse({"number_on": True}, drawing.call), drawing.out, share
     n, size = call.n, glide.largest_batch() if call.batch_size == "auto" else int(call.batch_size)
     expected = glide.parameters(prompts, call, batch_size=size)
+    warn_outside(glide.loaded, prompts)  # once, of all
     stems = [stem(i // n, p) for i, p in enumerate(expected)]
     places = [placing.place(out, *pair) for pair in zip(stems, expected, strict=True)]
     paths = [place.path for place in places]
@@ -120,6 +124,6 @@ def _remove_halves(out: pathlib.Path, names: set[str]) -> None:
 
 def _sheet(out: pathlib.Path, paths: list[pathlib.Path], expected: list[dict[str, Any]]) -> None:
     if all(path.exists() for path in paths):
-        write_sheet(out, [(p, e["prompt"]) for p, e in zip(paths, expected, strict=True)])
+        write_sheet(out, [(p, e.get("prompt", "")) for p, e in zip(paths, expected, strict=True)])
     else:
         common.say("other processes still draw; the same command makes the sheet after them")

@@ -68,6 +68,9 @@ def place(
     wait = checks.real("--wait-seconds", wait_seconds, 1.0, 86_400.0)
     if (coordinator, num_processes, process_id) == (None, None, None):
         coordinator = "auto" if _in_cluster(environment) else "none"
+    if coordinator in ("none", "auto", "tpu"):
+        why = "is alone" if coordinator == "none" else "is numbered by JAX"
+        _refuse_given(("num_processes", "process_id"), f"by --coordinator {coordinator} it {why}")
     if coordinator == "none":
         return None
     from glide_jax.mesh.hosts import Place  # which imports JAX
@@ -84,6 +87,28 @@ def place(
     count = checks.whole("--num-processes", num_processes, 1, 1 << 20)
     index = checks.whole("--process-id", process_id, 0, count - 1)
     return Place(coordinator, count, index, heartbeat, wait)
+
+
+def check_waits(place: Any) -> None:
+    """Refuses how long hosts wait for each other where they do not know each other.
+
+    Args:
+        place: what `place` gave.
+
+    Raises:
+        InputError: the command line has such an option.
+    """
+    if place is None or (place.coordinator is None and place.count is not None):
+        _refuse_given(("heartbeat_seconds", "wait_seconds"), "this process waits for no other")
+
+
+def _refuse_given(names: tuple[str, ...], why: str) -> None:
+    """Refuses options that the command line itself has, and not a variable for many commands."""
+    context = click.get_current_context(silent=True)
+    for name in names:
+        if context and context.get_parameter_source(name) is click.core.ParameterSource.COMMANDLINE:
+            option = f"--{name.replace('_', '-')}"
+            raise InputError(f"{option} is given, but {why}; leave it out.")
 
 
 def _check_address(coordinator: str) -> None:

@@ -1,6 +1,7 @@
 """Parts that several commands share: the cache folder, the device, progress, folders."""
 
 import contextlib
+import functools
 import os
 import pathlib
 import sys
@@ -33,12 +34,10 @@ PATH = _Path(path_type=pathlib.Path)
 PLACE = _Path(path_type=str)
 
 # Our own ranges are checked where the values are used; here they stay text.
-model_option = click.option(
-    "--model",
-    type=PLACE,
-    default="shapes",
-    show_default=True,
-    help="A model directory, or a name.",
+_model = functools.partial(click.option, "--model", type=PLACE, default="shapes", show_default=True)
+model_option = _model(help="A model directory, or a name.")
+model_or_run_option = _model(
+    help="A model directory, a name, or the workdir of a run, whose newest checkpoint then draws."
 )
 dtype_option = click.option(
     "--dtype", default="float32", show_default=True, help="float32, bfloat16 or float16."
@@ -123,11 +122,11 @@ def unused_accelerator() -> str | None:
     return None
 
 
-def outline(model: str, dtype: str, *, exported: bool = False) -> "Outline":
+def outline(model: Any, dtype: str, *, exported: bool = False) -> "Outline":
     """A model without its weights, to check options before the long work of loading it.
 
     Args:
-        model: a directory or a name.
+        model: a directory, a name, or what `model_or_run` gives.
         dtype: the type that it is to compute in.
         exported: whether a program is to be used.
     """
@@ -136,11 +135,28 @@ def outline(model: str, dtype: str, *, exported: bool = False) -> "Outline":
     return read_outline(model, cache_folder() / "models", dtype, exported=exported)
 
 
-def load_glide(model: str, dtype: str, device: str | None, **how: Any) -> "Glide":
-    """A model on the chosen device, reported in a line with its size.
+def model_or_run(model: str, device: str | None) -> Any:
+    """The model of a run's newest checkpoint, where that is the run's workdir; else the name.
 
     Args:
         model: a directory or a name.
+        device: where it will draw, since reading a checkpoint starts JAX.
+    """
+    if not os.path.isdir(files.expanded(model) / "checkpoints"):
+        return model
+    choose_device(device)
+    from glide_jax.training import newest
+
+    found, step = newest.read_run(files.expanded(model), cache_folder() / "models")
+    say(f"{model} is a run; its newest checkpoint, of step {step}, draws")
+    return found
+
+
+def load_glide(model: Any, dtype: str, device: str | None, **how: Any) -> "Glide":
+    """A model on the chosen device, reported in a line with its size.
+
+    Args:
+        model: a directory, a name, or what `model_or_run` gives.
         dtype: the type it computes in.
         device: cpu, gpu or tpu; None is the best there is.
         **how: see `glide_jax.load`.
@@ -156,7 +172,7 @@ def load_glide(model: str, dtype: str, device: str | None, **how: Any) -> "Glide
 
 @contextlib.contextmanager
 def plain_warnings() -> Iterator[None]:
-    """Warnings as sentences, each once, without the place in the code.
+    """Warnings as sentences, each once (or their kind, if it has `once`), without their place.
 
     A person who makes warnings errors means this program's; those of the packages that it imports
     are shown.
@@ -165,10 +181,10 @@ def plain_warnings() -> Iterator[None]:
     if any(action == "error" for action, *_ in warnings.filters):
         warnings.filterwarnings("default", module=r"(?!glide_jax|__main__)")
 
-    def show(message, *_, **__) -> None:
+    def show(message, category, *_, **__) -> None:
         text = " ".join(str(message).split())
-        if text not in said:
-            said.add(text)
+        if (mark := category if getattr(category, "once", False) else text) not in said:
+            said.add(mark)
             say(f"warning: {text}")
 
     warnings.showwarning = show
@@ -197,7 +213,13 @@ def make_out(folder: pathlib.Path) -> None:
     try:
         folder.mkdir(parents=True, exist_ok=True)
     except OSError as error:
-        raise InputError(f"--out {str(folder)!r} cannot be made: {error.strerror}.") from None
+        raise InputError(f"--out {str(folder)!r} cannot be made: {_why(error)}.") from None
+
+
+def _why(error: OSError) -> str:
+    """The reason why there can be no folder."""
+    in_the_way = isinstance(error, FileExistsError | NotADirectoryError)
+    return "a file is in the way; give a folder" if in_the_way else str(error.strerror)
 
 
 def check_out(folder: pathlib.Path, option: str = "--out") -> pathlib.Path:
@@ -217,7 +239,7 @@ def check_out(folder: pathlib.Path, option: str = "--out") -> pathlib.Path:
             file.flush()
     except OSError as error:
         raise InputError(
-            f"{option} {checks.shown(str(folder), 200)} cannot be written to: {error.strerror}."
+            f"{option} {checks.shown(str(folder), 200)} cannot be written to: {_why(error)}."
         ) from None
     finally:
         for path in new:

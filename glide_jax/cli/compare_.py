@@ -42,7 +42,10 @@ def fit(file: pathlib.Path) -> None:
 
     given = votes.read_votes(file, common.say)
     if not given:
-        raise InputError(f"there are no votes in {checks.shown(str(file), 200)}.")
+        raise InputError(
+            f"there are no votes in {checks.shown(str(file), 200)}; people give them on the "
+            "page of `glide-jax compare serve`."
+        )
     for question in votes.QUESTIONS:
         mine = [vote for vote in given if vote.question == question]
         if not mine:

@@ -12,6 +12,7 @@ from glide_jax.cli import common, placing
 from glide_jax.cli.progress import progress_bars
 from glide_jax.data.survey import Survey, histogram
 from glide_jax.errors import InputError
+from glide_jax.provenance import NOT_DRAWN
 
 if TYPE_CHECKING:
     from PIL import Image
@@ -127,11 +128,13 @@ def look(
     if result.examples:
         sheet, words = _sheet(result.examples), _histogram(result.words, what)
         shown = {"contact_sheet_of": what}
-        common.result(placing.write_sheet(out, f"{stem}-sheet", sheet, shown))
+        common.result(placing.write_sheet(out, f"{stem}-sheet", sheet, shown, NOT_DRAWN))
         if words is None:
             common.say("no histogram as a picture: pip install 'glide-jax[plot]' for that.")
         else:
-            common.result(placing.write_sheet(out, f"{stem}-words", words, {"histogram_of": what}))
+            about = {"histogram_of": what}
+            path = placing.write_sheet(out, f"{stem}-words", words, about, NOT_DRAWN)
+            common.result(path)
 
 
 @command.command(
@@ -216,7 +219,7 @@ def _say_survey(result: Survey, records: int) -> None:
 def _sheet(examples: list) -> "Image.Image":
     from PIL import Image, ImageOps
 
-    from glide_jax import images
+    from glide_jax import contact_sheets
 
     pictures, captions = [], []
     for k, example in enumerate(examples):
@@ -224,7 +227,7 @@ def _sheet(examples: list) -> "Image.Image":
         side = max(picture.size)
         pictures.append(ImageOps.pad(picture, (side, side), color="white"))
         captions.append(example.captions[k % len(example.captions)])  # a different one each time
-    return images.contact_sheet(pictures, captions)
+    return contact_sheets.contact_sheet(pictures, captions)
 
 
 def _histogram(words: list[int], what: str) -> "Image.Image | None":

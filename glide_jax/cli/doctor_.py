@@ -4,6 +4,7 @@ import importlib.metadata
 import os
 import pathlib
 import platform
+import re
 import shutil
 import sys
 
@@ -27,9 +28,7 @@ def command(model: str | None, dtype: str) -> None:
     """Print devices, versions, memory and cache, and what to install for what is here."""
     rows = [("glide_jax", __version__), ("python", platform.python_version())]
     rows += [(name, _version(name) or "missing") for name in PACKAGES]
-    have = [name for name, needs in EXTRAS.items() if all(map(_version, needs))]
-    rows.append(("extras", ", ".join(have) or "none"))
-    rows.append(("not installed", ", ".join(name for name in EXTRAS if name not in have) or "none"))
+    rows += _extras()
     rows += [("processors", f"{os.cpu_count()} ({platform.machine()})"), ("memory", _memory())]
     try:
         rows.append(("devices", common.choose_device(None)))
@@ -53,6 +52,30 @@ def command(model: str | None, dtype: str) -> None:
         for line in _fits(model, dtype):
             common.result(line)
     sys.exit(0 if healthy else 1)
+
+
+def _extras() -> list[tuple[str, str]]:
+    """The extras that are whole, those that are not, and packages that are too old for theirs."""
+    whole, parts, old = [], [], {}
+    for name, needs in EXTRAS.items():
+        have = {package: _version(package) for package in needs}
+        new = [v is not None and _release(v) >= _release(needs[p]) for p, v in have.items()]
+        (whole if all(new) else parts).append(name)
+        for (package, version), is_new in zip(have.items(), new, strict=True):
+            if version is not None and not is_new:
+                old.setdefault(
+                    package, f"{package} {version}, of which {name} needs {needs[package]}"
+                )
+    rows = [("extras", ", ".join(whole) or "none"), ("not installed", ", ".join(parts) or "none")]
+    return rows + ([("too old", "; ".join(old.values()))] if old else [])
+
+
+def _release(version: str) -> tuple[int, ...]:
+    """The numbers of a release without zeros at the end: (0, 12) of "0.12.0rc1"."""
+    numbers = [int(part) for part in re.split(r"[^\d.]", version)[0].split(".") if part]
+    while numbers and not numbers[-1]:
+        numbers.pop()
+    return tuple(numbers)
 
 
 def _fits(model: str, dtype: str) -> list[str]:

@@ -8,9 +8,10 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 import click
 
-from glide_jax.cli import common, placing
+from glide_jax.cli import common, placing, signing
 from glide_jax.cli.progress import progress_bars
 from glide_jax.sampling.call import Call, Edit, options, parse
+from glide_jax.sampling.parsers import RANDOM
 from glide_jax.sampling.settings import option_of
 
 if TYPE_CHECKING:
@@ -32,6 +33,11 @@ class Drawing(NamedTuple):
     call: Call
     given: dict[str, Any]  # the options of `call` as text, without those left out
 
+    @property
+    def at_random(self) -> bool:
+        """Whether the seed was left to chance."""
+        return self.given.get("seed") == RANDOM
+
     def load(
         self, prompts: Sequence[str], edit: "EditOf | None" = None, **how: Any
     ) -> "tuple[Glide, Drawing]":
@@ -52,12 +58,13 @@ class Drawing(NamedTuple):
             edit: makes the edit, or the whole call, for the model while its weights are not read.
             **how: see `glide_jax.load`.
         """
-        outline = common.outline(self.model, self.dtype, exported=how.get("program") is not None)
+        model = common.model_or_run(self.model, self.device)
+        outline = common.outline(model, self.dtype, exported=how.get("program") is not None)
         call = self.call if edit is None else edit(outline.loaded)
         if isinstance(call, Edit):
             call = dataclasses.replace(self.call, edit=call)
         outline.check(prompts, call)
-        glide = common.load_glide(self.model, self.dtype, self.device, **how)
+        glide = common.load_glide(model, self.dtype, self.device, **how)
         return glide, self._replace(call=call)
 
 
@@ -76,10 +83,13 @@ def drawing_command(helps: Mapping[str, str] | None = None) -> Callable[[Callabl
             given = {name: values.pop(name) for name in texts}
             given = {name: value for name, value in given.items() if value is not None}
             drawing = Drawing(model, dtype, device, out, parse(given), given)
+            if drawing.at_random:
+                common.say(f"the seed is {drawing.call.seed}")
             command(drawing=drawing, **values)
 
         shared = [
-            common.model_option, common.dtype_option, common.device_option, common.out_option
+            common.model_or_run_option, common.dtype_option, common.device_option,
+            common.out_option, signing.sign_option,
         ]  # fmt: skip
         flags = [_flag(name, text) for name, text in texts.items()]
         whole: Callable = functools.update_wrapper(run, command)
@@ -118,7 +128,7 @@ def draw_to_files(glide: "Glide", prompts: Sequence[str], drawing: Drawing) -> N
         prompts: one or several.
         drawing: the command's options.
     """
-    call, drawn, before = drawing.call, [], 0
+    call, drawn, scores, before = drawing.call, [], [], 0
     each = call.n if call.keep is None else call.keep
     with progress_bars("steps", width=9) as progress:
         pictures = glide.pictures(prompts, call, progress=progress)
@@ -126,8 +136,12 @@ def draw_to_files(glide: "Glide", prompts: Sequence[str], drawing: Drawing) -> N
             p = picture.parameters
             path, found = placing.write(drawing.out, stem(j // each, p), picture.image, p)
             common.result(path)
-            drawn.append((path, p["prompt"]))
+            drawn.append((path, p.get("prompt", "")))
+            scores.append((path.name, p.get("choice")))
             before += found == "same"
+    for name, choice in scores:
+        if choice is not None:
+            common.say(f"{name}: {choice['score']:.2f} by the CLIP, of {choice['n']} drawn")
     if before:
         common.say(f"{before} of {len(drawn)} pictures were there already and stay as they are")
     write_sheet(drawing.out, drawn)
@@ -135,16 +149,19 @@ def draw_to_files(glide: "Glide", prompts: Sequence[str], drawing: Drawing) -> N
 
 def write_sheet(out: pathlib.Path, drawn: list[tuple[pathlib.Path, str]]) -> None:
     """A contact sheet of several pictures, each a path and a prompt."""
-    from glide_jax import colours, images
+    from glide_jax import colours, contact_sheets, images, provenance
 
     if len(drawn) > 1:
-        shown = [colours.own(images.read(path)).upright for path, _ in drawn[:MOST_ON_SHEET]]
+        files = [images.read(path) for path, _ in drawn[:MOST_ON_SHEET]]
+        sources = {provenance.claims(file.info.get("xmp")).source for file in files}
+        source = provenance.COMPOSITE if provenance.COMPOSITE in sources else provenance.TRAINED
+        shown = [colours.own(file).upright for file in files]
         captions = [prompt for _, prompt in drawn[:MOST_ON_SHEET]]
-        sheet = images.contact_sheet(shown, captions)
+        sheet = contact_sheets.contact_sheet(shown, captions)
         parameters = {"contact_sheet_of": len(shown)}
-        common.result(placing.write_sheet(out, "sheet", sheet, parameters))
+        common.result(placing.write_sheet(out, "sheet", sheet, parameters, source))
 
 
 def stem(number: int, p: Mapping[str, Any]) -> str:
     """The name of a picture of the prompt with this number; see `placing.place`."""
-    return f"{number:05d}-{common.slug(p['prompt'])}-s{p['seed']}-i{p['index']}"
+    return f"{number:05d}-{common.slug(p.get('prompt', 'picture'))}-s{p['seed']}-i{p['index']}"

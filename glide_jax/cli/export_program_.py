@@ -5,6 +5,7 @@ import pathlib
 import click
 
 from glide_jax.cli import common
+from glide_jax.errors import InputError
 
 
 @click.command("export-program")
@@ -32,6 +33,8 @@ def command(
 
     compiling.check_dtype(dtype)
     directory = reading.find_model(model, common.cache_folder() / "models")
+    if out.is_dir():
+        raise InputError(f"--out {str(out)!r} is a folder; give the name of a file.")
     common.check_out(out.absolute().parent)
     names = [name.strip() for name in platforms.split(",")] if platforms else []
     loaded = loading.load(directory, dtype, convolutions)

@@ -48,9 +48,12 @@ def command(
     The result is WORKDIR/model, a model directory with MODEL's other stages. Fields of
     configs/finetune.py can be given too, as --config.train.freeze=^text/.
     """
+    from glide_jax.data.catalogue import check_set
+
     checks.one_of("--stage", stage, ("base", "upsample"))
     source = ["data.source=folder", f"data.path={data}"]
-    if not pathlib.Path(data).exists():
+    if not pathlib.Path(data).is_dir():
+        check_set(data)
         source = [f"data.source={data}"]
     given = {"train.num_steps": steps, "optim.lr": lr, "train.batch_size": batch_size}
     changes = [f"{name}={value}" for name, value in given.items() if value is not None]

@@ -36,7 +36,12 @@ def command(
     with progress_bars("steps", width=9) as progress:
         drawn = list(glide.pictures(ends, chosen.call, progress=progress))
     p = drawn[0].parameters
-    name = f"{common.slug(first, 24)}-to-{common.slug(last, 24)}-s{p['seed']}-i{p['index']}"
+    words = (
+        "-to-".join(common.slug(end, 24) for end in ends)
+        if p.get("prompt") is not None
+        else "strip"
+    )
+    name = f"{words}-s{p['seed']}-i{p['index']}"
     pictures = [picture.image for picture in drawn]
     path, found = placing.write(drawing.out, name, canvas.strip(pictures), p)
     if found == "same":

@@ -21,6 +21,7 @@ COMMANDS = {  # name: its line in `glide-jax --help`, which imports no command
     "upscale": "Enlarge a picture by the upsampler.",
     "interpolate": "Draw pictures between two prompts or seeds.",
     "repeat": "Draw a picture again from what it carries.",
+    "verify": "Say where pictures claim to come from, and whether they were altered.",
     "serve": "Answer requests for pictures over HTTP.",
     "train": "Train a model of a config.",
     "shard": "Show where a run's arrays lie on many devices, and check it.",
@@ -35,6 +36,7 @@ COMMANDS = {  # name: its line in `glide-jax --help`, which imports no command
     "import": "Turn PyTorch GLIDE checkpoints into a model directory.",
     "export": "Turn a model directory into PyTorch checkpoints.",
     "export-program": "Write a model's networks as programs that need no tracing.",
+    "models": "List the models that are here, and what each was trained to draw.",
     "download": "Fetch the released PyTorch checkpoints.",
     "bench": "Time the networks, in turn with the PyTorch reference if it is at hand.",
     "doctor": "Say what this machine has and what is missing.",
@@ -104,7 +106,7 @@ def _run() -> int:
             text += ' A prompt that begins with a dash comes last, after --: -- "-10 degrees".'
         code = _fail(text)
     except click.ClickException as error:
-        code = _fail(error.format_message())
+        code = _fail(f"{error.format_message().rstrip('.')}{_help_of(error)}")
     except InputError as error:
         code = _fail(str(error))
     except BrokenPipeError:
@@ -122,6 +124,12 @@ def _run() -> int:
             raise
         code = _fail("memory is full; a smaller --batch-size or model, or --dtype bfloat16, helps")
     return code if isinstance(code, int) else 0
+
+
+def _help_of(error: click.ClickException) -> str:
+    """Where a command's arguments are described, for a fault of them that Click has found."""
+    context = error.ctx if isinstance(error, click.UsageError) else None
+    return f"; `{context.command_path} --help` shows what it takes." if context else "."
 
 
 def _fail(message: str) -> int:

@@ -4,7 +4,7 @@ import pathlib
 
 import click
 
-from glide_jax import checks
+from glide_jax import checks, provenance
 from glide_jax.cli import common, eval_, placing
 
 
@@ -62,7 +62,8 @@ def command(
         summary, sheet, closest = memorisation.compare_run(
             run, source, extractor, most=limit, pairs=shown, progress=progress
         )
-    path = placing.write_sheet(run, "neighbours", sheet, {"contact_sheet_of": closest})
+    shows = {"contact_sheet_of": closest}
+    path = placing.write_sheet(run, "neighbours", sheet, shows, provenance.COMPOSITE)
     write_json(path.with_suffix(".json"), {"data": data, **summary})
     common.result(path.with_suffix(".json"))
     common.result(path)

@@ -39,8 +39,12 @@ def command(
     if card is not None:
         try:
             text = card.read_text(encoding="utf-8")
-        except (OSError, UnicodeDecodeError) as error:
-            raise InputError(f"--card {str(card)!r} cannot be read as text: {error}.") from None
+        except UnicodeDecodeError as error:
+            raise InputError(
+                f"--card {str(card)!r} is not UTF-8 text (byte {error.start}); save it as that."
+            ) from None
+        except OSError as error:
+            raise InputError(f"--card {str(card)!r}: {error.strerror}.") from None
     name = name or out.resolve().name
     model = writing.pack_models(parts, out, name=name, dtype=dtype, card=text, rest_of=rest_of)
     clip = ["clip"] if model.clip else []

@@ -62,6 +62,7 @@ def write(
     parameters: Mapping[str, Any],
     *,
     again: bool = False,
+    source: str | None = None,
 ) -> Place:
     """Writes a picture unless it is there already; other files stay.
 
@@ -71,6 +72,7 @@ def write(
         image: the picture.
         parameters: the picture's.
         again: whether it replaces itself where it is there.
+        source: where the picture comes from, see `images.save_png`.
 
     Returns:
         The file, and what was there before.
@@ -82,14 +84,18 @@ def write(
         if where.found == "same" and not again:
             return where
         try:
-            images.write_png(where.path, image, parameters, where.found == "nothing")
+            images.write_png(where.path, image, parameters, where.found == "nothing", source)
         except FileExistsError:  # another process has just taken it
             continue
         return where
 
 
 def write_sheet(
-    out: pathlib.Path, stem: str, sheet: "Image.Image", parameters: Mapping[str, Any]
+    out: pathlib.Path,
+    stem: str,
+    sheet: "Image.Image",
+    parameters: Mapping[str, Any],
+    source: str | None = None,
 ) -> pathlib.Path:
     """Writes a picture that is known by its pixels; see `write`.
 
@@ -98,11 +104,12 @@ def write_sheet(
         stem: the file's name, if that is free.
         sheet: the picture, such as a contact sheet.
         parameters: more to be written into it.
+        source: where its pictures come from, see `images.save_png`.
     """
     from glide_jax import images
 
     parameters = {**parameters, "sha256": images.pixels_hash(sheet)}
-    return write(out, stem, sheet, parameters, again=True).path
+    return write(out, stem, sheet, parameters, again=True, source=source).path
 
 
 def write_beside(picture: pathlib.Path, suffix: str, data: bytes) -> pathlib.Path:

@@ -1,10 +1,12 @@
 """`glide-jax repeat`: a picture drawn again from what it carries."""
 
 import pathlib
+from collections.abc import Mapping
+from typing import Any
 
 import click
 
-from glide_jax.cli import common, placing
+from glide_jax.cli import common, placing, signing
 from glide_jax.cli.progress import progress_bars
 from glide_jax.errors import InputError
 
@@ -21,6 +23,7 @@ from glide_jax.errors import InputError
 @click.option("--mask", type=common.PATH, help="Its mask, likewise.")
 @common.device_option
 @common.out_option
+@signing.sign_option
 def command(
     picture: pathlib.Path,
     model: str | None,
@@ -36,7 +39,10 @@ def command(
     images.read(picture)
     parameters = images.read_parameters(picture)
     if parameters is None or "model" not in parameters:
-        raise InputError(f"{str(picture)!r} carries no parameters of glide-jax.")
+        raise InputError(
+            f"{str(picture)!r} carries no parameters of glide-jax; give a PNG that it wrote, and "
+            "that no other program has saved since."
+        )
     repeating.check(parameters)
     went_in = {
         name: None if path is None else images.read(path)
@@ -44,7 +50,8 @@ def command(
     }
     if common.check_out(out).resolve() == picture.resolve().parent:
         raise InputError(f"--out {str(out)!r} holds the picture itself; give another folder.")
-    model = model or parameters.get("model_path") or parameters["model"]
+    if model is None:
+        model = _where_it_lay(parameters)
     weights = parameters.get("weights", "float32")
     outline = common.outline(str(model), parameters["dtype"]).loaded
     if outline.name != parameters["model"]:
@@ -60,3 +67,23 @@ def command(
     if found == "same":
         common.say(f"{path.name} was there already and stays as it is")
     common.result(path)
+
+
+def _where_it_lay(parameters: Mapping[str, Any]) -> str:
+    """The path or name by which the model was called, if it is still there.
+
+    Raises:
+        InputError: it is not, as in another folder than the one where the picture was drawn.
+    """
+    from glide_jax import checks
+    from glide_jax.model_dir import reading
+
+    model = str(parameters.get("model_path") or parameters["model"])
+    try:
+        reading.find_model(model, common.cache_folder() / "models")
+    except InputError:
+        raise InputError(
+            f"the model that drew it, {checks.shown(model)}, is not here; give its path with "
+            "--model, or run this where the picture was drawn."
+        ) from None
+    return model

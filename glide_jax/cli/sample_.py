@@ -61,6 +61,7 @@ def command(
     if not prompts:
         raise InputError("there is no prompt; give one, in quotes.")
     place = cluster.place(coordinator, num_processes, process_id, heartbeat_seconds, wait_seconds)
+    cluster.check_waits(place)
     if prompts_file is None:
         if place is not None and place.count != 1:
             raise InputError("--num-processes share a --prompts-file; without one, draw alone.")
@@ -90,6 +91,10 @@ def read_prompts(path: pathlib.Path) -> tuple[str, ...]:
     except UnicodeDecodeError as error:
         raise InputError(
             f"--prompts-file {str(path)!r} is not UTF-8 text (byte {error.start}); save it as that."
+        ) from None
+    except IsADirectoryError:
+        raise InputError(
+            f"--prompts-file {str(path)!r} is a folder; give a text file with a prompt a line."
         ) from None
     except OSError as error:
         raise InputError(f"--prompts-file {str(path)!r}: {error.strerror}.") from None

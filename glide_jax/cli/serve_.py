@@ -3,11 +3,11 @@
 import click
 
 from glide_jax import checks
-from glide_jax.cli import common
+from glide_jax.cli import common, signing
 
 
 @click.command("serve")
-@common.model_option
+@common.model_or_run_option
 @common.dtype_option
 @common.device_option
 @click.option("--host", default="127.0.0.1", show_default=True,
@@ -25,6 +25,7 @@ from glide_jax.cli import common
 @click.option("--max-steps", default="250", show_default=True, help="Steps of the base.")
 @click.option("--max-pixels", default=str(1 << 22), show_default=True,
               help="Pixels of a picture that is sent.")  # fmt: skip
+@signing.sign_option
 @click.option("--timeout", default="600", show_default=True, help="Seconds for one request.")
 def command(model: str, dtype: str, device: str | None, host: str, port: str, **how) -> None:
     """Answer requests for pictures over HTTP, in the words of OpenAI's Images API; and a page.
@@ -47,7 +48,7 @@ def command(model: str, dtype: str, device: str | None, host: str, port: str, **
     number = checks.whole("port", port, 0, 65535)
     address = server.Address(host, number, how["api_key"] or None, how["insecure"])
     server.check_address(address)
-    glide = common.load_glide(model, dtype, device)
+    glide = common.load_glide(common.model_or_run(model, device), dtype, device)
     import jax
 
     if width is None:

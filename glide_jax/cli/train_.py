@@ -1,11 +1,16 @@
 """`glide-jax train`: a run of a config in a working directory."""
 
+import contextlib
+import errno
 import pathlib
+from collections.abc import Iterator
 from typing import Any
 
 import click
 
+from glide_jax import checks
 from glide_jax.cli import cluster, common, process
+from glide_jax.errors import InputError
 
 
 @click.command("train", context_settings={"ignore_unknown_options": True, "allow_extra_args": True})
@@ -57,6 +62,20 @@ def overrides(words: list[str]) -> list[str]:
     return found
 
 
+@contextlib.contextmanager
+def _room_for(workdir: pathlib.Path) -> Iterator[None]:
+    """Adds the way out to the error of a full disk, which ends a run but loses nothing."""
+    try:
+        yield
+    except OSError as error:
+        if error.errno not in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG):
+            raise
+        raise InputError(
+            f"{checks.shown(str(error.filename or workdir), 200)}: {error.strerror}; make room, "
+            "and the same command goes on from the newest checkpoint."
+        ) from None
+
+
 def start(
     config: str,
     changes: list[str],
@@ -97,6 +116,7 @@ def start(
         say(f"device: {description}")
         compiling.enable_cache(cache / "xla")
         process.nothing_at_stake()  # a first signal in the loop is the session's
-        done = session.train(read, workdir, say=say, dry_run=dry_run, cache=cache, hosts=run)
+        with _room_for(workdir):
+            done = session.train(read, workdir, say=say, dry_run=dry_run, cache=cache, hosts=run)
     if run.count > 1 and not done:  # the launcher of all processes is to start them again
         raise click.exceptions.Exit(hosts.LOST)

@@ -1,12 +1,13 @@
 """Every source by name: `open_source` is what configs and the command line call."""
 
+import difflib
 import os
 import pathlib
 from bisect import bisect_right
 from collections.abc import Sequence
 from itertools import accumulate
 
-from glide_jax import files
+from glide_jax import checks, files
 from glide_jax.data.example import Example, Rejected, Source, spread
 from glide_jax.data.readers import built, emoji_views, procedural
 from glide_jax.data.readers.coco import Coco
@@ -57,6 +58,7 @@ def open_source(
             are given to a source that has none.
     """
     path = files.expanded(path) if path else ""
+    check_source(name, path, kinds)
     if "+" in name:
         names = name.split("+")
         mine = lambda part: part == ENDLESS or ENDLESS not in names  # else another part's kinds
@@ -67,19 +69,7 @@ def open_source(
             for part in names
         ]  # fmt: skip
         return Joined(parts)
-    if name not in NAMES:
-        raise InputError(f"source is {name!r}; known are {', '.join(NAMES)}.")
-    if kinds and name != ENDLESS:
-        raise InputError(
-            f"kinds is {tuple(kinds)}, but only {ENDLESS!r} has kinds of scenes; for source "
-            f"{name!r} it must be empty."
-        )
     if name == ENDLESS:
-        if path:
-            raise InputError(
-                f"source {ENDLESS!r} draws its scenes and reads no path, but path is "
-                f"{str(path)!r}; for files of yours the source is one of {', '.join(READERS)}."
-            )
         return procedural.Scenes(image_size, split, seed, tuple(kinds) or procedural.KINDS)
     if name == "coco" and path and (pathlib.Path(path) / "annotations").is_dir():
         return Coco(path, split)
@@ -92,6 +82,49 @@ def open_source(
     if not str(path):
         raise InputError(f"source {name!r} reads files of yours; say which with path.")
     return READERS[name](path)
+
+
+def check_source(name: str, path: StrPath = "", kinds: Sequence[str] = ()) -> None:
+    """Refuses what no data would make right.
+
+    Args:
+        name: see `open_source`.
+        path: see `open_source`.
+        kinds: see `open_source`.
+
+    Raises:
+        InputError: there is no such source, or path or kinds are given to one that has none.
+    """
+    names = name.split("+")
+    for part in names:
+        if part not in NAMES:
+            raise InputError(f"source is {part!r}; known are {', '.join(NAMES)}.")
+    if kinds and ENDLESS not in names:
+        raise InputError(
+            f"kinds is {tuple(kinds)}, but only {ENDLESS!r} has kinds of scenes; for source "
+            f"{name!r} it must be empty."
+        )
+    if path and name == ENDLESS:
+        raise InputError(
+            f"source {ENDLESS!r} draws its scenes and reads no path, but path is "
+            f"{str(path)!r}; for files of yours the source is one of {', '.join(READERS)}."
+        )
+
+
+def check_set(name: str) -> None:
+    """Refuses what is no name of a set, nor several joined by +; for what is no folder.
+
+    Raises:
+        InputError: it is neither; the nearest name is given.
+    """
+    if os.path.isfile(name):
+        raise InputError(f"{checks.shown(name, 200)} is a file; give a folder that holds pictures.")
+    if wrong := [part for part in name.split("+") if part not in NAMES and name not in NAMES]:
+        near = difflib.get_close_matches(wrong[0], names := (*SETS, FLAT, ENDLESS), n=1)
+        hint = f"did you mean {near[0]}?" if near else f"sets are {', '.join(names)}."
+        raise InputError(
+            f"{checks.shown(name, 200)} is no folder here, and not the name of a set; {hint}"
+        )
 
 
 def captions_in(source: Source, most: int | None = None) -> list[str]:

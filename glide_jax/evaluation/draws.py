@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 from jaxtyping import UInt8
 
-from glide_jax import checks, images
+from glide_jax import checks, contact_sheets, images
 from glide_jax.errors import InputError
 from glide_jax.files import read_object
 from glide_jax.sampling.glide import Glide
@@ -99,7 +99,10 @@ def finished_result(run: pathlib.Path) -> dict[str, Any]:
         n = checks.whole("n", result["n"], 1, 10_000_000)
         return {**result, "n": n, "prompts_sha256": result["prompts_sha256"]}
     except (ValueError, KeyError):
-        raise InputError(f"{str(run)!r} is no finished run of `glide-jax eval`.") from None
+        raise InputError(
+            f"{str(run)!r} is no finished run of `glide-jax eval`; give a folder that it has made "
+            "in its --out, such as runs/eval/w3."
+        ) from None
 
 
 def write_contact_sheet(
@@ -115,5 +118,5 @@ def write_contact_sheet(
     """
     pictures = [images.read(path_of(folder, i)) for i in chosen]
     captions = [prompts[i] for i in chosen]
-    sheet = images.contact_sheet(pictures, captions, side=128, columns=columns)
+    sheet = contact_sheets.contact_sheet(pictures, captions, side=128, columns=columns)
     images.write_png(folder / "sheet.png", sheet, {"contact_sheet_of": chosen})

@@ -8,7 +8,7 @@ import numpy as np
 from jaxtyping import Float, Int, UInt8
 from PIL import Image
 
-from glide_jax import images
+from glide_jax import contact_sheets
 from glide_jax.data.example import Rejected, Source
 from glide_jax.data.transforms import center_crop
 from glide_jax.evaluation import draws
@@ -131,7 +131,7 @@ def pairs_sheet(
 ) -> Image.Image:
     """Drawn pictures, each beside its nearest training picture."""
     squares = [_square(Image.fromarray(np.concatenate(two, axis=1))) for two in pairs]
-    return images.contact_sheet(squares, [f"drawn | training, {d:.3g}" for d in distances])
+    return contact_sheets.contact_sheet(squares, [f"drawn | training, {d:.3g}" for d in distances])
 
 
 def _square(wide: Image.Image) -> Image.Image:

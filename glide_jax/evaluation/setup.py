@@ -222,7 +222,8 @@ def sha256_of_model(model: str, models: pathlib.Path) -> str:
     files = {
         path.relative_to(folder).as_posix(): path
         for path in folder.rglob("*")
-        if path.suffix in (".safetensors", ".json", ".model")
+        # The forms decide nothing that is drawn, and models that gain them stay the same.
+        if path.suffix in (".safetensors", ".json", ".model") and path.name != disk.FORMS
     }
     config = disk.read_config(folder)
     for part in {"base", "upsample", "clip"} & config.keys():

@@ -116,6 +116,8 @@ def read_votes(path: pathlib.Path, note: Callable[[str], None] | None = None) ->
         try:
             votes.append(_parse(line))
             continue
+        except json.JSONDecodeError:
+            fault = "it is not JSON"
         except (TypeError, ValueError, RecursionError) as error:
             fault = checks.printable(str(error))[:200]
         if note is None:

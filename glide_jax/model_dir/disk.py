@@ -20,6 +20,7 @@ from glide_jax.trees import flatten, unflatten
 _FLOATS = ("F32", "F16", "BF16", "F64")
 _DTYPES = (*_FLOATS, "I8", "I16", "I32", "I64", "U8", "U16", "U32", "U64", "BOOL")
 FORMAT, VERSION = "glide_jax", 1
+FORMS = "forms.json"  # what a model was trained to understand; a file that versions before lack
 
 
 def write_config(directory: pathlib.Path, config: Mapping[str, Any]) -> None:
@@ -46,6 +47,11 @@ def read_config(directory: str | os.PathLike) -> dict[str, Any]:
             "checkpoints become one by `glide-jax import`."
         )
     config = files.read_object(path)
+    if (directory / "checkpoints").is_dir() and "format" not in config:
+        raise InputError(
+            f"{str(directory)!r} is the workdir of a run; the model that it leaves at its end is "
+            f"{str(directory / 'model')!r}."
+        )
     if config.get("format") != FORMAT:
         raise InputError(f"{str(path)!r} is not a glide_jax model: it lacks format {FORMAT!r}.")
     if config.get("version") != VERSION:

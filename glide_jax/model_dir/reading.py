@@ -1,6 +1,7 @@
 """Reads model directories: configs, and parameters on the host."""
 
 import dataclasses
+import os
 import pathlib
 from collections.abc import Mapping
 from typing import Any
@@ -16,6 +17,7 @@ from glide_jax.model_dir.schema import StageConfig, check_names, parse_section
 from glide_jax.networks import zoo
 from glide_jax.networks.initial import shapes
 from glide_jax.tokenizers import Tokenizer
+from glide_jax.tokenizers.forms import Forms, parse_forms
 from glide_jax.types import Params
 
 _TENSORS_OF_A_LAYER = 8  # or more, of text and of pictures
@@ -33,6 +35,7 @@ class Model:
     tokenizer: Tokenizer
     stages: Mapping[str, tuple[StageConfig, Params]]  # "base" and perhaps "upsample"
     clip: tuple[zoo.ClipConfig, Tokenizer, Params] | None = None
+    forms: Forms | None = None  # those of its base's captions, if they are known
 
 
 def find_model(dir_or_name: str, models_folder: pathlib.Path) -> pathlib.Path:
@@ -99,7 +102,19 @@ def read_model(directory: pathlib.Path, *, whole: bool = True, weights: bool = T
         if "base" in parts:
             _check_clip(model, parts["base"], where)
         clip = (model, clip_tokenizer, params("clip", model))
-    return Model(name, tokenizer, stages, clip)
+    return Model(name, tokenizer, stages, clip, read_forms(directory))
+
+
+def read_forms(directory: pathlib.Path) -> Forms | None:
+    """The forms of captions that a model was trained on; None where its directory does not say it.
+
+    Raises:
+        InputError: the file is damaged.
+    """
+    path = directory / disk.FORMS
+    if not os.path.lexists(path):
+        return None
+    return parse_forms(files.read_object(path), str(path))
 
 
 def _weights(path: pathlib.Path, model: zoo.ModelConfig | zoo.ClipConfig) -> Params:

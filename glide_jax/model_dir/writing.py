@@ -2,6 +2,7 @@
 
 import contextlib
 import dataclasses
+import json
 import os
 import pathlib
 import shutil
@@ -67,6 +68,9 @@ def write_model(
         for name in weights.keys() - set(rest.parts if rest else ()):
             disk.write_weights(folder / f"{name}.safetensors", weights[name], dtype)
         disk.write_config(folder, config)
+        if model.forms is not None:
+            text = json.dumps(model.forms.record(), indent=2, ensure_ascii=False)
+            (folder / disk.FORMS).write_text(f"{text}\n", encoding="utf-8")
         (folder / "README.md").write_text(card, encoding="utf-8")
 
 
@@ -122,12 +126,13 @@ def pack_models(
     checks.one_of("dtype", dtype, ("float32", "float16"))
     models = {path: read_model(path, whole=False) for path in parts}
     stages: dict[str, Any] = {}
-    clip, rest, first = None, None, next((p for p in parts if models[p].stages), None)
+    clip, rest, forms = None, None, None
+    first = next((p for p in parts if models[p].stages), None)
     for path, model in models.items():
         if first is not None and model.stages:
             _check_tokenizers(path, model, first, models[first])
         stages |= model.stages
-        clip = model.clip or clip
+        clip, forms = model.clip or clip, model.forms if "base" in model.stages else forms
     if first is None or "base" not in stages:
         raise InputError(f"there is no base among {', '.join(map(str, parts))}; a model needs one.")
     if rest_of is not None:
@@ -138,7 +143,7 @@ def pack_models(
         if clip is not None and other.clip is not None and _same(clip[2], other.clip[2]):
             same.append("clip")
         rest = Rest(rest_of, same)
-    packed = Model(name, models[first].tokenizer, stages, clip)
+    packed = Model(name, models[first].tokenizer, stages, clip, forms)
     cards = [_card_of_part(path, model) for path, model in models.items()]
     card = card or "\n".join([f"# {name}\n\nMade of:\n", *cards])
     try:

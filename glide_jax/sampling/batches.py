@@ -125,6 +125,7 @@ class Batches:
         stage, settings = self.loaded.stages[name], self.request.stages[name]
         count, lines, base = len(rows), rows[:, 0].tolist(), not stage.upsampler
         keys = cascade.image_keys(self.call.seed, rows[:, 1], int(stage.upsampler))
+        keys = jax.device_put(keys, self.loaded.device)  # noise is made where the model draws
         cond = Cond(
             text=self.texts.prompt(name, lines),
             low_res=None if low_res is None else samplers.quantize(low_res),

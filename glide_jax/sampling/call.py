@@ -4,13 +4,14 @@
 
 import dataclasses
 import functools
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import numpy as np
 
 from glide_jax import checks
 from glide_jax.errors import InputError
+from glide_jax.sampling import parsers
 from glide_jax.sampling.settings import (
     NUM_TIMESTEPS,
     PRESETS,
@@ -21,8 +22,6 @@ from glide_jax.sampling.settings import (
     real,
     whole,
 )
-
-LAST_SEED = 2**32 - 1
 
 # Called with a stage's name, its steps done and its steps in all, over all batches.
 Progress = Callable[[str, int, int], None]
@@ -62,47 +61,6 @@ class Edit:
 NO_EDIT = Edit()
 
 
-def _parse_mix(name: str, value: Any) -> tuple[tuple[str, float], ...]:
-    """Pairs of prompt and weight, or texts WEIGHT:PROMPT as on the command line."""
-    if not isinstance(value, Sequence) or isinstance(value, str):
-        raise InputError(
-            f"{name} is {checks.shown(value)}; it must be a list of prompts and weights."
-        )
-    pairs = []
-    for entry in value:
-        if isinstance(entry, str):
-            weight, colon, text = entry.partition(":")
-            entry = (text, weight) if colon else None
-        if not isinstance(entry, Sequence) or len(entry) != 2:
-            raise InputError(
-                f"{name} has the entry {checks.shown(entry or value)}; it must be a weight and a "
-                "prompt, such as 0.5:a blue star."
-            )
-        weight = checks.real(f"a weight in {name}", entry[1], -100.0, 100.0)
-        pairs.append((_parse_prompt(name, entry[0]), weight))
-    total = sum(weight for _, weight in pairs)
-    if 1.0 + total < 1e-3:
-        raise InputError(
-            f"the weights in {name} add to {total:g}; with the prompt's own 1 their sum must be "
-            "positive."
-        )
-    return tuple(pairs)
-
-
-def _parse_prompt(name: str, value: Any) -> str:
-    from glide_jax.tokenizers.protocol import check_text
-
-    return check_text(value)
-
-
-def _parse_score(name: str, value: Any) -> Callable[..., Any]:
-    if not callable(value):
-        raise InputError(
-            f"{name} is {checks.shown(value)}; it must be a function of pictures (b, h, w, 3)."
-        )
-    return value
-
-
 def _parse_edit(name: str, value: Any) -> Edit:
     if not isinstance(value, Edit):
         raise InputError(
@@ -112,7 +70,7 @@ def _parse_edit(name: str, value: Any) -> Edit:
 
 
 def _parse_batch_size(name: str, value: Any) -> int | str:
-    return value if value == "auto" else checks.whole(name, value, 1, 4096)
+    return value if value == "auto" else checks.whole(name, value, 1, 4096, ", or auto")
 
 
 def _parse_one_of(*known: str) -> Callable[[str, Any], str]:
@@ -132,7 +90,7 @@ class Call:
 
     # Image i of a seed is the same whatever the batch, `n` or the other prompts.
     n: int = whole(1, 1, 1_000_000, "Pictures of each prompt.", shown=True)
-    seed: int = whole(0, 0, LAST_SEED, "0 to 4294967295.", shown=True)
+    seed: int = option(0, parsers.parse_seed, "0 to 4294967295, or random.", shown=True)
     first_index: int = whole(0, 0, 2**31 - 1, "Number of the first picture of a seed.")
     number_on: bool = option(False)  # count on from prompt to prompt
     as_recorded: bool = option(False)  # from a picture's record, which also names what was idle
@@ -144,9 +102,13 @@ class Call:
     base: Mapping[str, Any] = dataclasses.field(default_factory=dict)
     upsample: bool = option(True, help="Run the upsampler, if any.")
     upsampler: Mapping[str, Any] = dataclasses.field(default_factory=dict)
-    negative_prompt: str | None = option(None, _parse_prompt, "What guidance keeps away from.")
+    negative_prompt: str | None = option(
+        None, parsers.parse_prompt, "What guidance keeps away from."
+    )
     mix: tuple[tuple[str, float], ...] = option(
-        (), _parse_mix, "Another prompt mixed in; the prompt's own weight is 1. May be repeated."
+        (),
+        parsers.parse_mix,
+        "Another prompt mixed in; the prompt's own weight is 1. May be repeated.",
     )
     autoguidance_model: str | None = option(
         None, lambda name, v: str(v), "A smaller or earlier model to push away from."
@@ -161,7 +123,7 @@ class Call:
     )  # fmt: skip
     # A JAX function whose value guidance raises: x_0 in [-1, 1], (b, h, w, 3), to (b,); with
     # score_on "x_t" it is given (x_t, t). A new function compiles anew.
-    score: Callable[..., Any] | None = option(None, _parse_score)
+    score: Callable[..., Any] | None = option(None, parsers.parse_score)
     score_scale: float = real(1.0, -1e6, 1e6, needs="score")
     score_on: str = option("x_0", _parse_one_of(*SEES), needs="score")
     keep: int | None = whole(
@@ -171,6 +133,7 @@ class Call:
         4, _parse_batch_size, "Pictures at once; auto is as many as fit the device's memory.",
         shown=True,
     )  # fmt: skip
+    record_prompt: bool = option(True, checks.truth, "Write prompts into files and their names.")
     edit: Edit = option(NO_EDIT, _parse_edit)
     progress: Progress | None = option(None)
 
@@ -233,11 +196,12 @@ def parse(values: Mapping[str, Any], call: Call | None = None) -> Call:
         call: where the other options come from, by default their defaults.
 
     Raises:
-        InputError: an option is unknown, its value is wrong, or two do not go together.
+        InputError: an option is unknown (a TypeError, too), its value is wrong, or two do not go
+            together.
     """
-    from glide_jax.model_dir.schema import check_names
+    from glide_jax.sampling.other_names import check_options
 
-    check_names(values, list(options()), "the call")
+    check_options(values, list(options()))
     call = Call() if call is None else call
     groups: dict[str, dict[str, Any]] = {
         "call": {}, "base": dict(call.base), "upsampler": dict(call.upsampler)
@@ -258,8 +222,10 @@ def parse(values: Mapping[str, Any], call: Call | None = None) -> Call:
     _check_pairs(call.base, call.base)
     _check_pairs(call.upsampler, call.upsampler, "upsample_")
     _check_extras(call)
-    if call.keep is not None:
-        checks.whole("keep", call.keep, 1, call.n)
+    if call.keep is not None and call.keep > call.n:
+        raise InputError(
+            f"keep is {call.keep}, but n is {call.n}; the best of n are kept, so give more."
+        )
     if not call.upsample:
         check_no_upsampler(call)
     return call

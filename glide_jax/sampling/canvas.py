@@ -7,7 +7,7 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
-from glide_jax import colours, images
+from glide_jax import colours, images, provenance
 from glide_jax.errors import InputError
 from glide_jax.sampling import strokes
 
@@ -238,7 +238,9 @@ def fitted(image: Image.Image, side: int, unit: int, most_aspect: int = 4) -> Im
 
 
 def strip(frames: list[Image.Image]) -> Image.Image:
-    """Pictures of one size side by side."""
+    """Pictures of one size side by side; a single one is itself."""
+    if len(frames) == 1:
+        return frames[0]
     return Image.fromarray(np.concatenate([np.asarray(frame) for frame in frames], axis=1))
 
 
@@ -247,7 +249,7 @@ def gif(frames: list[Image.Image], milliseconds: int = 120) -> bytes:
     there_and_back, buffer = [*frames, *frames[-2:0:-1]], io.BytesIO()
     there_and_back[0].save(
         buffer, format="GIF", save_all=True, append_images=there_and_back[1:],
-        duration=milliseconds, loop=0,
+        duration=milliseconds, loop=0, comment=provenance.COMMENT,
     )  # fmt: skip
     return buffer.getvalue()
 

@@ -14,8 +14,9 @@ from glide_jax import checks, colours, images
 from glide_jax.diffusion import tiling
 from glide_jax.errors import InputError
 from glide_jax.sampling import canvas, given, strokes
-from glide_jax.sampling.call import LAST_SEED, Call, Edit
+from glide_jax.sampling.call import Call, Edit
 from glide_jax.sampling.loading import Loaded
+from glide_jax.sampling.parsers import LAST_SEED
 
 MOST_PIXELS = 8192  # a side of the result
 AUTO = "auto"  # a margin that leaves a window no smaller than the model's pictures

@@ -10,7 +10,7 @@ from PIL import Image as PILImage
 
 from glide_jax import checks, compiling, files
 from glide_jax.model_dir import reading
-from glide_jax.sampling import canvas, edits, given, loading, memory, repeating
+from glide_jax.sampling import canvas, edits, given, loading, memory, notes, repeating
 from glide_jax.sampling.batches import Batches, Piece
 from glide_jax.sampling.call import Call, Progress, parse
 from glide_jax.sampling.picture import Picture
@@ -22,43 +22,41 @@ DEFAULT_FOLDER = pathlib.Path("~/.cache/glide_jax")
 
 @compiling.in_usual_numbers
 def load(
-    dir_or_name: str | pathlib.Path = DEFAULT_MODEL,
+    dir_or_name: str | pathlib.Path | reading.Model = DEFAULT_MODEL,
     *,
     dtype: str = "float32",
     convolutions: str = "auto",
     program: str | pathlib.Path | None = None,
     offload: bool = False,
     weights: str = "float32",
+    device: Any = None,
     cache: str | pathlib.Path | None = DEFAULT_FOLDER,
 ) -> "Glide":
     """A model ready to draw.
 
     Args:
-        dir_or_name: a model directory, a model in the box ("shapes"), or one in `cache`/models.
+        dir_or_name: a directory, a name (in the box, or in `cache`/models), or a model in memory.
         dtype: what networks compute in; norms and sampling stay float32.
-        convolutions: the algorithm: direct, winograd2 or winograd4; auto is winograd4 for wide
-            networks in float32 on a CPU, else direct (docs/performance.md).
-        program: a file of `glide-jax export-program` for this model, which spares tracing its
-            networks.
-        offload: keep parameters on the host and only the stage that draws on the device: less
-            memory, for the time of moving them once a batch.
-        weights: how parameters are kept: float32, or bfloat16, int8 or float8_e4m3fn for a half or
-            a third of their bytes and less exact pictures (docs/performance.md).
+        convolutions: direct, winograd2 or winograd4; auto is the fastest (docs/performance.md).
+        program: a file of `glide-jax export-program` for this model, which spares tracing.
+        offload: keep parameters on the host, but those of the stage that draws: less memory.
+        weights: float32; or bfloat16, int8 or float8_e4m3fn: fewer bytes, less exact pictures.
+        device: cpu, gpu, tpu or one of JAX's devices; None is the best that JAX finds.
         cache: where compiled programs are kept between runs; None keeps none.
 
     Raises:
         InputError: there is no such model, or it is broken.
     """
-    compiling.check_dtype(dtype)
+    place = loading.device_of(device, dtype)
     folder = files.expanded(DEFAULT_FOLDER if cache is None else cache)
-    directory = reading.find_model(str(dir_or_name), folder / "models")
+    ready = isinstance(dir_or_name, reading.Model)
+    source = dir_or_name if ready else reading.find_model(str(dir_or_name), folder / "models")
     if cache is not None:
         compiling.enable_cache(folder / "xla")
     path = None if program is None else files.expanded(program)
-    loaded = loading.load(
-        directory, dtype, convolutions, program=path, offload=offload, weights=weights
-    )
-    return Glide(loaded, folder / "models", str(dir_or_name))
+    how: Any = {"program": path, "offload": offload, "weights": weights, "device": place}
+    loaded = loading.load(source, dtype, convolutions, **how)
+    return Glide(loaded, folder / "models", None if ready else str(dir_or_name))
 
 
 class Glide:
@@ -72,10 +70,11 @@ class Glide:
     ):
         """Takes a model, the folder of other models by name, and the path this was read from."""
         self.loaded, self._path = loaded, path
-        other = lambda name: loading.load(reading.find_model(name, models), loaded.dtype)
+        dtype, device = loaded.dtype, loaded.device
+        other = lambda name: loading.load(reading.find_model(name, models), dtype, device=device)
         self._fitting = functools.cache(self.largest_batch)  # for "auto", the same in every call
-        # Nothing moves if they are on the device already.
-        self._placed = functools.lru_cache(maxsize=1)(lambda n: jax.device_put(loaded.params[n]))
+        place = lambda name: jax.device_put(loaded.params[name], device)  # stays where it is there
+        self._placed = functools.lru_cache(maxsize=1)(place)
         self._other: Callable[[str], loading.Loaded] = functools.lru_cache(maxsize=2)(other)
 
     def __repr__(self) -> str:
@@ -97,9 +96,8 @@ class Glide:
     def __call__(self, prompts: str | Sequence[str], **options: Any) -> list[Picture]:
         """Pictures of prompts: those of `pictures`, as a list.
 
-        >>> glide = glide_jax.load()
-        >>> [picture] = glide("a large red circle on a white background")
-        >>> picture.image.save("circle.png")
+        >>> [picture] = glide_jax.load()("a large red circle on a white background")
+        >>> picture.save("circle.png")
         """
         return list(self.pictures(prompts, **options))
 
@@ -118,7 +116,9 @@ class Glide:
         Raises:
             InputError: a value is wrong; raised when the first picture is asked for.
         """
-        for item in self.begin(prompts, call, **options):
+        request = self._plan(prompts, call, options)
+        notes.warn_outside(self.loaded, [*request.prompts, *dict(request.call.mix)])
+        for item in self._items(request):
             if isinstance(item, Picture):
                 yield item
             else:
@@ -141,7 +141,9 @@ class Glide:
         Raises:
             InputError: a value is wrong; raised when the first item is taken.
         """
-        request = self._plan(prompts, call, options)
+        yield from self._items(self._plan(prompts, call, options))
+
+    def _items(self, request: Request) -> Iterator[Piece | Picture]:
         for item in Batches(self.loaded, self._placed, request).walk():
             if isinstance(item, Piece):
                 yield item
@@ -171,7 +173,7 @@ class Glide:
 
         The compiler is asked, once a model: with an empty cache that is two programs a stage.
         """
-        free, _ = memory.free()
+        free, _ = memory.free(self.loaded.device)
         return memory.largest_batch(self.loaded, checks.whole("most", most, 1, 4096), free)
 
     @compiling.in_usual_numbers
@@ -344,6 +346,5 @@ class Glide:
         repeating.check_same(self.loaded, self.parameters(prompts, call)[0], parameters)
         drawing = self.pictures(prompts, call, progress=progress)
         frames = [next(drawing)] if call.edit.weights is None else list(drawing)
-        pictures = [frame.image for frame in frames]
-        whole = pictures[0] if len(pictures) == 1 else canvas.strip(pictures)
+        whole = canvas.strip([frame.image for frame in frames])
         return Picture(whole, frames[0].small, dict(parameters))

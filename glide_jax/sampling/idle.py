@@ -53,7 +53,7 @@ def _idle_guidance(call: Call, base: StageSettings) -> Iterator[tuple[str, Any, 
         return
     why = "guidance_scale is 1, at which the prompt is not compared with another"
     yield from ((name, own[name], why) for name in CLASSIFIER_FREE if name in own)
-    if call.negative_prompt is not None:
+    if call.negative_prompt:
         yield "negative_prompt", call.negative_prompt, why
     guided = call.clip_guides or call.weak_guides or call.score is not None
     if "guidance_interval" in own and not guided:

@@ -2,9 +2,12 @@
 
 import dataclasses
 import pathlib
+from typing import Any
 
 import jax
 
+from glide_jax import checks, compiling
+from glide_jax.errors import InputError
 from glide_jax.model_dir.reading import Model, parameter_count, read_model
 from glide_jax.model_dir.schema import StageConfig
 from glide_jax.model_dir.weights import check_weights, pack_weights, wrap_apply
@@ -13,6 +16,7 @@ from glide_jax.sampling import programs
 from glide_jax.sampling.settings import StageSettings, from_config
 from glide_jax.sampling.stages import ClipStage, clip_stage, stage
 from glide_jax.tokenizers import Tokenizer
+from glide_jax.tokenizers.forms import Forms
 from glide_jax.types import Params, Stage
 
 
@@ -32,26 +36,49 @@ class Loaded:
     weights: str = "float32"  # how the stages' parameters are kept
     dtype: str = "float32"  # the type that networks compute in
     parameter_count: int = 0  # all parts as trained, however they are kept
+    forms: Forms | None = None  # what its base was trained to understand, if that is known
+    device: Any = None  # where it draws; None is JAX's default
+
+
+def device_of(device: Any, dtype: str) -> Any:
+    """The first device of a kind (cpu, gpu or tpu); one of JAX's is itself, None its default.
+
+    Raises:
+        InputError: there is none of that name, or it cannot compute in the dtype.
+    """
+    if device is not None and not isinstance(device, jax.Device):
+        checks.one_of("device", device, ("cpu", "gpu", "tpu"))
+        try:
+            device = jax.local_devices(backend=device)[0]
+        except RuntimeError:
+            raise InputError(
+                f"device is {device!r}, but JAX finds none here; `glide-jax doctor` lists what "
+                "there is."
+            ) from None
+    compiling.check_dtype(dtype, None if device is None else device.platform)
+    return device
 
 
 def load(
-    directory: pathlib.Path,
+    source: pathlib.Path | Model,
     dtype: str = "float32",
     convolutions: str = "auto",
     *,
     program: pathlib.Path | None = None,
     offload: bool = False,
     weights: str = "float32",
+    device: Any = None,
 ) -> Loaded:
-    """A model directory, ready to draw on the default device in `dtype`.
+    """A model, ready to draw in `dtype`.
 
     Args:
-        directory: the model's.
+        source: its directory, or itself.
         dtype: the type that networks compute in.
         convolutions: their algorithm, see `prepared`.
         program: a file that `write_program` wrote, whose networks are used.
         offload: the stages' parameters stay on the host.
         weights: how the stages' parameters are kept, see `pack_weights`.
+        device: where it draws; None is JAX's default.
 
     Raises:
         InputError: the model, the program or a choice is not possible.
@@ -59,7 +86,7 @@ def load(
     check_weights(weights, program)
     if convolutions == "auto" and weights != "float32":
         convolutions = "direct"  # transformed kernels would take the memory that is to be saved
-    model = read_model(directory)
+    model = source if isinstance(source, Model) else read_model(source)
     trained = {name: tree for name, (_, tree) in model.stages.items()}
     params = {
         name: pack_weights(
@@ -69,7 +96,7 @@ def load(
     }
     if model.clip is not None:
         params["clip"] = trained["clip"] = model.clip[2]
-    loaded = _without_weights(model, directory, dtype, weights)
+    loaded = _without_weights(model, source, dtype, weights)
     stages = loaded.stages
     if program is not None:
         stages = programs.read_program(program, loaded.configs, stages, params, dtype)
@@ -77,33 +104,38 @@ def load(
         loaded,
         stages=stages,
         params={
-            name: jax.device_get(tree) if offload and name in stages else jax.device_put(tree)
+            name: jax.device_get(tree)
+            if offload and name in stages
+            else jax.device_put(tree, device)
             for name, tree in params.items()
         },
+        device=device,
         exported=program is not None,
         parameter_count=parameter_count(trained),
     )
 
 
-def outline(directory: pathlib.Path, dtype: str = "float32", *, exported: bool = False) -> Loaded:
-    """A model directory without its weights: enough to check calls, and nothing draws with it.
+def outline(
+    source: pathlib.Path | Model, dtype: str = "float32", *, exported: bool = False
+) -> Loaded:
+    """A model without its weights: enough to check calls, and nothing draws with it.
 
     Args:
-        directory: the model's.
+        source: its directory, or itself.
         dtype: the type that networks would compute in.
         exported: whether an exported program would be used.
 
     Raises:
         InputError: the model's config is broken.
     """
-    model = read_model(directory, weights=False)
-    return dataclasses.replace(_without_weights(model, directory, dtype), exported=exported)
+    model = source if isinstance(source, Model) else read_model(source, weights=False)
+    return dataclasses.replace(_without_weights(model, source, dtype), exported=exported)
 
 
 def _without_weights(
-    model: Model, directory: pathlib.Path, dtype: str, weights: str = "float32"
+    model: Model, source: pathlib.Path | Model, dtype: str, weights: str = "float32"
 ) -> Loaded:
-    where = directory / "config.json"
+    where = model.name if isinstance(source, Model) else source / "config.json"
     configs = {name: config for name, (config, _) in model.stages.items()}
     clip, clip_tokenizer = None, None
     if model.clip is not None:
@@ -124,4 +156,5 @@ def _without_weights(
         clip_tokenizer=clip_tokenizer,
         weights=weights,
         dtype=dtype,
+        forms=model.forms,
     )

@@ -80,9 +80,9 @@ def largest_batch(loaded: Loaded, most: int, free: int) -> int:
     return 1 << max(0, fits.bit_length() - 1)
 
 
-def free() -> tuple[int, str]:
-    """Free bytes of the default device (of the host on CPUs), and a label for messages."""
-    stats = jax.local_devices()[0].memory_stats() or {}
+def free(device: Any = None) -> tuple[int, str]:
+    """Free bytes of a device (of the host on CPUs), by default JAX's, and a label for messages."""
+    stats = (device or jax.local_devices()[0]).memory_stats() or {}
     if "bytes_limit" in stats:
         return int(stats["bytes_limit"] - stats.get("bytes_in_use", 0)), "free on the device"
     return os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_AVPHYS_PAGES"), "of memory free"

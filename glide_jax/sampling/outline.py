@@ -34,7 +34,11 @@ class Outline:
 
 
 def read_outline(
-    dir_or_name: str, models: pathlib.Path, dtype: str = "float32", *, exported: bool = False
+    dir_or_name: str | reading.Model,
+    models: pathlib.Path,
+    dtype: str = "float32",
+    *,
+    exported: bool = False,
 ) -> Outline:
     """A model without its weights.
 
@@ -48,5 +52,7 @@ def read_outline(
         InputError: there is no such model, or its config is broken.
     """
     compiling.check_dtype(dtype)
-    directory = reading.find_model(dir_or_name, models)
-    return Outline(loading.outline(directory, dtype, exported=exported), models)
+    source = dir_or_name
+    if not isinstance(source, reading.Model):
+        source = reading.find_model(source, models)
+    return Outline(loading.outline(source, dtype, exported=exported), models)

@@ -2,12 +2,14 @@
 
 import dataclasses
 import io
+import os
 from typing import Any
 
 import numpy as np
 from PIL import Image as PILImage
 
-from glide_jax import images
+from glide_jax import checks, files, images
+from glide_jax.errors import InputError
 
 
 @dataclasses.dataclass(frozen=True)
@@ -22,6 +24,29 @@ class Picture:
     def array(self) -> np.ndarray:
         """uint8 (h, w, 3), or (h, w, 4) where some of it is transparent."""
         return np.asarray(self.image)
+
+    def save(self, path: str | os.PathLike) -> None:
+        """Writes a PNG that carries the parameters, whole or not at all; it may replace a file.
+
+        `glide-jax repeat` draws the picture again from it. Other formats have no place for the
+        parameters: `picture.image.save("star.jpg")` writes those.
+
+        Raises:
+            InputError: the name does not end in .png, or the file cannot be written.
+        """
+        path = files.expanded(path)
+        shown = checks.shown(str(path), 200)
+        if path.suffix.lower() != ".png":
+            raise InputError(
+                f"{shown} does not end in .png, and only a PNG carries the parameters; "
+                "picture.image.save() writes other formats without them."
+            )
+        if path.is_dir():
+            raise InputError(f"{shown} is a folder; give a file's name.")
+        try:
+            images.write_png(path, self.image, self.parameters)
+        except OSError as error:
+            raise InputError(f"{shown} cannot be written: {error.strerror}.") from None
 
     def __repr__(self) -> str:
         """Size, prompt and seed, for a notebook's or a shell's answer."""

@@ -78,6 +78,11 @@ def check(parameters: Any) -> Mapping[str, Any]:
         raise InputError(
             f"the parameters are {checks.shown(parameters)}; they must be those of a picture."
         )
+    if "prompt_sha256" in parameters and "prompt" not in parameters:
+        raise InputError(
+            "the picture was drawn with --no-record-prompt, so it does not carry its prompt and "
+            "cannot be drawn again."
+        )
     for name, (kinds, what) in _KINDS.items():
         if name in _MISSING and name not in parameters:
             continue
@@ -168,6 +173,11 @@ def _input(
     """
     if value is None and type(recorded.get("path")) is not str:
         raise InputError(f"the {name} that went in was no file; give it.")
+    if value is None and not os.path.lexists(recorded["path"]):
+        raise InputError(
+            f"the {name} that went in, {checks.shown(recorded['path'], 200)}, is not here; give it "
+            f"as {name} (--{name})."
+        )
     if value is None and os.path.exists(recorded["path"]) and not os.path.isfile(recorded["path"]):
         raise InputError(f"the {name} {checks.shown(recorded['path'])} is no file; give it.")
     picture = given.picture(name, recorded["path"] if value is None else value)

@@ -2,6 +2,8 @@
 
 import dataclasses
 import functools
+import hashlib
+import json
 from collections.abc import Callable, Sequence
 from typing import Any, NamedTuple
 
@@ -73,7 +75,7 @@ class Request:
             if not solvers.SAMPLERS[values["sampler"]].eta:
                 del values["eta"]
         windows = call.edit.low_res is not None
-        return {
+        parameters = {
             "glide_jax": __version__,
             "model": loaded.name,
             "model_path": path,
@@ -88,6 +90,7 @@ class Request:
             **_described(call),
             **stages,
         }
+        return parameters if call.record_prompt else _without_prompts(parameters)
 
 
 def check_prompts(prompts: str | Sequence[str]) -> list[str]:
@@ -185,6 +188,17 @@ def check_weak(weak: Loaded, loaded: Loaded) -> Loaded:
             f"autoguidance_model {weak.name!r} has another noise schedule; it must be the model's."
         )
     return weak
+
+
+def _without_prompts(parameters: dict[str, Any]) -> dict[str, Any]:
+    """A picture's parameters without the texts that drew it; their hash tells pictures apart."""
+    out, edit = dict(parameters), parameters["edit"]
+    removed = [out.pop(name, None) for name in ("prompt", "negative_prompt", "mix")]
+    if isinstance(edit, dict) and edit["kind"] == "interpolate":
+        out["edit"] = {k: v for k, v in edit.items() if k not in ("from", "to")}
+        removed += [edit["from"], edit["to"]]
+    out["prompt_sha256"] = hashlib.sha256(json.dumps(removed).encode()).hexdigest()
+    return out
 
 
 def _described(call: Call) -> dict[str, Any]:

@@ -13,7 +13,7 @@ from typing import Any
 
 from PIL import Image
 
-from glide_jax import images
+from glide_jax import images, provenance
 from glide_jax.sampling.picture import Picture
 from glide_jax.serving.engine import Engine
 from glide_jax.serving.jobs import Busy, Event, Failed, Job, Preview
@@ -48,22 +48,18 @@ class Files:
 
 
 def encoded(wish: Wish, image: Image.Image, parameters: dict[str, Any] | None = None) -> bytes:
-    """A picture in the format of the request; PNG carries its parameters.
+    """A picture in the format of the request, marked; PNG carries its parameters.
 
     Args:
         wish: the request.
         image: the picture.
         parameters: those of a finished picture.
     """
+    source = provenance.source_of({"edit": wish.calls[0].edit.record})
+    if wish.format != "png":
+        return images.lossy(image, wish.format, wish.compression, source, parameters)
     buffer = io.BytesIO()
-    if wish.format == "png" and parameters is not None:
-        images.save_png(buffer, image, parameters)
-    elif wish.format == "png":
-        image.save(buffer, format="PNG")
-    elif wish.format == "jpeg":
-        images.flat(image, "RGB", "white").save(buffer, format="JPEG", quality=wish.compression)
-    else:
-        image.save(buffer, format="WEBP", quality=wish.compression)
+    images.save_png(buffer, image, parameters, source)
     return buffer.getvalue()
 
 
@@ -153,6 +149,7 @@ class Answer:
             "size": size,
             "seed": wish.seed,
             "usage": self._usage(len(data)),
+            **self._notes,
         }
 
     async def stream(self) -> AsyncIterator[str]:
@@ -176,10 +173,18 @@ class Answer:
                     "index": k,
                     "seed": self._wish.seed,
                 }
-                body |= {"usage": self._usage(1)} if done else {"partial_image_index": event.number}
+                if done:
+                    body |= {"usage": self._usage(1), **self._notes}
+                else:
+                    body["partial_image_index"] = event.number
                 yield f"event: {body['type']}\ndata: {json.dumps(body)}\n\n"
         except ApiError as error:  # the status line has gone already
             yield f"event: error\ndata: {json.dumps({'type': 'error', **error.body})}\n\n"
+
+    @property
+    def _notes(self) -> dict[str, Any]:
+        """The notes about the prompt, if there are any."""
+        return {"notes": [*self._wish.notes]} if self._wish.notes else {}
 
     def _usage(self, pictures: int) -> dict[str, Any]:
         """Clients expect counts of tokens; a picture counts as one."""

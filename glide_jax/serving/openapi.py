@@ -3,8 +3,8 @@
 from typing import Any
 
 from glide_jax.diffusion import solvers
-from glide_jax.sampling.call import LAST_SEED
 from glide_jax.sampling.glide import Glide
+from glide_jax.sampling.parsers import LAST_SEED
 from glide_jax.sampling.settings import PRESETS
 from glide_jax.serving.protocol import FIELDS, FORMATS, Limits
 from glide_jax.version import __version__
@@ -41,6 +41,11 @@ _PICTURES = {
         "output_format": {"type": "string", "enum": [*FORMATS]},
         "size": {"type": "string"},
         "usage": {"type": "object"},
+        "notes": {
+            "type": "array",
+            "items": {"type": "string"},
+            "description": "Sentences about a prompt that is drawn, but not as it means.",
+        },
     },
 }
 _MODEL = {
@@ -169,6 +174,7 @@ def _field_schemas(glide: Glide, limits: Limits) -> dict[str, Any]:
         "seed": whole(0, LAST_SEED),
         "sampler": word(*solvers.SAMPLERS),
         "preset": word(*PRESETS),
+        "record_prompt": {"type": "boolean"},
         "strength": {"type": "number", "exclusiveMinimum": 0, "maximum": 1},
     }
 

@@ -18,7 +18,7 @@ from typing import Any
 
 from PIL import Image
 
-from glide_jax import images
+from glide_jax import images, provenance
 from glide_jax.errors import InputError
 from glide_jax.sampling import canvas
 from glide_jax.sampling.picture import Picture
@@ -27,6 +27,7 @@ from glide_jax.serving.engine import Engine
 from glide_jax.serving.jobs import Event, Preview, Progress
 from glide_jax.serving.page_masks import Easel
 from glide_jax.serving.protocol import ApiError, Limits, Wish
+from glide_jax.tokenizers.protocol import PromptTruncated
 
 MOST_STAGED = 24  # pictures of a strip; the oldest go
 _MOST_DESKS = 256
@@ -139,6 +140,7 @@ class Desks:
 class Tile:
     """A picture on its way."""
 
+    source: str  # where it comes from, one of `provenance`
     image: Image.Image | None = None
     text: str = "waits"
     share: float = 0.0
@@ -171,7 +173,8 @@ async def drawn(
         ApiError: there is no room, or a picture does not come.
     """
     weights = wish.calls[0].edit.weights  # frames are one call
-    tiles = [Tile() for _ in (wish.calls if weights is None else weights)]
+    source = provenance.source_of({"edit": wish.calls[0].edit.record})
+    tiles = [Tile(source) for _ in (wish.calls if weights is None else weights)]
     finished, last = 0, 0.0
 
     async def stopped() -> bool:
@@ -196,13 +199,16 @@ async def drawn(
 def made(make: Callable[[], Any]) -> tuple[Any, list[str]]:
     """Calls a function; gives its result and the sentences that it warns with.
 
+    Those about prompts are left out, since the engine may warn of another visitor's meanwhile.
+
     Raises:
         InputError: a value is wrong.
     """
     with _warning, warnings.catch_warnings(record=True) as caught:
         warnings.simplefilter("always", UserWarning)
         out = make()
-    return out, [str(w.message) for w in caught if issubclass(w.category, UserWarning)]
+    ours = [w for w in caught if issubclass(w.category, UserWarning)]
+    return out, [str(w.message) for w in ours if not issubclass(w.category, PromptTruncated)]
 
 
 def sentence(error: Exception) -> str:
@@ -217,31 +223,37 @@ def sentence(error: Exception) -> str:
     return html.escape(text[:1].upper() + text[1:], quote=False)
 
 
-def address(image: Image.Image) -> str:
-    """A picture as a `data:` address; a large one is made smaller."""
+def address(image: Image.Image, source: str) -> str:
+    """A picture as a `data:` address, marked; a large one is made smaller.
+
+    Args:
+        image: it.
+        source: where it comes from, one of `provenance`.
+    """
     image = image.copy()
     image.thumbnail((_LOOK, _LOOK))
     buffer = io.BytesIO()
-    image.save(buffer, format="PNG")
+    images.save_png(buffer, image, None, source)
     return f"data:image/png;base64,{base64.b64encode(buffer.getvalue()).decode()}"
 
 
-def _img(image: Image.Image, text: str) -> str:
+def _img(image: Image.Image, text: str, source: str) -> str:
     """A picture as HTML; the pixels of a small one are shown as squares.
 
     Args:
         image: it.
         text: HTML for those who do not see it.
+        source: see `address`.
     """
     kind = "coarse" if max(image.size) < _COARSE else "fine"
-    return f'<img class="{kind}" src="{address(image)}" alt="{text}">'
+    return f'<img class="{kind}" src="{address(image, source)}" alt="{text}">'
 
 
 def tiles_html(tiles: Sequence[Tile]) -> str:
     """Pictures on their way as HTML."""
     parts = []
     for tile in tiles:
-        inner = _img(tile.image, "preview") if tile.image else "<i></i>"
+        inner = _img(tile.image, "preview", tile.source) if tile.image else "<i></i>"
         parts.append(
             f'<figure>{inner}<progress value="{tile.share:.3f}"></progress>'
             f"<figcaption>{html.escape(tile.text)}</figcaption></figure>"
@@ -264,7 +276,7 @@ def shown_html(desk: Desk, with_picture: bool) -> str:
     if with_picture and desk.frames:
         figure = f'<img src="{moving(desk.frames)}" alt="frames">'
     elif with_picture:
-        figure = _img(image, prompt)
+        figure = _img(image, prompt, provenance.source_of(p))
     return f'<figure class="one">{figure}<figcaption>{prompt}<br>{more}</figcaption></figure>'
 
 

@@ -10,7 +10,7 @@ from typing import Any
 import gradio as gr
 from PIL import Image
 
-from glide_jax import colours
+from glide_jax import colours, images, provenance
 from glide_jax.errors import InputError
 from glide_jax.serving import page_desks
 from glide_jax.serving.engine import Engine
@@ -174,6 +174,9 @@ class Panel:
         staged, pair = desk.shown, None
         if staged is not None and self.compares and desk.before is not None:
             after = _look(staged.picture.image)
+            parameters, pixels = staged.picture.parameters, images.pixels_hash(after)
+            source = provenance.source_of(parameters)
+            after.info[provenance.XMP] = provenance.packet(source, parameters, pixels)
             pair = (_look(desk.before).resize(after.size, Image.Resampling.BICUBIC), after)
         return {
             self.draw: gr.update(interactive=True),
@@ -201,8 +204,8 @@ class Panel:
         desk.stopped, shop, text = False, self.shop, ""
         old = len(desk.staged)
         try:
-            wish, notes = await asyncio.to_thread(page_desks.made, make)
-            for line in notes:
+            wish, warned = await asyncio.to_thread(page_desks.made, make)
+            for line in dict.fromkeys((*wish.notes, *warned)):
                 gr.Info(page_desks.sentence(InputError(line)))
             desk.frames = ()
             stage = lambda picture: shop.desks.stage(desk, picture)

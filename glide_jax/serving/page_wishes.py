@@ -9,9 +9,10 @@ from PIL import Image
 
 from glide_jax import checks
 from glide_jax.errors import InputError
-from glide_jax.sampling import edits, repeating
-from glide_jax.sampling.call import LAST_SEED, NO_EDIT, Edit, parse
+from glide_jax.sampling import edits, notes, repeating
+from glide_jax.sampling.call import NO_EDIT, Edit, parse
 from glide_jax.sampling.glide import Glide
+from glide_jax.sampling.parsers import LAST_SEED
 from glide_jax.sampling.settings import PRESETS, StageSettings, option_of
 from glide_jax.serving import sent
 from glide_jax.serving.page_masks import softened
@@ -82,7 +83,8 @@ class Maker:
         prompt = self.prompt(fields.get("prompt") or "")
         n = checks.whole("n", fields.get("n") or 1, 1, self.limits.n)
         calls = sent.calls(self.glide, prompt, {**self.options(fields), "edit": edit}, n)
-        return Wish("generation", prompt, calls, calls[0].seed, partial_images=PREVIEWS)
+        told = notes.notes(self.glide.loaded, [prompt])
+        return Wish("generation", prompt, calls, calls[0].seed, partial_images=PREVIEWS, notes=told)
 
     def repaint(
         self,
@@ -174,7 +176,8 @@ class Maker:
         call = parse(self.options(fields))
         call = edits.interpolating(self.glide.loaded, call, ends, frames=frames)
         self.glide.parameters(ends, call)
-        return Wish("generation", ends, (call,), call.seed, partial_images=PREVIEWS)
+        told = notes.notes(self.glide.loaded, ends)
+        return Wish("generation", ends, (call,), call.seed, partial_images=PREVIEWS, notes=told)
 
     def again(
         self,

@@ -10,9 +10,10 @@ from PIL import Image as PILImage
 
 from glide_jax import checks
 from glide_jax.errors import InputError
-from glide_jax.sampling import edits
-from glide_jax.sampling.call import LAST_SEED, Call
+from glide_jax.sampling import edits, notes
+from glide_jax.sampling.call import Call
 from glide_jax.sampling.glide import Glide
+from glide_jax.sampling.parsers import LAST_SEED
 from glide_jax.serving import sent
 
 FORMATS = ("png", "webp", "jpeg")
@@ -26,6 +27,7 @@ _OPTIONS = {
     "seed": "seed",
     "sampler": "sampler",
     "preset": "preset",
+    "record_prompt": "record_prompt",
 }
 _COMMON = ("model", "n", "size", "response_format", "user", *_OPTIONS)
 _FORMAT = ("output_format", "output_compression")
@@ -90,6 +92,7 @@ class Wish:
         as_url: whether the answer holds addresses instead of pictures.
         stream: whether events are sent.
         partial_images: previews of each picture.
+        notes: sentences about the prompt, see `sampling.notes`.
     """
 
     operation: str
@@ -101,6 +104,7 @@ class Wish:
     as_url: bool = False
     stream: bool = False
     partial_images: int = 0
+    notes: tuple[str, ...] = ()
 
 
 def named(field: str) -> str:
@@ -162,7 +166,8 @@ def parse_wish(
     if wish.partial_images and not stream:
         raise ApiError("partial_images needs stream to be true.", "partial_images")
     options["edit"] = _edit(glide, operation, pictures, reader, bool(options["upsample"]))
-    return dataclasses.replace(wish, calls=_calls(glide, prompt, options, n))
+    calls = _calls(glide, prompt, options, n)
+    return dataclasses.replace(wish, calls=calls, notes=notes.notes(glide.loaded, [prompt]))
 
 
 def _calls(glide: Glide, prompt: str, options: dict[str, Any], n: int) -> tuple[Call, ...]:
@@ -222,10 +227,7 @@ class _Reader:
         return self._checked(name, checks.one_of, known)
 
     def truth(self, name: str) -> bool:
-        value = self._values.get(name, False)
-        if not isinstance(value, bool) and value not in ("true", "false"):
-            raise ApiError(f"{name} is {checks.shown(value)}; it must be true or false.", name)
-        return value is True or value == "true"
+        return name in self._values and self._checked(name, checks.truth)
 
     def strength(self, default: float) -> float:
         if "strength" not in self._values:

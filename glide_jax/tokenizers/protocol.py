@@ -25,6 +25,12 @@ class PromptTruncated(UserWarning):
     """A prompt has more tokens than fit, so the model does not see its end."""
 
 
+class PromptOutside(UserWarning):
+    """A prompt has none of the forms of the captions that the model was trained on."""
+
+    once = True  # a command shows the first one alone, which counts the others
+
+
 @runtime_checkable
 class Tokenizer(Protocol):
     """Text to ids and back; instances are small, immutable and can be pickled."""
@@ -119,11 +125,26 @@ def fill(
     for i, text in enumerate(texts):
         ids = tokenizer.encode(text)
         if len(ids) > context - markers:
-            _warn_truncated(tokenizer, text, ids, context - markers)
+            note = _truncated(tokenizer, text, ids, context - markers)
+            # The level is whoever passed the prompt, behind a tokenizer's __call__.
+            warnings.warn(note, PromptTruncated, stacklevel=3)
         row = [*before, *ids[: context - markers], *after]
         tokens[i, : len(row)] = row
         mask[i, : len(row)] = True
     return Tokens(tokens, mask)
+
+
+def cut_note(tokenizer: Tokenizer, text: str, context: int) -> str | None:
+    """The sentence about a prompt of which `context` ids do not hold all; else None.
+
+    Args:
+        tokenizer: encodes it.
+        text: the prompt.
+        context: length of a row, markers included.
+    """
+    room = context - int(tokenizer([""], context).mask.sum())  # markers, at both ends
+    ids = tokenizer.encode(text)
+    return _truncated(tokenizer, text, ids, room) if len(ids) > room else None
 
 
 def shorten(value: object, limit: int = 60) -> str:
@@ -134,11 +155,9 @@ def shorten(value: object, limit: int = 60) -> str:
     return text if len(text) <= 4 * limit else text[: 4 * limit] + "..."
 
 
-def _warn_truncated(tokenizer: Tokenizer, text: str, ids: list[int], room: int) -> None:
+def _truncated(tokenizer: Tokenizer, text: str, ids: list[int], room: int) -> str:
     rest = tokenizer.decode(ids[room:])
-    warnings.warn(
+    return (
         f"Prompt {shorten(text)} has {len(ids)} tokens and {room} fit, so its end is not seen: "
-        f"{shorten(rest.strip())}.",
-        PromptTruncated,
-        stacklevel=4,  # fill, __call__, and then whoever passed the prompt
+        f"{shorten(rest.strip())}."
     )

@@ -87,7 +87,7 @@ def read_config(
         path: a Python file that has `get_config(size)`, perhaps with ":size" after it; or the name
             alone of one that comes with glide_jax, such as "shapes_64:smoke".
         overrides: "section.field=value"; a value has the type of the one it replaces, and a tuple
-            is written a,b,c or as JSON.
+            is written a,b,c or as JSON; commas in brackets belong to their text.
         start: gives the run its network, diffusion and sampling, before the overrides.
 
     Raises:
@@ -110,6 +110,11 @@ def read_config(
             _adopt(config, start)
         override(config, overrides)
     return _checked(json.loads(json.dumps(config.to_dict())))
+
+
+def kept_config(workdir: pathlib.Path) -> TrainConfig:
+    """The config that a run keeps in its workdir; an InputError where it is damaged."""
+    return _checked(read_object(workdir / FILE))
 
 
 def _find(name: str) -> pathlib.Path:

@@ -64,16 +64,37 @@ def _value(name: str, text: str, default: Any) -> Any:
             return text
 
 
+def _split(text: str) -> list[str]:
+    """The parts between commas, of which those in brackets, as of a regular expression, are none.
+
+    One pair of parentheses around all of them, as Python writes a tuple, is taken off. Where
+    brackets have no partner, as in a text with a smiley, every comma is between two parts.
+    """
+    text, depth, depths = text.strip(), 0, []
+    for letter in text:
+        depth += letter in "([{"
+        depths.append(depth)  # a bracket has that of its content
+        depth -= letter in ")]}"
+    paired = depth == 0 and min(depths, default=0) >= 0
+    if paired and text.startswith("(") and text.endswith(")") and min(depths) > 0:
+        return _split(text[1:-1])
+    marked = [
+        "\0" if letter == "," and not (paired and depth) else letter
+        for letter, depth in zip(text, depths, strict=True)
+    ]
+    return [part.strip() for part in "".join(marked).split("\0") if part.strip()]
+
+
 def _tuple(name: str, text: str, default: Sequence[Any]) -> tuple[Any, ...]:
-    parts: list[Any] = [part.strip() for part in text.strip("()").split(",") if part.strip()]
     if text.lstrip().startswith("["):
         try:
             parts = [part if isinstance(part, str) else str(part) for part in json.loads(text)]
         except (ValueError, RecursionError):
             raise InputError(f"{name} is {checks.shown(text)}; it must be JSON.") from None
+    else:
+        parts = _split(text)
     if default:
         return tuple(_value(name, part, default[0]) for part in parts)
-    try:
-        return tuple(int(part) for part in parts)
-    except ValueError:
-        return tuple(parts)
+    if name.startswith("config.model."):  # its lists are of numbers, all others of texts
+        return tuple(checks.whole(name, part, -(2**53), 2**53) for part in parts)
+    return tuple(parts)

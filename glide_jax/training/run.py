@@ -26,6 +26,10 @@ from glide_jax.training.step import TrainState
 from glide_jax.types import Params
 
 
+class MissingInput(InputError):
+    """The data, or the model to start from, is not there or cannot be read."""
+
+
 @dataclasses.dataclass(frozen=True)
 class Run:
     """A plan with its data; nothing is on the device yet."""
@@ -102,36 +106,12 @@ def prepare_run(
         InputError: a field's value is not possible, the data is not there, or the model to start
             from is another.
     """
-    whole = None
-    if config.train.init_from:
-        whole = reading.read_model(
-            reading.find_model(config.train.init_from, (cache or pathlib.Path()) / "models")
-        )
-    model, data = config.model, config.data
-    source = catalogue.open_source(
-        data.source,
-        path=data.path,
-        split=data.split,
-        kinds=data.kinds,
-        image_size=model.image_size,
-        seed=config.seed,
-        data_dir=None if cache is None else cache / "data",
-    )
-    if data.styles:
+    whole, source = _start_model(config, cache), _source(config, cache)
+    if config.data.styles:
         source = emoji_views.Named(source)
     if tokenizer is None:
         tokenizer = _tokenizer(config, source, whole)
-    if tokenizer.vocab_size > model.vocab_size:
-        raise InputError(
-            f"model.vocab_size is {model.vocab_size}; it must be at least the tokenizer's "
-            f"{tokenizer.vocab_size}."
-        )
-    perceive = None
-    if config.stage != "clip" and config.diffusion.perceptual_weight:
-        folder = files.expanded(catalogue.DATA_DIR) if cache is None else cache / "data"
-        perceive = perceptual.load_teacher(folder)
-    null_tokens = jnp.asarray(tokenizer([""], model.text_context).tokens[0])
-    plan = make_plan(config, null_tokens, perceive=perceive)
+    plan = _plan(config, tokenizer, cache)
     start = None
     if whole is not None:
         start = init_from.starting_parameters(config, whole, plan.fresh)
@@ -140,11 +120,76 @@ def prepare_run(
     return Run(plan, tokenizer, source, start, whole)
 
 
-def _tokenizer(config: TrainConfig, source: Source, whole: reading.Model | None) -> Tokenizer:
+def plan_without_data(config: TrainConfig, cache: pathlib.Path | None = None) -> Plan:
+    """The plan of a run whose data or start are not there, and whose shapes are the config's.
+
+    Args:
+        config: the run's.
+        cache: see `prepare_run`.
+
+    Raises:
+        InputError: a field's value is not possible.
+    """
+    data = config.data
+    catalogue.check_source(data.source, data.path, data.kinds)
+    fixed = config.tokenizer.kind != "sentencepiece"  # which is trained on the captions
+    return _plan(config, _tokenizer(config, None, None) if fixed else None, cache)
+
+
+def _start_model(config: TrainConfig, cache: pathlib.Path | None) -> reading.Model | None:
+    if not config.train.init_from:
+        return None
+    try:
+        found = reading.find_model(config.train.init_from, (cache or pathlib.Path()) / "models")
+    except InputError as error:
+        raise MissingInput(str(error)) from None
+    return reading.read_model(found)
+
+
+def _source(config: TrainConfig, cache: pathlib.Path | None) -> Source:
+    data = config.data
+    catalogue.check_source(data.source, data.path, data.kinds)
+    try:
+        return catalogue.open_source(
+            data.source,
+            path=data.path,
+            split=data.split,
+            kinds=data.kinds,
+            image_size=config.model.image_size,
+            seed=config.seed,
+            data_dir=None if cache is None else cache / "data",
+        )
+    except InputError as error:
+        if data.source == catalogue.ENDLESS:  # which reads nothing that could be missing
+            raise
+        raise MissingInput(str(error)) from None
+
+
+def _plan(config: TrainConfig, tokenizer: Tokenizer | None, cache: pathlib.Path | None) -> Plan:
+    """The plan; without a tokenizer, whose ids are no shapes, all tokens of "" are 0."""
+    model = config.model
+    if tokenizer is not None and tokenizer.vocab_size > model.vocab_size:
+        raise InputError(
+            f"model.vocab_size is {model.vocab_size}; it must be at least the tokenizer's "
+            f"{tokenizer.vocab_size}."
+        )
+    perceive = None
+    if config.stage != "clip" and config.diffusion.perceptual_weight:
+        folder = files.expanded(catalogue.DATA_DIR) if cache is None else cache / "data"
+        perceive = perceptual.load_teacher(folder)
+    null_tokens = jnp.zeros(model.text_context, jnp.int32)
+    if tokenizer is not None:
+        null_tokens = jnp.asarray(tokenizer([""], model.text_context).tokens[0])
+    return make_plan(config, null_tokens, perceive=perceive)
+
+
+def _tokenizer(
+    config: TrainConfig, source: Source | None, whole: reading.Model | None
+) -> Tokenizer:
     kind, size = config.tokenizer.kind, config.tokenizer.vocab_size
     if whole is not None and config.stage != "clip" and not init_from.has_new_words(config):
         return whole.tokenizer
     checks.one_of("tokenizer.kind", kind, ("glide", "clip", "sentencepiece"))
-    if kind == "sentencepiece":
+    if kind == "sentencepiece" and source is not None:
         return tokenizers.SentencePiece.train(catalogue.captions_in(source), size)
     return tokenizers.GlideBPE() if kind == "glide" else tokenizers.ClipBPE()

@@ -25,6 +25,14 @@ def _word(default: str, *known: str) -> Any:
     return dataclasses.field(default=default, metadata={"check": check})
 
 
+def _texts() -> Any:
+    def check(name: str, values: tuple[Any, ...]) -> None:
+        if wrong := [value for value in values if not isinstance(value, str)]:
+            raise InputError(f"{name} has {checks.shown(wrong[0])}; it must be texts.")
+
+    return dataclasses.field(default=(), metadata={"check": check})
+
+
 @dataclasses.dataclass(frozen=True)
 class Diffusion:
     """The diffusion and the loss; a CLIP has only the noise schedule."""
@@ -59,7 +67,8 @@ class Data:
     # Words for styles of emoji: every caption then names its own, half of them the main colours.
     # The model adds the first to prompts that name none of them.
     styles: tuple[str, ...] = ()
-    kinds: tuple[str, ...] = ()  # scenes of shapes_endless: single, count, pair, relation; (): all
+    # Scenes of shapes_endless: single, plain, count, pair, relation; () is all but plain.
+    kinds: tuple[str, ...] = _texts()
 
     def __post_init__(self):
         """Refuses what are no words, and styles of pictures that have none."""
@@ -108,9 +117,9 @@ class Train:
     dtype: str = _word("bfloat16", "float32", "bfloat16", "float16")
     remat: str = _word("none", "none", "blocks")  # blocks: less memory, a third more work
     loss_scale: str = _word("none", "none", "dynamic")  # dynamic is for float16
-    freeze: tuple[str, ...] = ()  # regular expressions of parameter paths, e.g. ^text/
+    freeze: tuple[str, ...] = _texts()  # regular expressions of parameter paths, e.g. ^text/
     init_from: str = ""  # a model directory or name
-    redraw: tuple[str, ...] = ()  # regular expressions: drawn anew instead of taken from it
+    redraw: tuple[str, ...] = _texts()  # regular expressions: drawn anew instead of taken from it
     max_nonfinite_in_a_row: int = _whole(10, 1)
 
 
@@ -122,7 +131,7 @@ class Log:
     sample_every_steps: int = _whole(5000, 0)  # 0 for never
     checkpoint_every_steps: int = _whole(2000, 1)
     keep: int = _whole(2, 1)  # newest checkpoints, besides the best
-    prompts: tuple[str, ...] = ()  # captions of the sheet; none: the first ones of the data
+    prompts: tuple[str, ...] = _texts()  # captions of the sheet; none: the first ones of the data
     guidance_scale: float = 3.0
     sample_steps: str = "50"
     peak_tflops: float = 0.0  # one device's, for MFU; 0: looked up by the device's name

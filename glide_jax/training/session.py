@@ -17,14 +17,13 @@ from glide_jax.checkpoints.store import Store
 from glide_jax.compiling import in_usual_numbers
 from glide_jax.mesh.hosts import ALONE, Hosts, StopVote, whole
 from glide_jax.model_dir import reading, writing
-from glide_jax.networks import zoo
 from glide_jax.training import (
-    clip_objective,
     costs,
     data_notes,
     folders,
     hooks,
     loop,
+    newest,
     profiling,
     writers,
 )
@@ -35,7 +34,7 @@ from glide_jax.training.config import (
     has_checkpoint,
     keep_config,
 )
-from glide_jax.training.run import Run, prepare_run
+from glide_jax.training.run import MissingInput, Run, plan_without_data, prepare_run
 from glide_jax.training.sheet import Sheet
 from glide_jax.training.step import TrainState
 from glide_jax.version import __version__
@@ -65,7 +64,7 @@ def train(
         config: the run's.
         workdir: belongs to this run alone; made if missing.
         say: takes the lines that report progress.
-        dry_run: compile and report only; writes nothing.
+        dry_run: compile and report only, also where the data is not there; writes nothing.
         cache: the folder whose models/ and data/ hold what is named without a path.
         hosts: all of them call this, with the same config and a `workdir` that they share.
 
@@ -96,13 +95,24 @@ def _train(
     hosts: Hosts,
 ) -> bool:
     notes = changes_since(workdir, config)
+    if config.train.redraw and not config.train.init_from:
+        notes.append("note: train.redraw changes nothing, since train.init_from names no model.")
     if not dry_run:
         workdir.mkdir(parents=True, exist_ok=True)
         folders.check(workdir)
     kept = folders.kept_tokenizer(workdir)
     if kept is None and has_checkpoint(workdir):
         notes.append("note: tokenizer/spec.json is missing; the tokenizer is made anew.")
-    run = prepare_run(config, kept, cache)
+    try:
+        run = prepare_run(config, kept, cache)
+    except MissingInput as error:
+        if not dry_run or hosts.count > 1:
+            raise
+        say(f"note: {error} All shapes are the config's.")
+        plan = plan_without_data(config, cache)
+        for line in [*notes, *costs.cost_lines(plan, costs.compile_step(plan))]:
+            say(line)
+        return True
     data = data_notes.facts(run)
     if hosts.count > 1:
         hosts.agree("the data", _facts(run, data, workdir, dry_run, hosts))
@@ -206,7 +216,8 @@ class _Session:
             if picture is None or not self.hosts.leads:
                 return
             path = self._sheet_path(step)
-            images.write_png(path, picture, {"step": step, **self._sheet.parameters})
+            parameters = {"step": step, **self._sheet.parameters}
+            images.write_png(path, picture, parameters, source=self._sheet.source)
             for writer in self.outputs:
                 writer.picture(step, np.asarray(picture))
             self.say(f"samples: {path}")
@@ -269,20 +280,15 @@ class _Session:
         `glide-jax pack` joins with one.
         """
         run, config, loss = self.run, self.run.config, self.log.loss
-        start, tokenizer = run.whole, run.tokenizer
-        stages, clip = (dict(start.stages), start.clip) if start else ({}, None)
-        if isinstance(config.part, zoo.ClipConfig):
-            params, scale = clip_objective.without_logit_scale(params)
-            part = dataclasses.replace(config.part, logit_scale=scale)
-            clip, tokenizer = (part, tokenizer, params), start.tokenizer if start else tokenizer
-        else:
-            stages[config.stage] = (config.part, params)
+        model = newest.as_model(config, run.tokenizer, run.whole, params)
+        parts = {name: params for name, (_, params) in model.stages.items()}
+        trained = model.clip[2] if model.clip and config.stage == "clip" else parts[config.stage]
         data = (config.data.source, config.data.path, config.data.split)
         card = writing.CARD.format(
             name=config.name,
             version=__version__,
             what=config.stage,
-            parameters=reading.parameter_count(params),
+            parameters=reading.parameter_count(trained),
             source=" ".join(filter(None, data)),
             step=step,
             batch_size=config.train.batch_size,
@@ -290,9 +296,8 @@ class _Session:
             init_from=config.train.init_from or "nothing",
             loss=f"{loss:.4f}" if math.isfinite(loss) else "not known",
             ema=config.train.ema[0],
-            use=writing.USE_MODEL if "base" in stages else writing.USE_PART,
+            use=writing.USE_MODEL if "base" in model.stages else writing.USE_PART,
         )
-        model = reading.Model(config.name, tokenizer, stages, clip)
         writing.replace_model(self.workdir / "model", model, card=card)
 
 

@@ -8,7 +8,7 @@ import jax.numpy as jnp
 import numpy as np
 from PIL import Image
 
-from glide_jax import checks, images
+from glide_jax import checks, contact_sheets, images, provenance
 from glide_jax.mesh import hosts
 from glide_jax.model_dir import schema
 from glide_jax.sampling import cascade, settings, stages
@@ -89,7 +89,13 @@ class Sheet:
                 picture,
             ]
             captions += [*("given" for _ in inputs), self.prompts[k]]
-        return images.contact_sheet(shown, captions)
+        return contact_sheets.contact_sheet(shown, captions)
+
+    @property
+    def source(self) -> str:
+        """Where the sheet's pictures come from, one of `provenance`."""
+        given = self._cond.low_res is not None or self._cond.known is not None
+        return provenance.COMPOSITE if given else provenance.TRAINED
 
 
 class _Stopped(Exception):

@@ -39,20 +39,22 @@ class JsonLines:
             note(f"{len(broken)} of {path.name} are no lines of a run and are now in {aside.name}.")
         with files.replacing(path) as temporary:
             temporary.write_bytes(b"".join(line + b"\n" for line in kept))
-        self._file = open(path, "a", encoding="utf-8")  # noqa: SIM115
+        self._path, self._file = path, open(path, "a", encoding="utf-8")  # noqa: SIM115
 
     def write(self, line: Mapping[str, Any]) -> None:
         """Adds a line; it is on the disk when this returns, before the checkpoint that follows."""
-        self._file.write(json.dumps(line) + "\n")
-        self._file.flush()
-        os.fsync(self._file.fileno())
+        with files.naming(self._path):
+            self._file.write(json.dumps(line) + "\n")
+            self._file.flush()
+            os.fsync(self._file.fileno())
 
     def picture(self, step: int, pixels: np.ndarray) -> None:
         """Pictures are files of their own."""
 
     def close(self) -> None:
         """Closes the file."""
-        self._file.close()
+        with files.naming(self._path):
+            self._file.close()
 
 
 class TensorBoard:

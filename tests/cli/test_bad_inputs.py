@@ -102,7 +102,7 @@ PROMPTS = [
     Case(
         "prompts file: a folder",
         "sample --prompts-file {t} --model {m} --out {out}",
-        "Is a directory",
+        "is a folder",
     ),
 ]
 

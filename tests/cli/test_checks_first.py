@@ -54,6 +54,12 @@ SHARED = [
     ("--steps 0", "steps is '0'"),
 ]
 OWN = {
+    "sample": [
+        ("--heartbeat-seconds 9", "--heartbeat-seconds is given, but this process waits for no"),
+        ("--coordinator none --process-id 1", "--process-id is given, but by --coordinator none"),
+        ("--coordinator auto --num-processes 2", "but by --coordinator auto it is numbered by JAX"),
+    ],
+    "file": [("--num-processes 2 --process-id 0 --wait-seconds 9", "--wait-seconds is given")],
     "inpaint": [
         ("--jump 5", "jump is '5', but repeats is 1"),
         ("--mask {t}/other.png", "8 x 8"),

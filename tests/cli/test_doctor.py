@@ -3,6 +3,8 @@
 import os
 import re
 
+import pytest
+
 from glide_jax import compiling
 from glide_jax.cli import doctor_
 from glide_jax.extras import EXTRAS
@@ -39,10 +41,49 @@ def test_a_missing_package_is_told(cli, monkeypatch):
 
 def test_every_extra_is_there_or_named_as_missing(cli, monkeypatch):
     version = doctor_._version
-    monkeypatch.setattr(doctor_, "_version", lambda n: None if n == "libtpu" else version(n) or "1")
+    monkeypatch.setattr(
+        doctor_, "_version", lambda n: None if n == "libtpu" else version(n) or "9999"
+    )
     told = rows(cli("doctor").out)
     assert told["not installed"] == "tpu"
     assert [*told["extras"].split(", "), "tpu"] == sorted(EXTRAS, key=lambda name: name == "tpu")
+
+
+@pytest.mark.parametrize("extra", EXTRAS)
+@pytest.mark.parametrize("state", ["whole", "lacking", "old"])
+def test_an_extra_is_listed_exactly_when_all_of_it_is_there_and_new_enough(
+    extra, state, cli, monkeypatch
+):
+    there = EXTRAS[extra] | {"jax": "1"}
+    last = next(reversed(EXTRAS[extra]))
+    if state == "lacking":
+        del there[last]
+    elif state == "old":
+        there = there | {last: "0.0.1rc3"}
+    monkeypatch.setattr(doctor_, "_version", lambda name: there.get(name))
+    monkeypatch.setattr(doctor_.common, "choose_device", lambda device: "1 x cpu (cpu)")
+    monkeypatch.setattr(doctor_, "_compiler", lambda: "whatever")
+    told = rows(cli("doctor").out)
+    bounded = bool(EXTRAS[extra][last])
+    assert (extra in told["extras"].split(", ")) == (
+        state == "whole" or (state == "old" and not bounded)
+    )
+    assert (extra in told["not installed"].split(", ")) != (extra in told["extras"].split(", "))
+    if state == "old" and bounded:
+        assert re.fullmatch(
+            f"{last} 0.0.1rc3, of which (eval|{extra}) needs {EXTRAS[extra][last]}", told["too old"]
+        )
+    else:
+        assert "too old" not in told
+
+
+@pytest.mark.parametrize(
+    ("version", "lowest", "new"),
+    [("6.31", "6.31", True), ("6.31.0", "6.31", True), ("6.9", "6.31", False), ("17", "17.0", True),
+     ("0.12.0rc1", "0.12", True), ("2025.1+cpu", "2024.3.25", True), ("7", "", True)],
+)  # fmt: skip
+def test_versions_are_compared_by_their_numbers(version, lowest, new):
+    assert (doctor_._release(version) >= doctor_._release(lowest)) == new
 
 
 def test_a_compiler_option_that_jaxlib_lacks_is_named(cli, monkeypatch):

@@ -1,8 +1,10 @@
 """`glide-jax sample` as a user meets it: files, resuming, warnings, being killed."""
 
+import json
 import os
 import pathlib
 import re
+import shutil
 import signal
 import subprocess
 import sys
@@ -54,6 +56,18 @@ def test_any_prompt_makes_a_plain_file_name(sample, prompt, tmp_path):
     letters = "日本語" if prompt == "日本語" else "[a-z0-9-]{1,48}"
     assert re.fullmatch(rf"00000-{letters}-s0-i0\.png", name)
     assert images.read_parameters(tmp_path / "out" / name)["prompt"] == prompt
+
+
+def test_prompts_can_be_left_out_of_files_and_their_names(sample, prompts, tmp_path):
+    _, drawn = sample("a secret", "--no-record-prompt")
+    assert list(drawn) == ["00000-picture-s0-i0.png"]
+    assert b"secret" not in (tmp_path / "out" / "00000-picture-s0-i0.png").read_bytes()
+    _, both = sample("another", "--no-record-prompt")
+    assert len(both) == 2
+    np.testing.assert_array_equal(both["00000-picture-s0-i0.png"], drawn["00000-picture-s0-i0.png"])
+    sample("--prompts-file", prompts, "--no-record-prompt", out="many")
+    result, _ = sample("--prompts-file", prompts, "--no-record-prompt", out="many")
+    assert "3 of 3 prompts are drawn already" in result.err
 
 
 def test_a_picture_can_be_drawn_again_from_its_parameters(sample, tmp_path, glide):
@@ -170,6 +184,82 @@ def test_a_cut_prompt_is_told_once_and_drawn(sample):
     assert len(drawn) == 4
 
 
+def test_a_seed_at_random_is_said_and_draws_the_same_again(sample):
+    result, drawn = sample("red", "--seed", "random")
+    [seed] = re.findall(r"^the seed is (\d+)$", result.err, re.MULTILINE)
+    assert list(drawn) == [f"00000-red-s{seed}-i0.png"]
+    _, again = sample("red", "--seed", seed, out="again")
+    np.testing.assert_array_equal(*[[*each.values()] for each in (drawn, again)])
+    other, _ = sample("red", "--seed", "random", out="other")
+    assert f"the seed is {seed}\n" not in other.err
+
+
+def test_a_seed_at_random_is_not_shared_by_processes(cli, prompts, tiny_model, tmp_path):
+    argv = ("--num-processes", 2, "--process-id", 0, "--seed", "random", "--out", tmp_path / "o")
+    result = cli("sample", "--prompts-file", prompts, "--model", tiny_model, *argv)
+    assert result.code == 2
+    assert "--seed random would be another in each process" in result.complaint
+
+
+def test_pictures_that_are_kept_have_their_scores_said(cli, tiny_full, tmp_path):
+    argv = ("--n", 3, "--keep", 2, "--out", tmp_path / "out", *FEW)
+    result = cli("sample", "red", "--model", tiny_full, *argv)
+    assert result.code == 0, result.err
+    said = re.findall(r"^(\S+): (-?[0-9.]+) by the CLIP, of 3 drawn$", result.err, re.MULTILINE)
+    assert len(said) == 2
+    for name, score in said:
+        choice = images.read_parameters(tmp_path / "out" / name)["choice"]
+        assert float(score) == pytest.approx(choice["score"], abs=0.005)
+    assert float(said[0][1]) >= float(said[1][1])
+
+
+@pytest.fixture
+def known_model(tiny_model, tmp_path):
+    """A model that says which captions it knows, and whose card has a licence."""
+    folder = shutil.copytree(tiny_model, tmp_path / "known")
+    about = {"about": "dots", "forms": ["a {colour} dot"], "words": {"colour": ["red", "blue"]}}
+    (folder / "forms.json").write_text(json.dumps(about))
+    (folder / "README.md").write_text("# known\n\n**Licence.** CC0. No more.\n")
+    return folder
+
+
+@pytest.mark.parametrize("by", ["words", "file"])
+def test_prompts_of_no_form_get_one_note_in_all(sample, known_model, tmp_path, by):
+    told = ("a blue dog", "a red dot", "a cat", "an elephant")
+    words = told
+    if by == "file":
+        (tmp_path / "p.txt").write_text("\n".join(told))
+        words = ("--prompts-file", tmp_path / "p.txt", "--batch-size", "1")
+    result, _ = sample(*words, "--model", known_model)
+    [note] = [line for line in result.err.splitlines() if "none of the forms" in line]
+    assert "prompt 'a blue dog' (and 2 more of the prompts)" in note
+    assert note.endswith("is 'a blue dot'.")
+    result, _ = sample("a red dot", "--model", known_model)
+    assert "forms" not in result.err
+
+
+def test_models_lists_those_in_the_box_and_in_the_cache(cli, known_model, tmp_path, monkeypatch):
+    monkeypatch.setattr("glide_jax.cli.common.cache_folder", lambda: tmp_path / "cache")
+    shutil.copytree(known_model, tmp_path / "cache" / "models" / "mine")
+    broken = shutil.copytree(known_model, tmp_path / "cache" / "models" / "odd")
+    (broken / "config.json").write_text("{")
+    result = cli("models")
+    assert result.code == 0
+    for line in (
+        "shapes  64 and 256 pixels; licence: MIT, as the code",
+        "    {number} {colour} {shapes} on a {background} background",
+        "        {number}: two, three, four",
+        "emoji-inpaint  64 and 256 pixels; paints into pictures; licence: As for `emoji`",
+        "mine  16 and 32 pixels; licence: CC0",
+        "    dots",
+        "    a {colour} dot",
+        "        {colour}: red, blue",
+        "odd  cannot be used: ",
+    ):
+        assert any(each.startswith(line) for each in result.out.splitlines()), line
+    assert str(tmp_path / "cache" / "models") in result.err
+
+
 def test_a_cache_that_cannot_be_made_is_told_and_no_obstacle(shell, tiny_model, tmp_path):
     (tmp_path / "file").write_text("here")
     environment = os.environ | {"GLIDE_JAX_CACHE": str(tmp_path / "file")}
@@ -242,6 +332,7 @@ COMMANDS = (
     "export",
     "download",
     "doctor",
+    "models",
 )
 
 

@@ -20,6 +20,7 @@ from PIL import Image
 
 from glide_jax.checkpoints.store import Store
 from glide_jax.errors import InputError
+from glide_jax.images import read_parameters
 from glide_jax.model_dir import reading, writing
 from glide_jax.networks import initial
 from glide_jax.networks.initial import initialiser
@@ -116,6 +117,30 @@ def test_a_run_tells_what_it_costs_and_leaves_a_model_a_curve_and_samples(whole,
     assert f"{loss:.4f}" in card
 
 
+def test_a_run_can_be_drawn_with_at_its_newest_checkpoint_and_is_left_alone(whole, cli, tmp_path):
+    run = shutil.copytree(whole, tmp_path / "run")
+    shutil.rmtree(run / "model")  # as before its end
+    (run / "checkpoints" / "9.orbax-checkpoint-tmp").mkdir()  # as one that is being written
+    state = lambda: {p: (p.is_file() and p.stat().st_mtime_ns) for p in run.rglob("*")}
+    before = state()
+    draw = lambda model, out: cli("sample", "a red circle", "--model", model, "--out",
+                                  tmp_path / out, "--steps", 2)  # fmt: skip
+    result = draw(run, "a")
+    assert result.code == 0, result.err
+    assert "is a run; its newest checkpoint, of step 8, draws" in result.err
+    assert state() == before
+    drawn, end = result.out.strip(), draw(whole / "model", "b").out.strip()
+    np.testing.assert_array_equal(*map(np.asarray, map(Image.open, (drawn, end))))
+    assert read_parameters(drawn)["model"] == "folder_64-smoke-step-8"
+    # One that is deleted meanwhile, or damaged, gives way to the one before.
+    shutil.rmtree(run / "checkpoints" / "8" / "state")
+    result = draw(run, "c")
+    assert "its newest checkpoint, of step 6, draws" in result.err
+    for path in (run / "checkpoints").glob("[0-9]"):
+        shutil.rmtree(path)
+    assert draw(run, "d").complaint.endswith("has no checkpoint yet; wait for the run's first.")
+
+
 def test_the_model_can_be_drawn_with(whole, cli, tmp_path):
     result = cli("sample", "a red circle", "--model", whole / "model", "--out", tmp_path / "o",
                  "--steps", 2)  # fmt: skip
@@ -197,7 +222,7 @@ def test_a_full_disk_is_one_sentence_and_loses_nothing(whole, home, cli, tmp_pat
         resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
     assert result.code == 2
     assert str(tmp_path / "w" / "checkpoints") in result.complaint
-    assert "File too large" in result.complaint
+    assert "File too large; make room, and the same command goes on" in result.complaint
     assert cli(*words(home, tmp_path / "w")).code == 0
     assert_same(whole, tmp_path / "w")
 
@@ -279,6 +304,20 @@ def test_a_dry_run_tells_what_a_run_costs_and_writes_nothing(home, cli, tmp_path
     assert "memory of a device" in result.err
     assert "8 steps in about" in result.err
     assert not (tmp_path / "w").exists()
+
+
+def test_a_dry_run_needs_no_data_and_says_so(home, cli, tmp_path):
+    nowhere = ("--config.data.path=nowhere", "--dry-run")
+    result = cli(*words(home, tmp_path / "w", *nowhere))
+    assert result.code == 0, result.err
+    [note] = [line for line in result.err.splitlines() if line.startswith("note: ")]
+    assert "nowhere" in note
+    assert note.endswith("All shapes are the config's.")
+    assert "memory of a device" in result.err
+    assert not (tmp_path / "w").exists()
+    assert "nowhere" in cli(*words(home, tmp_path / "w", nowhere[0])).complaint
+    wrong = ("--config.data.source=shapes_endless", "--config.data.path=", "--config.data.kinds=x")
+    assert "kinds is 'x'" in cli(*words(home, tmp_path / "w", *wrong, "--dry-run")).complaint
 
 
 @pytest.mark.parametrize(

@@ -11,6 +11,7 @@ import numpy as np
 import pytest
 
 from glide_jax import InputError
+from glide_jax.data.readers import procedural
 from glide_jax.evaluation import setup
 from glide_jax.model_dir import reading, schema, writing
 from glide_jax.networks import initial, zoo
@@ -34,6 +35,26 @@ def test_what_is_saved_is_read_back(tmp_path):
         a, b = flatten(params), flatten(params_again)
         assert a.keys() == b.keys()
         assert all(np.array_equal(a[name], b[name]) for name in a)
+
+
+def test_the_forms_go_with_the_base_and_do_not_change_what_the_model_is(tmp_path):
+    forms = procedural.Scenes(count=1, kinds=("plain",)).forms
+    model = tiny.model("m")
+    writing.write_model(tmp_path / "m", model, card="")
+    before = setup.sha256_of_model(str(tmp_path / "m"), tmp_path)
+    known = dataclasses.replace(model, forms=forms)
+    writing.write_model(tmp_path / "known", known, card="")
+    (tmp_path / "known" / "forms.json").rename(tmp_path / "m" / "forms.json")
+    assert reading.read_model(tmp_path / "known").forms is None
+    assert reading.read_model(tmp_path / "m").forms == forms
+    assert setup.sha256_of_model(str(tmp_path / "m"), tmp_path) == before
+    parts = [tmp_path / "m", tmp_path / "known"]
+    assert writing.pack_models(parts, tmp_path / "p", name="p").forms is None
+    assert writing.pack_models(parts[::-1], tmp_path / "q", name="q").forms == forms
+    assert reading.read_model(tmp_path / "q").forms == forms
+    (tmp_path / "q" / "forms.json").write_text('{"forms": ["a {shape}"]}')
+    with pytest.raises(InputError, match=r"forms.json: a form has the slot '\{shape\}'"):
+        reading.read_model(tmp_path / "q")
 
 
 def test_a_model_may_have_the_rest_of_another(tmp_path):

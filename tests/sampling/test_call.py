@@ -43,6 +43,7 @@ WRONG = [
     *each(
         "guidance_scale", ("nan", "inf", "-inf", "abc", "101", "", "1e400"), "guidance_scale is {}"
     ),
+    *each("record_prompt", ("", "no", 0, 1), "record_prompt is {}; it must be true or false"),
     *each("eta", ("nan", "-0.1", "1.1", "x", ""), "eta is {}", **DDIM),
     *each("sampler", ("DDPM", "dpm++", ""), "sampler is {}"),
     *each("upsample_steps", ("0", "1001", "-5"), "upsample_steps is {}"),

@@ -248,8 +248,61 @@ def test_png_and_parameters_go_together(glide, tmp_path):
     assert images.read_parameters(tmp_path / "a.png") == picture.parameters
     # A notebook shows the same file.
     assert picture._repr_png_() == (tmp_path / "a.png").read_bytes()
+    picture.save(tmp_path / "new" / "b.PNG")
+    assert (tmp_path / "new" / "b.PNG").read_bytes() == (tmp_path / "a.png").read_bytes()
     assert repr(picture) == f"<Picture 32 x 32 of {picture.parameters['prompt']!r}, seed 0>"
     assert repr(glide).startswith("<Glide 'plain': ")
+
+
+def test_a_picture_that_cannot_be_saved_with_its_parameters_is_one_sentence(tmp_path):
+    picture = Picture(Image.new("RGB", (2, 2)), Image.new("RGB", (2, 2)), {"seed": 1})
+    (tmp_path / "folder.png").mkdir()
+    (tmp_path / "file").write_text("here")
+    for name, says in (
+        ("star.jpg", "only a PNG carries the parameters"),
+        ("star", "does not end in .png"),
+        ("folder.png", "is a folder"),
+        ("file/star.png", "cannot be written: File exists"),
+    ):
+        with pytest.raises(InputError, match=says):
+            picture.save(tmp_path / name)
+    assert sorted(os.listdir(tmp_path)) == ["file", "folder.png"]
+
+
+def test_a_model_draws_on_the_device_that_is_named(tiny_model, glide):
+    on_cpu = load(tiny_model, cache=None, device="cpu")
+    leaf = jax.tree.leaves(on_cpu.loaded.params)[0]
+    assert leaf.committed
+    assert leaf.devices() == {jax.local_devices(backend="cpu")[0]}
+    [here], [there] = glide(RED, **FEW), on_cpu(RED, **FEW)
+    np.testing.assert_array_equal(here.array, there.array)
+    other = jax.local_devices()[-1]
+    assert jax.tree.leaves(load(tiny_model, cache=None, device=other).loaded.params)[
+        0
+    ].devices() == {other}
+    with pytest.raises(InputError, match="device is 'tpu', but JAX finds none here"):
+        load(tiny_model, cache=None, device="tpu")
+    with pytest.raises(InputError, match="must be one of cpu, gpu, tpu"):
+        load(tiny_model, cache=None, device="cuda:1")
+    with pytest.raises(InputError, match="JAX lacks on a CPU"):
+        load(tiny_model, cache=None, device="cpu", dtype="float16")
+
+
+@pytest.mark.parametrize(
+    ("name", "value", "says"),
+    [
+        ("num_inference_steps", 50, "its name here is steps"),
+        ("num_images_per_prompt", 4, "its name here is n"),
+        ("generator", None, "give seed, a number"),
+        ("height", 512, "upsample=False gives the small one"),
+        ("width", 512, "glide.sizes"),
+        ("guidance", 3, "has an unknown field 'guidance'"),
+    ],
+)
+def test_a_name_of_another_library_is_a_type_error_that_has_ours(glide, name, value, says):
+    with pytest.raises(TypeError, match=says) as caught:
+        glide(RED, **{name: value})
+    assert isinstance(caught.value, InputError)
 
 
 def test_importing_the_package_imports_no_jax():

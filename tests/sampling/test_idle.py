@@ -48,7 +48,7 @@ IDLE = [  # (options, the one that does nothing, why)
 ]
 ACTS = [
     dict(guidance_interval="200,800"), UNGUIDED | dict(guidance_interval="2,8", score=len),
-    UNGUIDED | dict(guidance_power=0, guidance_rescale=0, apg_parallel=1),
+    UNGUIDED | dict(guidance_power=0, guidance_rescale=0, apg_parallel=1, negative_prompt=""),
     dict(negative_prompt="blue"), dict(cfgpp_scale=0.6, sampler="ddim", guidance_rescale=0.7),
     dict(cfgpp_scale=0.6, sampler="ddim", negative_prompt="blue"), FAST,
     dict(preset="fast", sampler="ddim", steps=3, upsample=False), dict(mix=["0:blue"]),

@@ -4,6 +4,7 @@ import copy
 import json
 import math
 import random
+import re
 
 import numpy as np
 import pytest
@@ -157,3 +158,25 @@ def test_a_picture_with_deep_parameters_has_none(tmp_path):
     info.add_text(images.METADATA, "[" * 100_000)
     Image.new("RGB", (4, 4)).save(tmp_path / "a.png", pnginfo=info)
     assert images.read_parameters(tmp_path / "a.png") is None
+
+
+def test_prompts_are_left_out_and_pictures_still_told_apart(glide):
+    from glide_jax.sampling import edits
+    from glide_jax.sampling.call import parse
+
+    more = dict(mix=[("a star", 0.5)], negative_prompt="grey", record_prompt=False)
+    strip = edits.interpolating(
+        glide.loaded, parse({**FEW, "record_prompt": False}), ("red", "blue"), frames=3
+    )
+    found = [
+        glide.parameters("red", **FEW, **more)[0],
+        glide.parameters("green", **FEW, **more)[0],
+        glide.parameters("red", **FEW, **more | {"negative_prompt": "white"})[0],
+        glide.parameters(["red", "blue"], strip)[0],
+    ]
+    assert len({record["prompt_sha256"] for record in found}) == len(found)
+    for record in found:
+        texts = set(re.findall(r'"([^"]*)"', json.dumps(record)))
+        assert not texts & {"red", "green", "blue", "a star", "grey", "white", "prompt"}
+        with pytest.raises(InputError, match="--no-record-prompt, so it does not carry its prompt"):
+            repeating.check(record)

@@ -1,6 +1,7 @@
 """The protocol, spoken by the unmodified OpenAI client and by hand."""
 
 import base64
+import dataclasses
 import http.client
 import io
 import json
@@ -13,7 +14,9 @@ import openai
 import pytest
 from PIL import Image
 
-from glide_jax import images
+from glide_jax import images, provenance
+from glide_jax.data.readers import procedural
+from glide_jax.sampling.glide import Glide
 from tests.serving.conftest import png, running
 
 PROMPT = "a red circle"
@@ -130,6 +133,10 @@ def test_a_sound_request_gives_its_pictures(client, name):
     assert len(pictures) == count
     assert {picture.format for picture in pictures} == {kind}
     assert answer.output_format == kind.lower()
+    for picture in pictures:
+        mark = provenance.claims(picture.info["xmp"])
+        assert mark.source == (provenance.TRAINED if call is generate else provenance.COMPOSITE)
+        assert mark.pixels == images.pixels_hash(picture)
     if size is not None:
         assert {picture.size for picture in pictures} == {size}
         assert answer.size == f"{size[0]}x{size[1]}"
@@ -146,6 +153,9 @@ WRONG = {  # name: call, status, field, words of the sentence
         generate, {"extra": {"negative_prompt": "x" * 201}}, 400, "negative_prompt", "201",
     ),
     "no such model": (generate, {"model": "dall-e-3"}, 404, "model", "it is 'plain'"),
+    "record_prompt": (
+        generate, {"extra": {"record_prompt": "no"}}, 400, "record_prompt", "true or false",
+    ),
     "n of 0": (generate, {"n": 0}, 400, "n", "from 1 to 4"),
     "huge n": (generate, {"n": 10**9}, 400, "n", "from 1 to 4"),
     "n that is a text": (generate, {"n": "many"}, 400, "n", "from 1 to 4"),
@@ -222,6 +232,13 @@ def test_a_seed_is_a_picture_and_its_png_carries_the_parameters(client, glide):
         assert images.parameters_of(picture) == json.loads(json.dumps(expected.parameters))
 
 
+def test_a_picture_may_leave_without_its_prompt(client):
+    [picture] = decoded(generate(client, extra={"record_prompt": False, "seed": 1}))
+    parameters = images.parameters_of(picture)
+    assert "prompt" not in parameters
+    assert parameters["seed"] == 1
+
+
 def test_without_a_seed_every_request_has_its_own_which_is_named(client):
     first, second = generate(client), generate(client)
     assert first.seed != second.seed
@@ -258,7 +275,10 @@ def test_events_are_previews_then_the_picture(client, call, partial):
     assert events[-1].usage.total_tokens == 1
     size = (48, 40) if call is edit else (16, 16)
     for event in events[:-1]:
-        assert Image.open(io.BytesIO(base64.b64decode(event.b64_json))).size == size
+        preview = Image.open(io.BytesIO(base64.b64decode(event.b64_json)))
+        assert preview.size == size
+        source = provenance.COMPOSITE if call is edit else provenance.TRAINED
+        assert provenance.claims(preview.info["xmp"]).source == source
 
 
 def test_events_of_several_pictures_name_theirs(client):
@@ -390,6 +410,25 @@ def test_a_key_is_asked_for_where_there_is_one(glide):
         right = openai.OpenAI(api_key="secret", base_url=f"{url}/v1", max_retries=0)
         assert [model.id for model in right.models.list()] == ["plain"]
         assert asked(url, "GET", "/health")[0] == 200
+
+
+def test_an_answer_has_notes_about_a_prompt_that_means_something_else(glide):
+    known = dataclasses.replace(glide.loaded, forms=procedural.Scenes(count=1).forms)
+    with running(Glide(known)) as (url, _):
+        body = json.dumps({"prompt": "a green heart", **FEW}).encode()
+        status, _, raw = asked(url, "POST", "/v1/images/generations", body)
+        answer = json.loads(raw)
+        assert status == 200
+        [note] = answer["notes"]
+        assert "the nearest prompt of such a form is 'a large green heart on a" in note
+        client = openai.OpenAI(api_key="any", base_url=f"{url}/v1", max_retries=0)
+        *_, done = generate(client, prompt="a green heart", stream=True)
+        assert done.notes == [note]
+        body = json.dumps({"prompt": "two red rings on a white background", **FEW}).encode()
+        [cut] = json.loads(asked(url, "POST", "/v1/images/generations", body)[2])["notes"]
+        assert "its end is not seen" in cut  # 12 tokens are few
+        body = json.dumps({"prompt": "", **FEW}).encode()
+        assert "notes" not in json.loads(asked(url, "POST", "/v1/images/generations", body)[2])
 
 
 def test_a_full_queue_says_when_to_come_again(glide):

@@ -1,10 +1,14 @@
 """The fields of the page as calls."""
 
+import dataclasses
+
 import pytest
 from PIL import Image
 
+from glide_jax.data.readers import procedural
 from glide_jax.errors import InputError
-from glide_jax.serving import page_wishes
+from glide_jax.sampling.glide import Glide
+from glide_jax.serving import page_desks, page_wishes
 from glide_jax.serving.protocol import Limits
 
 PROMPT = "a large red circle on a white background"
@@ -21,6 +25,16 @@ def test_a_wish_has_a_call_for_each_picture(maker):
     assert [call.first_index for call in wish.calls] == [0, 1]
     assert wish.seed == 7
     assert maker.draw({"prompt": PROMPT}).seed != maker.draw({"prompt": PROMPT}).seed
+
+
+def test_a_wish_has_notes_about_prompts_that_mean_something_else(glide_full):
+    forms = procedural.Scenes(count=1).forms
+    known = Glide(dataclasses.replace(glide_full.loaded, forms=forms))
+    maker = page_wishes.Maker(known, Limits(steps=50))
+    (note,), _ = page_desks.made(lambda: maker.draw({**FIELDS, "prompt": "a dog"}).notes)
+    assert note.startswith("prompt 'a dog' has none of the forms")
+    assert maker.draw({**FIELDS, "prompt": ""}).notes == ()
+    assert len(maker.between({**FIELDS, "prompt": ""}, "a dog", 2).notes) == 1
 
 
 @pytest.mark.parametrize(

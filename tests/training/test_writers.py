@@ -39,6 +39,20 @@ def test_what_is_no_line_of_a_run_is_set_aside_and_told(tmp_path, broken):
     assert (tmp_path / "m.jsonl.damaged").read_bytes() == broken + b"\n" + broken + b"\n"
 
 
+def test_a_full_disk_is_an_error_that_names_the_file(tmp_path):
+    resource = pytest.importorskip("resource")
+    file = writers.JsonLines(tmp_path / "m.jsonl")
+    soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (20, hard))
+    try:
+        for act in (lambda: file.write({"step": 1, "more": "x" * 40}), file.close):
+            with pytest.raises(OSError, match="File too large") as caught:
+                act()
+            assert caught.value.filename == str(tmp_path / "m.jsonl")
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
+
+
 def test_a_pipe_in_its_place_is_not_waited_for(tmp_path):
     os.mkfifo(tmp_path / "m.jsonl")
     with pytest.raises(InputError, match="is no file; move it away"):

@@ -50,7 +50,8 @@ class Folder:
         self.path, self.passed = pathlib.Path(path), Tally()
         if not os.path.isdir(self.path):
             shown = checks.shown(str(path), 300)
-            raise InputError(f"folder {shown} does not exist; give one that holds pictures.")
+            what = "is a file" if os.path.exists(self.path) else "does not exist"
+            raise InputError(f"folder {shown} {what}; give one that holds pictures.")
         names = files_below(self.path, self.passed)
         is_table = lambda name: name.rpartition("/")[2].lower() in caption_tables.NAMES
         tables = sorted(filter(is_table, names))

@@ -35,6 +35,7 @@ RELATIONS = ("to the left of", "to the right of", "above", "below")
 SIZES = {"small": (0.12, 0.16), "large": (0.27, 0.34)}  # radius as a part of the picture
 COUNTS = {"two": 2, "three": 3, "four": 4}
 KINDS = ("single", "count", "pair", "relation")
+PLAIN = "plain"  # a kind besides: a single object whose size the caption leaves open
 SPLITS = ("train", "held_out", "all")
 
 # A Latin diagonal: every colour and every shape is withheld once, so each is still well trained.
@@ -107,8 +108,8 @@ def sample_scene(
     Args:
         rng: decides the scene.
         split: one of SPLITS.
-        kinds: each one of KINDS, or of RELATIONS for scenes of that relation alone; one that is
-            repeated is sampled more often.
+        kinds: each one of KINDS, or PLAIN, or of RELATIONS for scenes of that relation alone; one
+            that is repeated is sampled more often.
 
     Raises:
         InputError: there is no such split.
@@ -136,9 +137,11 @@ def caption(scene: Scene | Spec) -> str:
     colour, shape = spec.objects[0]
     if spec.kind == "single":
         text = f"a {spec.size} {colour} {shape}"
+    elif spec.kind == PLAIN:
+        text = f"{_article(colour)} {colour} {shape}"
     elif spec.kind == "count":
         number = next(word for word, n in COUNTS.items() if n == len(spec.objects))
-        text = f"{number} {colour} {_plural(shape)}"
+        text = f"{number} {colour} {plural(shape)}"
     else:
         first, second = (f"{_article(c)} {c} {s}" for c, s in spec.objects)
         text = f"{first} {spec.relation or 'and'} {second}"
@@ -149,9 +152,10 @@ def parse(text: str) -> Spec | None:
     """Reads a caption; None if it is not of this set's grammar. Case and spacing are free."""
     text = " ".join(text.lower().split()).rstrip(".")
     if m := _SINGLE.fullmatch(text):
-        return Spec("single", m["background"], ((m["c1"], m["s1"]),), size=m["size"])
+        kind = "single" if m["size"] else PLAIN
+        return Spec(kind, m["background"], ((m["c1"], m["s1"]),), size=m["size"])
     if m := _COUNT.fullmatch(text):
-        shape = next(s for s in SHAPES if _plural(s) == m["shapes"])
+        shape = next(s for s in SHAPES if plural(s) == m["shapes"])
         return Spec("count", m["background"], ((m["c1"], shape),) * COUNTS[m["number"]])
     if m := _TWO.fullmatch(text):
         objects = ((m["c1"], m["s1"]), (m["c2"], m["s2"]))
@@ -162,7 +166,10 @@ def parse(text: str) -> Spec | None:
 
 
 def captions(split: str = "all") -> list[str]:
-    """Returns every caption of a split (61,440 in all), to train a tokenizer or list prompts."""
+    """Returns every caption of a split (61,440 in all), to train a tokenizer or list prompts.
+
+    Those of PLAIN are not among them; they have no other words.
+    """
     checks.one_of("split", split, SPLITS)
     return [caption(spec) for spec in _specs() if _in_split(spec, split)]
 
@@ -208,6 +215,8 @@ def _pick(rng: np.random.Generator, values):
 def _sample_spec(rng: np.random.Generator, kinds: Sequence[str]) -> Spec:
     kind, background = _pick(rng, kinds), _pick(rng, BACKGROUNDS)
     first = (_pick(rng, COLOURS), _pick(rng, SHAPES))
+    if kind == PLAIN:
+        return Spec(kind, background, (first,))
     if kind == "single":
         return Spec(kind, background, (first,), size=_pick(rng, SIZES))
     if kind == "count":
@@ -235,8 +244,8 @@ def _specs() -> Iterator[Spec]:
 
 def _places(rng: np.random.Generator, spec: Spec) -> list[tuple[float, float, float]]:
     """Samples (x, y, radius) for each object, without overlap and true to the relation."""
-    if spec.size is not None:
-        return _scatter(rng, 1, *SIZES[spec.size])
+    if len(spec.objects) == 1:
+        return _scatter(rng, 1, *SIZES[spec.size or _pick(rng, SIZES)])
     if spec.kind == "count":
         return _scatter(rng, len(spec.objects), 0.12, 0.17)
     first, second = _scatter(rng, 2, 0.13, 0.19)
@@ -307,7 +316,8 @@ def _outline(shape: str) -> NDArray[np.float64]:
     return np.stack([np.cos(t), np.sin(t)], 1)  # a circle, and a ring's two edges
 
 
-def _plural(shape: str) -> str:
+def plural(shape: str) -> str:
+    """The word for several of a shape."""
     return shape + ("es" if shape.endswith("s") else "s")
 
 
@@ -318,12 +328,12 @@ def _article(word: str) -> str:
 _THING = rf"an? (?P<c{{0}}>{'|'.join(COLOURS)}) (?P<s{{0}}>{'|'.join(SHAPES)})"
 _GROUND = rf" on an? (?P<background>{'|'.join(BACKGROUNDS)}) background"
 _SINGLE = re.compile(
-    rf"an? (?P<size>{'|'.join(SIZES)}) (?P<c1>{'|'.join(COLOURS)}) (?P<s1>{'|'.join(SHAPES)})"
+    rf"an? (?:(?P<size>{'|'.join(SIZES)}) )?(?P<c1>{'|'.join(COLOURS)}) (?P<s1>{'|'.join(SHAPES)})"
     + _GROUND
 )
 _COUNT = re.compile(
     rf"(?P<number>{'|'.join(COUNTS)}) (?P<c1>{'|'.join(COLOURS)})"
-    rf" (?P<shapes>{'|'.join(map(_plural, SHAPES))})" + _GROUND
+    rf" (?P<shapes>{'|'.join(map(plural, SHAPES))})" + _GROUND
 )
 _TWO = re.compile(
     f"{_THING.format(1)} (?P<relation>and|{'|'.join(RELATIONS)}) {_THING.format(2)}" + _GROUND

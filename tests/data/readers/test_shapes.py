@@ -122,6 +122,20 @@ def test_caption_grammar():
     assert shapes.caption(pair) == "an orange star and an orange ring on a white background"
 
 
+def test_plain_scenes_are_single_objects_of_any_size_whose_caption_does_not_say_it():
+    draw = lambda i: shapes.sample_scene(np.random.default_rng(i), kinds=(shapes.PLAIN,))
+    plain = [draw(i) for i in range(60)]
+    assert {len(scene.objects) for scene in plain} == {1}
+    sizes = [scene.objects[0].radius for scene in plain]
+    assert min(sizes) < 0.16 < 0.27 < max(sizes)
+    assert shapes.caption(plain[0]) not in shapes.captions()
+    for scene in plain:
+        spec = shapes.parse(shapes.caption(scene))
+        assert spec == scene.spec
+        assert (spec.kind, spec.size) == (shapes.PLAIN, None)
+    assert shapes.PLAIN not in {scene.kind for scene in scenes(300, "all")}
+
+
 @pytest.mark.parametrize("text", ["", "a red circle", "five red stars on a white background"])
 def test_other_sentences_are_not_parsed(text):
     assert shapes.parse(text) is None

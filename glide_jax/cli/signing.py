@@ -1,0 +1,33 @@
+"""The option by which commands sign the pictures that they write."""
+
+import pathlib
+
+import click
+
+from glide_jax.cli import common
+
+
+def _sign(who: str | None) -> None:
+    from glide_jax import provenance
+
+    if who is None:  # and not whom an earlier command of this process took
+        provenance.sign_by(None)
+        return
+    from glide_jax.safety import credentials
+
+    path, new = pathlib.Path(who), False
+    if who == credentials.SELF_MADE:
+        path, new = credentials.self_made(common.cache_folder())
+    provenance.sign_by(credentials.signer(path))
+    if new:
+        common.say(
+            f"note: {path} is a new certificate, for which nobody vouches: it shows that pictures "
+            "were not altered, and not who drew them."
+        )
+
+
+sign_option = click.option(
+    "--sign", type=common.PLACE, metavar="PEM", expose_value=False,
+    callback=lambda ctx, param, value: _sign(value),
+    help="Sign pictures (C2PA) by a file with certificates and key; `self` makes one.",
+)  # fmt: skip
