@@ -19,6 +19,7 @@ extensions = [
     "sphinx.ext.napoleon",
     "sphinx_click",
     "sphinx_copybutton",
+    "sphinx-mathjax-offline",  # formulas are set without a network
     "site_pages",
 ]
 exclude_patterns = ["_build", "conf.py", "site_pages.py", "**/.ipynb_checkpoints", "**/README.md"]

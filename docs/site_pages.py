@@ -1,6 +1,7 @@
 """What the site makes of the package: commands as blocks, and the page of the configs."""
 
 import ast
+import os
 import pathlib
 import re
 
@@ -67,27 +68,41 @@ def _plain(line: str) -> str:
 
 def inward(app, docname: str, source: list[str]) -> None:
     """Turns links that leave docs/ into links to the page of the file, or to the file itself."""
-    page = HERE / docname
+    source[0] = _turned(source[0], HERE / docname, HERE / docname)
+
+
+def included(app, path: pathlib.Path, docname: str, content: list[str]) -> None:
+    """The same for a file of the repository that a page includes, from where it lies.
+
+    MyST hands over the page's name without its folders.
+    """
+    content[0] = _turned(content[0], HERE / path, HERE / app.env.docname)
+
+
+def _turned(text: str, file: pathlib.Path, page: pathlib.Path) -> str:
+    """A text whose links, written for `file`, are those of `page`."""
 
     def turned(match: re.Match[str]) -> str:
-        text, target = match[1], (page.parent / match[2]).resolve()
-        if target.is_relative_to(HERE) and target.is_dir():
-            return f"{text} (`docs/{target.relative_to(HERE)}`)"
-        if target.is_relative_to(HERE) or not target.is_file():
+        words, target = match[1], (file.parent / match[2]).resolve()
+        if not target.exists() or not target.is_relative_to(HERE.parent):
             return match[0]
+        here = os.path.relpath(target, page.parent)
+        if target.is_relative_to(HERE):
+            is_page = target.is_file()
+            return f"[{words}]({here})" if is_page else f"{words} (`{target.name}/`)"
         path = str(target.relative_to(HERE.parent))
         boxed = re.fullmatch(r"glide_jax/boxed/([\w-]+)/README\.md", path)
         if known := f"models/{boxed[1]}.md" if boxed else PAGES.get(path):
-            up = "../" * docname.count("/")
-            return f"[{text}]({up}{known})"
-        return f"{{download}}`{text.replace('`', '')} <{match[2]}>`"
+            return f"[{words}]({os.path.relpath(HERE / known, page.parent)})"
+        return f"{{download}}`{words.replace('`', '')} <{here}>`" if target.is_file() else words
 
-    source[0] = _LINK.sub(turned, source[0])
+    return _LINK.sub(turned, text)
 
 
 def setup(app) -> dict:
     """Registers all of it."""
     app.connect("builder-inited", write_configs, priority=100)
     app.connect("source-read", inward)
+    app.connect("include-read", included)
     app.connect("autodoc-process-docstring", blocks, priority=100)
     return {"parallel_read_safe": True}
