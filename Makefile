@@ -20,7 +20,7 @@ INSTALL = if command -v uv >/dev/null 2>&1; then uv pip install --quiet --python
 	else $(BIN)/python -m pip install --quiet --no-compile $(1); fi
 
 .DEFAULT_GOAL := help
-.PHONY: help install sample train-boxed test test-newest test-slow test-types check format clean
+.PHONY: help install sample train-boxed docs test test-newest test-slow test-types check format clean
 
 help:  ## List the targets.
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "make %-13s %s\n", $$1, $$2}' Makefile
@@ -55,6 +55,10 @@ test-slow: $(VENV)/.installed-dev  ## Run the slow tests.
 
 test-types: $(VENV)/.installed-dev  ## Run the fast tests with every jaxtyping annotation checked.
 	$(BIN)/python -m pytest --jaxtyping-packages=glide_jax,beartype.beartype
+
+# Notebooks run when the site is built, and again only when they change.
+docs: $(VENV)/.installed-docs  ## Build the site into docs/_build/html; a warning is an error.
+	$(BIN)/python -m sphinx -W --keep-going -b html docs docs/_build/html
 
 check: $(VENV)/.installed-dev  ## Check format, lint, types, layers and prose.
 	$(BIN)/ruff format --check .
@@ -91,4 +95,9 @@ $(VENV)/.installed: setup.py glide_jax/version.py | $(BIN)/python
 $(VENV)/.installed-dev: setup.py glide_jax/version.py | $(BIN)/python
 	@echo "Installing glide_jax and its developer tools into $(VENV) ..."
 	@$(call INSTALL,-e '.[dev]')
+	@touch $(VENV)/.installed $@
+
+$(VENV)/.installed-docs: setup.py glide_jax/version.py | $(BIN)/python
+	@echo "Installing glide_jax and what builds its site into $(VENV) ..."
+	@$(call INSTALL,-e '.[docs]')
 	@touch $(VENV)/.installed $@

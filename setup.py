@@ -46,6 +46,16 @@ SERVE = [
     "prometheus_client>=0.22",
     "gradio>=6.31",  # the page
 ]
+DOCS = [
+    *EVAL,
+    "sphinx>=8.2",
+    "myst-nb>=1.3",
+    "sphinx-book-theme>=1.1",
+    "sphinx-click>=6.0",
+    "sphinx-copybutton>=0.5.2",
+    "sphinx-mathjax-offline>=0.0.2",  # formulas without a network
+    "jupytext>=1.16",
+]
 EXTRAS = {  # glide_jax/extras.py knows them too
     "cuda": ["jax[cuda12]>=0.10.0"],  # runs with older drivers too
     "cuda13": ["jax[cuda13]>=0.10.0"],
@@ -58,6 +68,7 @@ EXTRAS = {  # glide_jax/extras.py knows them too
     "provenance": PROVENANCE,  # C2PA records, signed and checked
     "quantized": SMALL,  # weights of a byte
     "serve": SERVE,
+    "docs": [*DOCS, *SERVE],  # the site; its reference imports every module
     "dev": [
         *DATA,
         *EVAL,
