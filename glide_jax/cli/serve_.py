@@ -3,7 +3,7 @@
 import click
 
 from glide_jax import checks
-from glide_jax.cli import common, signing
+from glide_jax.cli import common, filtering, signing
 
 
 @click.command("serve")
@@ -25,6 +25,7 @@ from glide_jax.cli import common, signing
 @click.option("--max-steps", default="250", show_default=True, help="Steps of the base.")
 @click.option("--max-pixels", default=str(1 << 22), show_default=True,
               help="Pixels of a picture that is sent.")  # fmt: skip
+@filtering.filter_option("refuse")
 @signing.sign_option
 @click.option("--timeout", default="600", show_default=True, help="Seconds for one request.")
 def command(model: str, dtype: str, device: str | None, host: str, port: str, **how) -> None:
@@ -44,6 +45,7 @@ def command(model: str, dtype: str, device: str | None, host: str, port: str, **
         steps=checks.whole("max_steps", how["max_steps"], 1, 1000),
         pixels=checks.whole("max_pixels", how["max_pixels"], 1, 1 << 26),
         seconds=checks.real("timeout", how["timeout"], 1.0, 86400.0),
+        prompts=how["prompt_filter"],
     )
     number = checks.whole("port", port, 0, 65535)
     address = server.Address(host, number, how["api_key"] or None, how["insecure"])

@@ -148,6 +148,7 @@ class Answer:
             "output_format": wish.format,
             "size": size,
             "seed": wish.seed,
+            "prompt_filter": None if wish.finding is None else wish.finding._asdict(),
             "usage": self._usage(len(data)),
             **self._notes,
         }

@@ -170,6 +170,7 @@ async def drawn(
         stage: called with each finished picture.
 
     Raises:
+        InputError: the prompt filter refuses a prompt.
         ApiError: there is no room, or a picture does not come.
     """
     weights = wish.calls[0].edit.weights  # frames are one call
@@ -180,6 +181,9 @@ async def drawn(
     async def stopped() -> bool:
         return desk.stopped
 
+    prompts = (wish.prompt,) if isinstance(wish.prompt, str) else wish.prompt
+    mixed = [text for call in wish.calls[:1] for text, _ in call.mix]
+    await asyncio.to_thread(limits.prompts.check, *prompts, *mixed)
     answer = Answer(engine, wish, limits, stopped)
     yield tiles
     coming: Any = answer.events()
