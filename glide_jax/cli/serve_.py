@@ -26,6 +26,8 @@ from glide_jax.cli import common, filtering, signing
 @click.option("--max-pixels", default=str(1 << 22), show_default=True,
               help="Pixels of a picture that is sent.")  # fmt: skip
 @filtering.filter_option("refuse")
+@click.option("--output-filter/--no-output-filter", default=False, show_default=True,
+              help="Score pictures (OpenNSFW); the page blurs those of high scores.")  # fmt: skip
 @signing.sign_option
 @click.option("--timeout", default="600", show_default=True, help="Seconds for one request.")
 def command(model: str, dtype: str, device: str | None, host: str, port: str, **how) -> None:
@@ -34,6 +36,7 @@ def command(model: str, dtype: str, device: str | None, host: str, port: str, **
     docs/serving.md describes both. The first SIGTERM or Ctrl-C lets requests finish, a
     second one ends them.
     """
+    from glide_jax.safety import output_filter
     from glide_jax.serving import protocol, server
     from glide_jax.serving.engine import Engine
 
@@ -46,6 +49,7 @@ def command(model: str, dtype: str, device: str | None, host: str, port: str, **
         pixels=checks.whole("max_pixels", how["max_pixels"], 1, 1 << 26),
         seconds=checks.real("timeout", how["timeout"], 1.0, 86400.0),
         prompts=how["prompt_filter"],
+        scorer=output_filter.load() if how["output_filter"] else None,
     )
     number = checks.whole("port", port, 0, 65535)
     address = server.Address(host, number, how["api_key"] or None, how["insecure"])

@@ -46,7 +46,14 @@ _PICTURES = {
             "type": "array",
             "items": {
                 "type": "object",
-                "properties": {"b64_json": {"type": "string"}, "url": {"type": "string"}},
+                "properties": {
+                    "b64_json": {"type": "string"},
+                    "url": {"type": "string"},
+                    "unfit_score": {
+                        "type": "number",
+                        "description": "The output filter's: from 0.5 it is likely unfit for work.",
+                    },
+                },
             },
         },
         "seed": {"type": "integer", "description": "The seed of all pictures."},

@@ -10,6 +10,7 @@ from PIL import Image as PILImage
 
 from glide_jax import checks
 from glide_jax.errors import InputError
+from glide_jax.safety.output_filter import Scorer
 from glide_jax.safety.prompt_filter import Finding, PromptFilter, Refused
 from glide_jax.sampling import edits, notes
 from glide_jax.sampling.call import Call
@@ -78,6 +79,7 @@ class Limits:
     pixels: int = 1 << 22  # in a picture that is sent; four times as many take ten seconds
     seconds: float = 600.0  # from its arrival to its last picture
     prompts: PromptFilter = dataclasses.field(default_factory=lambda: PromptFilter.of("refuse"))
+    scorer: Scorer | None = None  # the output filter, if there is one
 
 
 @dataclasses.dataclass(frozen=True)

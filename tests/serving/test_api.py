@@ -463,3 +463,13 @@ def test_a_server_may_let_prompts_be(glide):
         client = openai.OpenAI(api_key="any", base_url=f"{url}/v1", max_retries=0)
         answer = generate(client, prompt="a nude woman")
     assert answer.model_extra["prompt_filter"]["reasons"]["sexual"] == ["nude"]
+
+
+def test_pictures_have_scores_where_there_is_an_output_filter(glide, client):
+    scorer = lambda image: image.size[0] / 128
+    with running(glide, limits=dataclasses.replace(LIMITS, scorer=scorer)) as (url, _):
+        other = openai.OpenAI(api_key="any", base_url=f"{url}/v1", max_retries=0)
+        assert generate(other).data[0].model_extra["unfit_score"] == 0.25
+        *_, last = generate(other, stream=True)
+        assert last.model_extra["unfit_score"] == 0.25
+    assert "unfit_score" not in generate(client).data[0].model_extra
