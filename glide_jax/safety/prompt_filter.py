@@ -254,7 +254,8 @@ def opened(name: str, text: str, default: str, data_dir: pathlib.Path) -> Prompt
     Raises:
         InputError: a category or a level is unknown, or the network cannot be fetched.
     """
-    levels, nearest = dict.fromkeys(CATEGORIES, default), None
+    levels: dict[str, str] = dict.fromkeys(CATEGORIES, default)
+    nearest = None
     for part in filter(None, (part.strip() for part in text.split(","))):
         category, equals, level = part.rpartition("=")
         if part == "nearest":
