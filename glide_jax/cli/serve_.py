@@ -3,7 +3,7 @@
 import click
 
 from glide_jax import checks
-from glide_jax.cli import common, signing
+from glide_jax.cli import common, filtering, signing
 
 
 @click.command("serve")
@@ -25,6 +25,9 @@ from glide_jax.cli import common, signing
 @click.option("--max-steps", default="250", show_default=True, help="Steps of the base.")
 @click.option("--max-pixels", default=str(1 << 22), show_default=True,
               help="Pixels of a picture that is sent.")  # fmt: skip
+@filtering.filter_option("refuse")
+@click.option("--output-filter/--no-output-filter", default=False, show_default=True,
+              help="Score pictures (OpenNSFW); the page blurs those of high scores.")  # fmt: skip
 @signing.sign_option
 @click.option("--timeout", default="600", show_default=True, help="Seconds for one request.")
 def command(model: str, dtype: str, device: str | None, host: str, port: str, **how) -> None:
@@ -33,6 +36,7 @@ def command(model: str, dtype: str, device: str | None, host: str, port: str, **
     docs/serving.md describes both. The first SIGTERM or Ctrl-C lets requests finish, a
     second one ends them.
     """
+    from glide_jax.safety import output_filter
     from glide_jax.serving import protocol, server
     from glide_jax.serving.engine import Engine
 
@@ -44,6 +48,8 @@ def command(model: str, dtype: str, device: str | None, host: str, port: str, **
         steps=checks.whole("max_steps", how["max_steps"], 1, 1000),
         pixels=checks.whole("max_pixels", how["max_pixels"], 1, 1 << 26),
         seconds=checks.real("timeout", how["timeout"], 1.0, 86400.0),
+        prompts=how["prompt_filter"],
+        scorer=output_filter.load() if how["output_filter"] else None,
     )
     number = checks.whole("port", port, 0, 65535)
     address = server.Address(host, number, how["api_key"] or None, how["insecure"])

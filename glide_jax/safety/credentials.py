@@ -38,6 +38,7 @@ def self_made(folder: pathlib.Path) -> tuple[pathlib.Path, bool]:
     Raises:
         InputError: the extra is missing, or the file cannot be written.
     """
+    extra("c2pa")
     path = folder / "c2pa" / "self-made.pem"
     if path.is_file():
         return path, False

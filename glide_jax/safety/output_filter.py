@@ -1,7 +1,7 @@
 """The output filter: a score of how likely a picture is to be unfit for work, by OpenNSFW.
 
-Yahoo's open_nsfw (https://github.com/yahoo/open_nsfw) is a ResNet-50 that was trained on photographs;
-it comes in a package with its weights. docs/safety.md has its measured errors on drawings.
+Yahoo's open_nsfw (https://github.com/yahoo/open_nsfw) is a ResNet-50 that photographs trained; it
+comes in a package with its weights. docs/safety.md has its measured errors on drawings.
 """
 
 import functools

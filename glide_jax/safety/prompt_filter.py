@@ -40,7 +40,7 @@ Sentences = Callable[[Sequence[str]], np.ndarray]  # texts to unit vectors (n, d
 
 
 class Finding(NamedTuple):
-    """What the filter found in a prompt."""
+    """The findings about a prompt."""
 
     scores: dict[str, float]  # by category, 0 to 1
     reasons: dict[str, tuple[str, ...]]  # by category: the words, or the example, that gave it
@@ -220,6 +220,11 @@ class PromptFilter(NamedTuple):
     levels: dict[str, str]  # category: one of `LEVELS`
     nearest: Nearest | None = None
 
+    @classmethod
+    def of(cls, level: str) -> "PromptFilter":
+        """The filter with one level for all categories."""
+        return cls(dict.fromkeys(CATEGORIES, level))
+
     def check(self, *prompts: str) -> tuple[Finding, str]:
         """The finding of the highest scores among prompts, and a sentence where one is a warning.
 
@@ -237,27 +242,35 @@ class PromptFilter(NamedTuple):
         return worst, words
 
 
-def parse_levels(name: str, text: str, default: str) -> dict[str, str]:
-    """The level of each category.
+def opened(name: str, text: str, default: str, data_dir: pathlib.Path) -> PromptFilter:
+    """The filter of an option.
 
     Args:
         name: the option, for messages.
-        text: such as "warn", or "refuse,people=off,violence=warn"; "" is the default for all.
-        default: one of `LEVELS`.
+        text: such as "warn", "refuse,people=off,violence=warn" or "refuse,nearest".
+        default: the level of categories that the text does not name.
+        data_dir: where the network that compares meaning is kept.
 
     Raises:
-        InputError: a category or a level is unknown.
+        InputError: a category or a level is unknown, or the network cannot be fetched.
     """
-    levels = dict.fromkeys(CATEGORIES, default)
+    levels: dict[str, str] = dict.fromkeys(CATEGORIES, default)
+    nearest = None
     for part in filter(None, (part.strip() for part in text.split(","))):
         category, equals, level = part.rpartition("=")
-        if level not in LEVELS or (equals and category not in CATEGORIES):
+        if part == "nearest":
+            from glide_jax.evaluation.features import minilm
+
+            one = functools.partial(minilm.load_minilm(data_dir), batch_size=1)
+            nearest = Nearest(one)
+        elif level in LEVELS and (category in CATEGORIES or not equals):
+            levels |= {category: level} if equals else dict.fromkeys(CATEGORIES, level)
+        else:
             raise InputError(
                 f"{name} has {checks.shown(part)}; it must be off, warn or refuse, or a category "
                 f"with one of them, such as people=off. The categories are {', '.join(CATEGORIES)}."
             )
-        levels |= {category: level} if equals else dict.fromkeys(CATEGORIES, level)
-    return levels
+    return PromptFilter(levels, nearest)
 
 
 def _sentence(prompt: str, finding: Finding, categories: Sequence[str]) -> str:

@@ -77,6 +77,7 @@ class Answer:
         self, engine: Engine, wish: Wish, limits: Limits, gone: Callable[[], Awaitable[bool]]
     ):
         self._wish, self._gone, self._created = wish, gone, int(time.time())
+        self._scorer = limits.scorer
         self._events: asyncio.Queue[tuple[int, Event]] = asyncio.Queue()
         loop = asyncio.get_running_loop()
 
@@ -137,17 +138,19 @@ class Answer:
         async for k, event in self.events():
             if isinstance(event, Picture):
                 raw = await asyncio.to_thread(encoded, wish, event.image, event.parameters)
+                scores = await self._scores(event)
                 size = f"{event.image.width}x{event.image.height}"
                 if wish.as_url:
-                    data[k] = {"url": address(raw, wish.format)}
+                    data[k] = {"url": address(raw, wish.format), **scores}
                 else:
-                    data[k] = {"b64_json": base64.b64encode(raw).decode()}
+                    data[k] = {"b64_json": base64.b64encode(raw).decode(), **scores}
         return {
             "created": self._created,
             "data": data,
             "output_format": wish.format,
             "size": size,
             "seed": wish.seed,
+            "prompt_filter": None if wish.finding is None else wish.finding._asdict(),
             "usage": self._usage(len(data)),
             **self._notes,
         }
@@ -173,8 +176,9 @@ class Answer:
                     "index": k,
                     "seed": self._wish.seed,
                 }
-                if done:
-                    body |= {"usage": self._usage(1), **self._notes}
+                if isinstance(event, Picture):
+                    scores = await self._scores(event)
+                    body |= {"usage": self._usage(1), **self._notes, **scores}
                 else:
                     body["partial_image_index"] = event.number
                 yield f"event: {body['type']}\ndata: {json.dumps(body)}\n\n"
@@ -185,6 +189,13 @@ class Answer:
     def _notes(self) -> dict[str, Any]:
         """The notes about the prompt, if there are any."""
         return {"notes": [*self._wish.notes]} if self._wish.notes else {}
+
+    async def _scores(self, picture: Picture) -> dict[str, Any]:
+        """The output filter's score of a picture, if there is a filter."""
+        if self._scorer is None:
+            return {}
+        score = await asyncio.to_thread(self._scorer, picture.image)
+        return {"unfit_score": round(score, 4)}
 
     def _usage(self, pictures: int) -> dict[str, Any]:
         """Clients expect counts of tokens; a picture counts as one."""

@@ -9,6 +9,17 @@ from glide_jax.sampling.settings import PRESETS
 from glide_jax.serving.protocol import FIELDS, FORMATS, Limits
 from glide_jax.version import __version__
 
+_FINDING = {
+    "type": "object",
+    "description": "Of each category of prompts a score, 1 where it is one, and the reasons.",
+    "properties": {
+        "scores": {"type": "object", "additionalProperties": {"type": "number"}},
+        "reasons": {
+            "type": "object",
+            "additionalProperties": {"type": "array", "items": {"type": "string"}},
+        },
+    },
+}
 _ERROR = {
     "type": "object",
     "required": ["error"],
@@ -21,6 +32,7 @@ _ERROR = {
                 "type": {"type": "string"},
                 "param": {"type": ["string", "null"]},
                 "code": {"type": ["string", "null"]},
+                "prompt_filter": _FINDING,
             },
         }
     },
@@ -34,12 +46,20 @@ _PICTURES = {
             "type": "array",
             "items": {
                 "type": "object",
-                "properties": {"b64_json": {"type": "string"}, "url": {"type": "string"}},
+                "properties": {
+                    "b64_json": {"type": "string"},
+                    "url": {"type": "string"},
+                    "unfit_score": {
+                        "type": "number",
+                        "description": "The output filter's: from 0.5 it is likely unfit for work.",
+                    },
+                },
             },
         },
         "seed": {"type": "integer", "description": "The seed of all pictures."},
         "output_format": {"type": "string", "enum": [*FORMATS]},
         "size": {"type": "string"},
+        "prompt_filter": _FINDING,
         "usage": {"type": "object"},
         "notes": {
             "type": "array",

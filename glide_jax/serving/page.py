@@ -94,7 +94,7 @@ def _blocks(engine: Engine, limits: Limits) -> Any:
     from glide_jax.serving.page_parts import Panel, Shop
     from glide_jax.serving.page_wishes import Maker
 
-    shop = Shop(engine, Maker(engine.glide, limits), Desks())
+    shop = Shop(engine, Maker(engine.glide, limits), Desks(limits.scorer))
     name, sizes = engine.glide.loaded.name, engine.glide.sizes
     side = list(sizes.values())[-1]
     with gr.Blocks(

@@ -5,6 +5,7 @@ import base64
 import collections
 import contextlib
 import dataclasses
+import functools
 import html
 import io
 import pathlib
@@ -16,10 +17,11 @@ import warnings
 from collections.abc import AsyncIterator, Callable, Sequence
 from typing import Any
 
-from PIL import Image
+from PIL import Image, ImageFilter
 
 from glide_jax import images, provenance
 from glide_jax.errors import InputError
+from glide_jax.safety.output_filter import FLAGGED, Scorer
 from glide_jax.sampling import canvas
 from glide_jax.sampling.picture import Picture
 from glide_jax.serving.answers import Answer
@@ -44,6 +46,13 @@ class Staged:
 
     picture: Picture
     file: pathlib.Path
+    look: pathlib.Path  # the file that the strip shows: itself, or blurred
+    unfit: float  # the output filter's score; 0 without a filter
+
+    @property
+    def blurred(self) -> bool:
+        """Whether the page asks before it shows the picture."""
+        return self.unfit >= FLAGGED
 
 
 @dataclasses.dataclass
@@ -95,9 +104,14 @@ class Desk:
 
 
 class Desks:
-    """The desks of all visitors, in memory; their PNG files are in a folder that ends with them."""
+    """The desks of all visitors, in memory; their PNG files are in a folder that ends with them.
 
-    def __init__(self):
+    Args:
+        scorer: the output filter, if there is one.
+    """
+
+    def __init__(self, scorer: Scorer | None = None):
+        self._scorer = scorer
         self._folder = tempfile.TemporaryDirectory(prefix="glide_jax-")
         self._desks: collections.OrderedDict[tuple[str, str], Desk] = collections.OrderedDict()
 
@@ -127,7 +141,11 @@ class Desks:
         folder = pathlib.Path(tempfile.mkdtemp(dir=self._folder.name))
         file = folder / f"glide-{p['seed']}-{p['index']}.png"
         images.write_png(file, picture.image, p)
-        desk.staged.append(Staged(picture, file))
+        score, look = 0.0 if self._scorer is None else self._scorer(picture.image), file
+        if score >= FLAGGED:
+            look = folder / "blurred.png"
+            images.write_png(look, blurred(picture.image), {}, source=provenance.source_of(p))
+        desk.staged.append(Staged(picture, file, look, score))
         while len(desk.staged) > 1 and (
             len(desk.staged) > MOST_STAGED or desk.pixels > _MOST_PIXELS // 2
         ):
@@ -144,6 +162,7 @@ class Tile:
     image: Image.Image | None = None
     text: str = "waits"
     share: float = 0.0
+    blurs: bool = False  # whether pictures are shown only once the output filter has seen them
 
     def take(self, event: Event) -> None:
         """Follows an event."""
@@ -152,9 +171,10 @@ class Tile:
             self.text = f"{name}, step {event.done} of {event.total}"
             self.share = event.done / max(1, event.total)
         elif isinstance(event, Preview):
-            self.image = event.image
+            self.image = blurred(event.image) if self.blurs else event.image
         elif isinstance(event, Picture):
-            self.image, self.text, self.share = event.image, "done", 1.0
+            self.image = blurred(event.image) if self.blurs else event.image
+            self.text, self.share = "done", 1.0
 
 
 async def drawn(
@@ -170,16 +190,21 @@ async def drawn(
         stage: called with each finished picture.
 
     Raises:
+        InputError: the prompt filter refuses a prompt.
         ApiError: there is no room, or a picture does not come.
     """
     weights = wish.calls[0].edit.weights  # frames are one call
     source = provenance.source_of({"edit": wish.calls[0].edit.record})
-    tiles = [Tile(source) for _ in (wish.calls if weights is None else weights)]
+    tile = functools.partial(Tile, source, blurs=limits.scorer is not None)
+    tiles = [tile() for _ in (wish.calls if weights is None else weights)]
     finished, last = 0, 0.0
 
     async def stopped() -> bool:
         return desk.stopped
 
+    prompts = (wish.prompt,) if isinstance(wish.prompt, str) else wish.prompt
+    mixed = [text for call in wish.calls[:1] for text, _ in call.mix]
+    await asyncio.to_thread(limits.prompts.check, *prompts, *mixed)
     answer = Answer(engine, wish, limits, stopped)
     yield tiles
     coming: Any = answer.events()
@@ -237,6 +262,11 @@ def address(image: Image.Image, source: str) -> str:
     return f"data:image/png;base64,{base64.b64encode(buffer.getvalue()).decode()}"
 
 
+def blurred(image: Image.Image) -> Image.Image:
+    """A picture of which no more than its colours can be seen."""
+    return image.filter(ImageFilter.GaussianBlur(max(image.size) / 10))
+
+
 def _img(image: Image.Image, text: str, source: str) -> str:
     """A picture as HTML; the pixels of a small one are shown as squares.
 
@@ -277,6 +307,12 @@ def shown_html(desk: Desk, with_picture: bool) -> str:
         figure = f'<img src="{moving(desk.frames)}" alt="frames">'
     elif with_picture:
         figure = _img(image, prompt, provenance.source_of(p))
+    if figure and desk.shown.blurred:
+        figure = (
+            '<div class="unfit"><input type="checkbox" id="unfit-show"><label for="unfit-show">'
+            f"This picture may be unfit for work: score {desk.shown.unfit:.2f} of 1, by OpenNSFW. "
+            f"<b>Show it</b></label>{figure}</div>"
+        )
     return f'<figure class="one">{figure}<figcaption>{prompt}<br>{more}</figcaption></figure>'
 
 

@@ -172,19 +172,20 @@ class Panel:
     def shown(self, desk: Desk, note: str = "") -> Updates:
         """The panel at rest."""
         staged, pair = desk.shown, None
-        if staged is not None and self.compares and desk.before is not None:
+        before = desk.before if self.compares else None
+        if staged is not None and before is not None and not staged.blurred:
             after = _look(staged.picture.image)
             parameters, pixels = staged.picture.parameters, images.pixels_hash(after)
             source = provenance.source_of(parameters)
             after.info[provenance.XMP] = provenance.packet(source, parameters, pixels)
-            pair = (_look(desk.before).resize(after.size, Image.Resampling.BICUBIC), after)
+            pair = (_look(before).resize(after.size, Image.Resampling.BICUBIC), after)
         return {
             self.draw: gr.update(interactive=True),
             self.stop: gr.update(interactive=False),
             self.view: page_desks.shown_html(desk, pair is None) + note,
             self.slider: gr.update(value=pair, visible=pair is not None),
             self.strip: gr.update(
-                value=[str(s.file) for s in desk.staged], visible=bool(desk.staged),
+                value=[str(s.look) for s in desk.staged], visible=bool(desk.staged),
                 selected_index=desk.chosen if desk.staged else None,
             ),
             self.choices: gr.update(visible=staged is not None),

@@ -10,6 +10,8 @@ from PIL import Image as PILImage
 
 from glide_jax import checks
 from glide_jax.errors import InputError
+from glide_jax.safety.output_filter import Scorer
+from glide_jax.safety.prompt_filter import Finding, PromptFilter, Refused
 from glide_jax.sampling import edits, notes
 from glide_jax.sampling.call import Call
 from glide_jax.sampling.glide import Glide
@@ -76,6 +78,8 @@ class Limits:
     body: int = 64 << 20  # bytes
     pixels: int = 1 << 22  # in a picture that is sent; four times as many take ten seconds
     seconds: float = 600.0  # from its arrival to its last picture
+    prompts: PromptFilter = dataclasses.field(default_factory=lambda: PromptFilter.of("refuse"))
+    scorer: Scorer | None = None  # the output filter, if there is one
 
 
 @dataclasses.dataclass(frozen=True)
@@ -93,6 +97,7 @@ class Wish:
         stream: whether events are sent.
         partial_images: previews of each picture.
         notes: sentences about the prompt, see `sampling.notes`.
+        finding: the prompt filter's.
     """
 
     operation: str
@@ -105,6 +110,7 @@ class Wish:
     stream: bool = False
     partial_images: int = 0
     notes: tuple[str, ...] = ()
+    finding: Finding | None = None
 
 
 def named(field: str) -> str:
@@ -165,9 +171,24 @@ def parse_wish(
     )
     if wish.partial_images and not stream:
         raise ApiError("partial_images needs stream to be true.", "partial_images")
+    wish = dataclasses.replace(wish, finding=_filtered(prompt, limits))
     options["edit"] = _edit(glide, operation, pictures, reader, bool(options["upsample"]))
     calls = _calls(glide, prompt, options, n)
     return dataclasses.replace(wish, calls=calls, notes=notes.notes(glide.loaded, [prompt]))
+
+
+def _filtered(prompt: str, limits: Limits) -> Finding:
+    """The findings of the prompt filter.
+
+    Raises:
+        ApiError: the prompt is refused; the error has scores and reasons.
+    """
+    try:
+        return limits.prompts.check(prompt)[0]
+    except Refused as refused:
+        error = ApiError(str(refused), "prompt", code="content_policy_violation")
+        error.body["error"]["prompt_filter"] = refused.finding._asdict()
+        raise error from None
 
 
 def _calls(glide: Glide, prompt: str, options: dict[str, Any], n: int) -> tuple[Call, ...]:

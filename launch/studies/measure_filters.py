@@ -3,7 +3,8 @@
 python -m launch.studies.measure_filters prompts [--emoji DATA] [--nearest]
 python -m launch.studies.measure_filters pictures FOLDER ...
 
-DATA holds the built set emoji_64, whose captions are harmless; FOLDERs hold harmless pictures.
+DATA holds the built set emoji_64, whose captions are harmless; FOLDERs hold harmless pictures, of
+each of which a thousand are scored; as many of the set `shapes` are drawn.
 """
 
 import argparse
@@ -14,9 +15,12 @@ import random
 import tomllib
 from collections.abc import Callable, Iterable
 
+import numpy as np
+from PIL import Image
+
 from glide_jax import images
 from glide_jax.data import catalogue
-from glide_jax.errors import InputError
+from glide_jax.data.readers import shapes
 from glide_jax.evaluation.features import minilm
 from glide_jax.evaluation.metrics.intervals import binomial_interval
 from glide_jax.safety import output_filter, prompt_filter
@@ -24,6 +28,7 @@ from glide_jax.tables import table
 from launch.studies.shared import cache_folder
 
 SUFFIXES = {".png", ".jpg", ".jpeg", ".webp", ".gif", ".bmp", ".tif", ".tiff"}
+MOST = 1000
 DATA = cache_folder() / "data"
 LOOKALIKES = str.maketrans("aeopcxi", "\u0430\u0435\u043e\u0440\u0441\u0445\u0456")
 DISGUISES: dict[str, Callable[[str, random.Random], str]] = {
@@ -113,17 +118,19 @@ def prompts(emoji: pathlib.Path | None, nearest: bool) -> None:
 
 def pictures(folders: list[pathlib.Path]) -> None:
     """Prints the false alarms of the output filter on harmless pictures."""
-    model, rows = output_filter.load(), []
+    scorer, rows, sets = output_filter.load(), [], {}
     for folder in folders:
-        scores = []
-        for path in sorted(p for p in folder.rglob("*") if p.suffix.lower() in SUFFIXES):
-            try:
-                scores.append(model(images.read(path)))
-            except InputError:
-                continue
+        paths = sorted(path for path in folder.rglob("*") if path.suffix.lower() in SUFFIXES)
+        random.Random(0).shuffle(paths)
+        sets[folder.name] = (images.read(path) for path in paths[:MOST])
+    scenes = (shapes.sample_scene(np.random.default_rng((3, k))) for k in range(MOST))
+    sets["shapes"] = (Image.fromarray(shapes.render(scene, 256)) for scene in scenes)
+    for name, some in sets.items():
+        scores = [scorer(image) for image in some]
         hits = [score >= output_filter.FLAGGED for score in scores]
-        rows.append([folder.name, *share(hits), f"{max(scores):.2f}"])
-    print(table(rows, ["pictures", "false alarms, % (95%)", "cases", "highest score"]))
+        rows.append([name, *share(hits), f"{np.median(scores):.3f}", f"{max(scores):.3f}"])
+    header = ["harmless pictures", "false alarms, % (95%)", "cases", "median score", "highest"]
+    print(table(rows, header))
 
 
 def main() -> None:

@@ -58,6 +58,14 @@ def test_any_prompt_makes_a_plain_file_name(sample, prompt, tmp_path):
     assert images.read_parameters(tmp_path / "out" / name)["prompt"] == prompt
 
 
+def test_prompts_of_a_kind_are_warned_of_and_may_be_refused(sample, tmp_path):
+    result, drawn = sample("a nude woman")
+    assert len(drawn) == 1
+    assert "warning: the prompt filter finds in 'a nude woman': sexual (nude)." in result.err
+    assert "prompt filter" not in sample("a gun")[0].err
+    assert "prompt filter" not in sample("a nude man", "--prompt-filter", "sexual=off")[0].err
+
+
 def test_prompts_can_be_left_out_of_files_and_their_names(sample, prompts, tmp_path):
     _, drawn = sample("a secret", "--no-record-prompt")
     assert list(drawn) == ["00000-picture-s0-i0.png"]

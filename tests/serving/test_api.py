@@ -16,8 +16,9 @@ from PIL import Image
 
 from glide_jax import images, provenance
 from glide_jax.data.readers import procedural
+from glide_jax.safety.prompt_filter import PromptFilter
 from glide_jax.sampling.glide import Glide
-from tests.serving.conftest import png, running
+from tests.serving.conftest import LIMITS, png, running
 
 PROMPT = "a red circle"
 FEW = {"num_inference_steps": 2}
@@ -439,3 +440,36 @@ def test_a_full_queue_says_when_to_come_again(glide):
         assert int(caught.value.response.headers["retry-after"]) >= 1
         assert engine.load == (0, 0)
         assert len(generate(client).data) == 1
+
+
+def test_a_prompt_that_is_refused_says_why_and_all_have_scores(client):
+    with pytest.raises(openai.BadRequestError) as caught:
+        generate(client, prompt="a nude woman")
+    error = caught.value.body
+    assert error["code"] == "content_policy_violation"
+    assert error["param"] == "prompt"
+    assert "sexual (nude)" in error["message"]
+    assert error["prompt_filter"]["scores"]["sexual"] == 1.0
+    found = generate(client, prompt="a gun").model_extra["prompt_filter"]
+    assert found["scores"] == {
+        "people": 0.0, "hate": 0.0, "violence": 0.5, "sexual": 0.0, "children": 0.0,
+    }  # fmt: skip
+    assert found["reasons"]["violence"] == ["gun"]
+
+
+def test_a_server_may_let_prompts_be(glide):
+    limits = dataclasses.replace(LIMITS, prompts=PromptFilter.of("off"))
+    with running(glide, limits=limits) as (url, _):
+        client = openai.OpenAI(api_key="any", base_url=f"{url}/v1", max_retries=0)
+        answer = generate(client, prompt="a nude woman")
+    assert answer.model_extra["prompt_filter"]["reasons"]["sexual"] == ["nude"]
+
+
+def test_pictures_have_scores_where_there_is_an_output_filter(glide, client):
+    scorer = lambda image: image.size[0] / 128
+    with running(glide, limits=dataclasses.replace(LIMITS, scorer=scorer)) as (url, _):
+        other = openai.OpenAI(api_key="any", base_url=f"{url}/v1", max_retries=0)
+        assert generate(other).data[0].model_extra["unfit_score"] == 0.25
+        *_, last = generate(other, stream=True)
+        assert last.model_extra["unfit_score"] == 0.25
+    assert "unfit_score" not in generate(client).data[0].model_extra

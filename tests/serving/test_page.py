@@ -266,6 +266,38 @@ def test_an_open_page_does_not_keep_a_server_that_ends(browser, glide_full):
 
 
 @pytest.mark.slow
+def test_a_picture_of_a_high_score_is_blurred_until_a_person_asks(browser, glide_full):
+    limits = Limits(scorer=lambda image: 0.75)
+    with running(glide_full, limits=limits, page=True) as (address, _):
+        page = browser.new_page()
+        page.goto(address, timeout=WAIT)
+        page.wait_for_selector("#draw-draw", timeout=WAIT)
+        fill(page, "draw-prompt", "a red circle")
+        page.click("#draw-draw")
+        image = page.locator("#draw-view .unfit img")
+        image.wait_for(timeout=WAIT)
+        blur = lambda: image.evaluate("image => getComputedStyle(image).filter")
+        assert blur() == "blur(32px)"
+        assert "score 0.75 of 1, by OpenNSFW" in page.inner_text("#draw-view")
+        page.click("#draw-view .unfit label")
+        assert blur() == "none"
+        page.close()
+
+
+@pytest.mark.slow
+def test_a_refused_prompt_is_a_sentence_on_the_page(browser, glide_full):
+    with running(glide_full, page=True) as (address, _):
+        page = browser.new_page()
+        page.goto(address, timeout=WAIT)
+        page.wait_for_selector("#draw-draw", timeout=WAIT)
+        fill(page, "draw-prompt", "a nude woman")
+        page.click("#draw-draw")
+        page.get_by_text("The prompt filter finds in 'a nude woman': sexual (nude).").wait_for()
+        page.wait_for_selector("#draw-draw:not([disabled])")
+        page.close()
+
+
+@pytest.mark.slow
 def test_the_key_is_entered_in_the_form_once(browser, glide_full):
     with running(glide_full, page=True, api_key="a key") as (address, _):
         context = browser.new_context()
