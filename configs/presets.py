@@ -86,6 +86,41 @@ def inpainting(config: ConfigDict) -> ConfigDict:
     return config
 
 
+def student(size: str, what: str) -> ConfigDict:
+    """A distillation's run; the network and the diffusion become those of a teacher.
+
+    Args:
+        size: full, shapes or smoke, for an upsampler with -upsample after it.
+        what: guidance or steps.
+    """
+    upsample = size.endswith("-upsample")
+    config = (upsampler if upsample else text_to_image)(f"distill_{what}")
+    config.distill = dataclasses.asdict(sections.Distill(what))
+    config.data.source = "folder"
+    config.diffusion.update(prediction="v", null_fraction=0.0 if upsample else 0.1)
+    # As Salimans & Ho: a rate that falls to 0 within each round, and plain Adam. Their rounds have
+    # 50,000 updates of batch 128 or more; these are for one GPU.
+    config.optim.update(lr=1e-4, schedule="linear", decay_fraction=1.0, clip_norm=1.0)
+    config.train.update(num_steps=10_000, batch_size=64, ema=(0.999,))
+    if upsample:
+        config.train.update(num_steps=5_000, batch_size=16)
+    config.log.update(every_steps=50, sample_every_steps=1000, checkpoint_every_steps=500)
+    if not size.startswith("full"):
+        config.data.source = "shapes_endless"
+        config.train.update(ema=(0.98,), dtype="float32")
+        config.log.update(every_steps=25, sample_every_steps=250, checkpoint_every_steps=100)
+    if size == "shapes":
+        config.log.prompts = SHAPES_PROMPTS
+    if size == "shapes-upsample":
+        config.data.update(window=128, low_res_noise=0.12, low_res_blur=0.6)
+    if size.startswith("smoke"):
+        config.data.workers = 0
+        config.train.update(num_steps=4, batch_size=4, ema=(0.9,))
+        config.log.update(every_steps=2, checkpoint_every_steps=2, sample_every_steps=4)
+        config.log.update(sample_steps="2", prompts=SHAPES_PROMPTS[:2])
+    return config
+
+
 def clip(name: str, **fields: Any) -> ConfigDict:
     """A noise-aware CLIP's run (GLIDE, sections 2.4 and 4.4, app. B.1)."""
     config = _shared(name, "clip", zoo.CLIP, fields)

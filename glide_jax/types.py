@@ -42,6 +42,10 @@ class Cond(NamedTuple):
     low_res: Image | None = None  # upsamplers: the small image, any size, [-1, 1]
     known: Image | None = None  # inpainting: the picture, [-1, 1]; its unknown pixels do not matter
     mask_known: Float[Array, "b h w 1"] | None = None  # 1 where `known` is to be kept
+    # Where the network takes guidance: the scale, None is 1, and the pooled prompt to keep away
+    # from without that of the empty one, None is the empty one.
+    guidance: Float[Array, " b"] | None = None
+    away: Float[Array, "b e"] | None = None
 
 
 Network: TypeAlias = Callable[[Image, Timestep, Cond], Prediction]  # model.apply with params bound
@@ -70,3 +74,6 @@ class Stage(NamedTuple):
     upsampler: bool
     inpaint: bool
     styles: tuple[str, ...] = ()  # see `tokenizers.styles.name_style`
+    guidance: tuple[float, ...] = ()  # range of the guidance scale that the network takes
+    away: bool = False  # whether that network also takes a negative prompt
+    distilled: int = 0  # steps that it was distilled to; 0: it was not

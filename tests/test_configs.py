@@ -24,8 +24,10 @@ from glide_jax.training.config import changes_since, keep_config, read_config
 from glide_jax.training.run import MissingInput, plan_without_data, prepare_run
 
 FOLDER = pathlib.Path(__file__).parents[1] / "configs"
-# What fine-tuning starts from has no model of its own.
-NAMES = sorted({path.stem for path in FOLDER.glob("*.py")} - {"__init__", "presets", "finetune"})
+# What fine-tuning and distillation start from has no model of its own; tests of the command line
+# run those.
+STARTED = {"finetune", "distill_guidance", "distill_steps"}
+NAMES = sorted({path.stem for path in FOLDER.glob("*.py")} - {"__init__", "presets"} - STARTED)
 WANTED = {
     "shapes_64", "shapes_256", "emoji_64", "emoji_256", "coco_64", "base_64", "base_64_cfg",
     "upsample_256", "base_64_inpaint", "upsample_256_inpaint", "clip_64", "folder_64",
@@ -41,6 +43,8 @@ PARTS = (
     "folder_64:tiny", "emoji_64:tiny", "emoji_64:more", "emoji_64:polish", "emoji_256:tiny",
     "emoji_64:plain-v", "emoji_64:named-v", "emoji_64:plain-x0", "emoji_64:named-x0",
     "shapes_64:counts", "shapes_64:polish", "shapes_64:plain", "finetune:base", "finetune:upsample",
+    *(f"distill_{what}:{size}{stage}" for what in ("guidance", "steps")
+      for size in ("full", "shapes", "smoke") for stage in ("", "-upsample")),
 )  # fmt: skip
 
 # One of each kind of program besides the plain base, which tests of the command line train.

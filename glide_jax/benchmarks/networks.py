@@ -152,7 +152,7 @@ def draw(part: Part, x: Inputs, sampling: settings.StageSettings) -> tuple[Calla
     keys = cascade.image_keys(SEED, np.arange(len(x.x_t)), 0)
     text = cascade.encode_text(stage.encode, part.params, x.tokens, x.mask)
     null = None
-    if sampling.guidance_scale != 1.0:
+    if sampling.guidance_scale != 1.0 and not stage.guidance:
         empty = np.zeros_like(x.tokens[:1]), np.zeros_like(x.mask[:1])
         null = cascade.encode_text(stage.encode, part.params, *empty)
     cond = Cond(text, low_res=None if x.low_res is None else jnp.asarray(x.low_res))

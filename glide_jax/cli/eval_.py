@@ -13,6 +13,7 @@ from glide_jax.cli.progress import Report, progress_bars
 from glide_jax.errors import InputError
 
 if TYPE_CHECKING:
+    from glide_jax.evaluation.protocols import Protocol
     from glide_jax.evaluation.setup import Folders, Setup
 
 _RUN_OPTIONS = (
@@ -176,7 +177,7 @@ def open_setup(
     )  # fmt: skip
     judges = setup.JudgeNames(*(options[name] for name in setup.JudgeNames._fields))
     shared = {**shared, "seed": options["seed"], "upsample": options["upsample"]}
-    check_runs(options, runs, {**protocol.sampling, **shared})
+    check_runs(options, runs, shared, protocol)
     if measures and protocol.judged:
         plots.check()
     return setup.Setup(protocol, judges, options["model"], options["out"], shared, size, caches)
@@ -209,18 +210,26 @@ def _check_part(options: dict[str, Any]) -> None:
             )
 
 
-def check_runs(options: dict[str, Any], runs: list[dict[str, Any]], shared: dict[str, Any]) -> None:
+def check_runs(
+    options: dict[str, Any],
+    runs: list[dict[str, Any]],
+    shared: dict[str, Any],
+    protocol: "Protocol | None" = None,
+) -> None:
     """Refuses runs that cannot be drawn, and one that is there twice, before anything is drawn.
 
     Args:
         options: the command's, of which the model and its type are read.
         runs: sampling options of each run.
         shared: sampling options of all.
+        protocol: fixes others.
     """
     from glide_jax.evaluation.setup import run_name
     from glide_jax.sampling.call import parse
 
     outline, calls = common.outline(options["model"], options["dtype"]), {}
+    if protocol is not None:
+        shared = {**protocol.fixed(outline), **shared}
     for run in runs:
         name, call = run_name(run), parse({**shared, **run})
         outline.check("", call)

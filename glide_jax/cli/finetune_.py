@@ -48,15 +48,19 @@ def command(
     The result is WORKDIR/model, a model directory with MODEL's other stages. Fields of
     configs/finetune.py can be given too, as --config.train.freeze=^text/.
     """
-    from glide_jax.data.catalogue import check_set
-
     checks.one_of("--stage", stage, ("base", "upsample"))
-    source = ["data.source=folder", f"data.path={data}"]
-    if not pathlib.Path(data).is_dir():
-        check_set(data)
-        source = [f"data.source={data}"]
     given = {"train.num_steps": steps, "optim.lr": lr, "train.batch_size": batch_size}
     changes = [f"{name}={value}" for name, value in given.items() if value is not None]
-    changes = [*source, *changes, *train_.overrides(ctx.args)]
+    changes = [*source_of(data), *changes, *train_.overrides(ctx.args)]
     train_.start(f"finetune:{stage}", changes, workdir, dry_run=dry_run, device=device,
                  model=(model, stage), others=others)  # fmt: skip
+
+
+def source_of(data: str) -> list[str]:
+    """The fields of a config for a folder of pictures, or else for a set's name."""
+    from glide_jax.data.catalogue import check_set
+
+    if pathlib.Path(data).is_dir():
+        return ["data.source=folder", f"data.path={data}"]
+    check_set(data)
+    return [f"data.source={data}"]

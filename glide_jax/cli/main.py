@@ -26,6 +26,7 @@ COMMANDS = {  # name: its line in `glide-jax --help`, which imports no command
     "train": "Train a model of a config.",
     "shard": "Show where a run's arrays lie on many devices, and check it.",
     "finetune": "Train a model directory further on pictures of your own.",
+    "distill": "Teach a student what a model draws, in fewer evaluations.",
     "pack": "Join a base, an upsampler and a CLIP into one model directory.",
     "eval": "Run an evaluation protocol on a model and write its report.",
     "sweep": "Run one over guidance scales, steps and samplers, and plot the curves.",

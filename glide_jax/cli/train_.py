@@ -2,6 +2,7 @@
 
 import contextlib
 import errno
+import itertools
 import pathlib
 from collections.abc import Iterator
 from typing import Any
@@ -101,22 +102,29 @@ def start(
     from glide_jax import compiling
     from glide_jax.mesh import hosts
     from glide_jax.model_dir import reading
-    from glide_jax.training import session
-    from glide_jax.training.config import Start, read_config, shared_facts
+    from glide_jax.training import rounds, session
+    from glide_jax.training.adopting import Start
+    from glide_jax.training.config import shared_facts
 
     cache = common.cache_folder()
     stage = Start(reading.find_model(model[0], cache / "models"), model[1]) if model else None
-    read = read_config(config, changes, stage)
+    runs = rounds.runs(config, changes, stage, workdir, common.say)
+    first = next(runs, None)  # before anything starts, since it may be refused
+    if first is None:
+        return
     with hosts.join(place, say=common.say) as run:
         description = common.choose_device(device)
         say = common.say if run.leads else lambda text: None
-        if run.leads:
-            common.check_out(workdir, "--workdir")
-        run.agree("the start", shared_facts(read))
         say(f"device: {description}")
         compiling.enable_cache(cache / "xla")
         process.nothing_at_stake()  # a first signal in the loop is the session's
-        with _room_for(workdir):
-            done = session.train(read, workdir, say=say, dry_run=dry_run, cache=cache, hosts=run)
+        for read, folder in itertools.chain([first], runs):
+            if run.leads:
+                common.check_out(folder, "--workdir")
+            run.agree("the start", shared_facts(read))
+            with _room_for(folder):
+                done = session.train(read, folder, say=say, dry_run=dry_run, cache=cache, hosts=run)
+            if dry_run or not done:
+                break
     if run.count > 1 and not done:  # the launcher of all processes is to start them again
         raise click.exceptions.Exit(hosts.LOST)

@@ -31,16 +31,23 @@ def _karras(k: np.ndarray, lam: np.ndarray) -> np.ndarray:
     return np.interp(wanted, lam[::-1], np.arange(len(lam))[::-1])
 
 
+def _trailing(k: np.ndarray, lam: np.ndarray) -> np.ndarray:
+    number = np.rint(k * (len(k) - 1)) + 1.0  # whole, so that grids of n and 2n round alike
+    return number * len(lam) / len(k) - 1.0
+
+
 # Each maps 0 ... 1 (clean ... noisy) to real timesteps, given lambda at the timesteps to use.
-GRIDS = {"uniform": _uniform, "logsnr": _log_snr, "karras": _karras}
+GRIDS = {"uniform": _uniform, "logsnr": _log_snr, "karras": _karras, "trailing": _trailing}
 
 
 def timesteps(name: str, num_steps: int, alpha_bar: np.ndarray) -> np.ndarray:
     """The timesteps of a grid, increasing and distinct, int64 (num_steps,).
 
     "uniform" spreads them evenly in t, "logsnr" in lambda (Lu et al., 2022), "karras" in
-    sigma^(1/7) (Karras et al., 2022, eq. 5). All end at t = 0 and start where lambda is at least
-    LAMBDA_MIN, unless so many steps are asked for that noisier timesteps are needed.
+    sigma^(1/7) (Karras et al., 2022, eq. 5). All start where lambda is at least LAMBDA_MIN, unless
+    so many steps are asked for that noisier timesteps are needed, and those three end at t = 0.
+    "trailing" is even in t and ends a step before the clean picture (Salimans & Ho, 2022,
+    algorithm 1): every second of its timesteps are those of half as many steps.
 
     Args:
         name: one of GRIDS.

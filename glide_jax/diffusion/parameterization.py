@@ -45,6 +45,22 @@ def v_of_x_0(s: Schedule, x_t: Image, x_0: Image) -> Image:
     return (s.sqrt_alpha_bar * x_t - x_0) / s.sqrt_one_minus_alpha_bar
 
 
+def x_0_of(s: Schedule, x_t: Image, out: Image, prediction: str) -> Image:
+    """The x_0 that a network's output implies, without a way through eps where there is a shorter.
+
+    Args:
+        s: the schedule at the step.
+        x_t: (b, h, w, c).
+        out: the network's output.
+        prediction: one of PREDICTIONS, its meaning.
+    """
+    if prediction == "x_0":
+        return out
+    if prediction == "v":
+        return s.sqrt_alpha_bar * x_t - s.sqrt_one_minus_alpha_bar * out
+    return s.sqrt_recip_alpha_bar * x_t - s.sqrt_recipm1_alpha_bar * out
+
+
 def predicting_eps(network: Network, alpha_bar: np.ndarray, prediction: str) -> Network:
     """Makes a network that was trained to predict v or x_0 predict eps.
 

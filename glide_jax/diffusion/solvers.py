@@ -16,7 +16,7 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Bool, Float, Int
 
-from glide_jax.diffusion import samplers
+from glide_jax.diffusion import distillation, samplers
 from glide_jax.diffusion.constraints import clip
 from glide_jax.diffusion.grids import LAMBDA_MIN
 from glide_jax.diffusion.samplers import estimate, predict_eps, predict_x_0
@@ -311,6 +311,7 @@ SAMPLERS = {
     "dpmpp_2m": Sampler(dpmpp_2m, remembers=1),
     "dpmpp_2m_sde": Sampler(functools.partial(dpmpp_2m, eta=1.0), remembers=1, random=True),
     "unipc": Sampler(unipc, remembers=3),
+    "renoised": Sampler(_forgetting(distillation.renoised), random=True),
 }
 
 

@@ -79,7 +79,7 @@ class Evaluator:
             InputError: an option is wrong, or a file of the run is damaged.
         """
         began, protocol = time.monotonic(), self.protocol
-        options, n = {**protocol.sampling, **options}, len(protocol.prompts)
+        options, n = {**protocol.fixed(glide), **options}, len(protocol.prompts)
         draw = functools.partial(
             draws.draw_missing, glide, protocol.prompts, folder, options,
             batch_size=batch_size, progress=functools.partial(progress, "draw"),

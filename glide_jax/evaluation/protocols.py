@@ -23,6 +23,8 @@ from glide_jax.data.recipes import emoji
 from glide_jax.data.transforms import center_crop
 from glide_jax.errors import InputError
 from glide_jax.evaluation import coco_filter, shapes_judge
+from glide_jax.sampling.glide import Glide
+from glide_jax.sampling.outline import Outline
 
 NAMES = ("shapes", "folder", "emoji", "emoji_flat", "coco30k", "shapes_repeats")
 COCO_CAPTIONS = 30_000
@@ -53,6 +55,13 @@ class Protocol:
     sampling: dict[str, Any] = dataclasses.field(default_factory=dict)
     judged: bool = False
     filtered: dict[str, Any] = dataclasses.field(default_factory=dict)
+
+    def fixed(self, model: Glide | Outline) -> dict[str, Any]:
+        """The options that the protocol fixes for a model; a distilled one's steps are its own."""
+        options = dict(self.sampling)
+        if "steps" in options and model.loaded.stages["base"].distilled:
+            del options["steps"]
+        return options
 
     @property
     def prompts_sha256(self) -> str:

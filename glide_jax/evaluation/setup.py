@@ -130,7 +130,8 @@ class Setup:
             bars: progress bars of a run by its name.
         """
         for run in runs:
-            options = {**self.protocol.sampling, **self.options, **run}
+            fixed = self.protocol.fixed(glide)
+            options = {**fixed, **self.options, **run}
             with bars(run_name(run)) as progress:
                 draws.draw_missing(
                     glide, self.protocol.prompts, self.out / run_name(run), options,

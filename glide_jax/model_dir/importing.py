@@ -172,8 +172,8 @@ def export_files(directory: pathlib.Path, out: pathlib.Path) -> Iterator[pathlib
         groups = config.model.norm_groups
         if config.model.patch != 1 or config.prediction != "eps" or groups != 32:
             raise InputError(
-                f"the {stage} network of {model.name!r} works on patches, predicts v or has norms "
-                "of other than 32 groups, which PyTorch GLIDE cannot."
+                f"the {stage} network of {model.name!r} works on patches, predicts v (as "
+                "distilled ones do) or has norms of other than 32 groups; PyTorch GLIDE cannot."
             )
         kind = f"{stage}-inpaint" if config.model.inpaint else stage
         networks[kind] = (params, names.glide_entry)

@@ -24,6 +24,7 @@ class StageConfig:
     sampling: Mapping[str, Any] = dataclasses.field(default_factory=dict, compare=False)
     # Words of which every caption in training had one; prompts without are given the first.
     styles: tuple[str, ...] = ()
+    distilled: int = 0  # steps that it was distilled to, and has alone; 0: it was not
 
     def __post_init__(self):
         """Refuses unknown names."""
@@ -31,11 +32,13 @@ class StageConfig:
         checks.one_of("prediction", self.prediction, parameterization.PREDICTIONS)
         for style in self.styles:
             checks.label("styles", style)
+        checks.whole("distilled", self.distilled, 0, 1000)
 
     def record(self) -> dict[str, Any]:
-        """The section of config.json, as older versions read it where there are no styles."""
-        values = dataclasses.asdict(self)
-        return values if self.styles else {k: v for k, v in values.items() if k != "styles"}
+        """The section of config.json, which older versions read where it has nothing newer."""
+        values = dataclasses.asdict(self) | {"model": self.model.record()}
+        newer = ("styles", "distilled")
+        return {k: v for k, v in values.items() if v or k not in newer}
 
 
 def parse_section(cls: type[T], values: Mapping[str, Any], where: str) -> T:

@@ -43,6 +43,9 @@ class ModelConfig:
     vocab_size: int = _whole(50257, 2**20)
     upsampler: bool = False
     inpaint: bool = False
+    # Range of the guidance scale, where that is an input beside the time, as in (1.0, 6.0).
+    guidance: tuple[float, ...] = ()
+    away: bool = False  # whether a prompt to keep away from is one more input of that kind
 
     def __post_init__(self):
         """Checks each value, then those that belong together."""
@@ -58,9 +61,15 @@ class ModelConfig:
             "image_size", self.image_size, "patch and downsamplings together", self.divisor
         )
         self._check_attention()
+        self._check_guidance()
         checks.real("dropout", self.dropout, 0.0, 0.99)
         if self.text_width:
             _check_multiple("text_width", self.text_width, "text_heads", self.text_heads)
+
+    def record(self) -> dict[str, Any]:
+        """Every field, as files hold them: earlier versions lack those that are off."""
+        newer = ("guidance", "away")
+        return {k: v for k, v in dataclasses.asdict(self).items() if v or k not in newer}
 
     @property
     def planes(self) -> int:
@@ -76,6 +85,20 @@ class ModelConfig:
     def level_sizes(self) -> list[int]:
         """The side of each level's feature maps at `image_size`."""
         return [self.image_size // (self.patch * 2**i) for i in range(len(self.channel_mult))]
+
+    def _check_guidance(self) -> None:
+        """A range has two ends, and 1, no guidance, within."""
+        if self.away and not (self.guidance and self.text_width):
+            raise InputError("away is true; it needs guidance as an input, and text.")
+        if not self.guidance:
+            return
+        low, high = self.guidance if len(self.guidance) == 2 else (2.0, 2.0)
+        numbers = all(type(end) in (int, float) for end in (low, high))
+        if not numbers or not 0.0 <= low <= 1.0 < high <= 100.0:
+            raise InputError(
+                f"guidance is {checks.shown(self.guidance)}; it must be the least scale, 0 to 1, "
+                "and the largest, above 1 to 100."
+            )
 
     def _check_attention(self) -> None:
         """Attention sizes are those of levels, and heads divide the widths they share."""

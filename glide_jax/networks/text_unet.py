@@ -75,7 +75,8 @@ class GlideModel(nn.Module):
         if self.unet.config.upsampler:
             assert cond.low_res is not None, "an upsampler needs Cond.low_res"
             planes.append(resize_bilinear(cond.low_res, x_t.shape[1], x_t.shape[2]))
-        return self.unet(jnp.concatenate(planes, axis=-1), t, cond.text, train=train)
+        x = jnp.concatenate(planes, axis=-1)
+        return self.unet(x, t, cond.text, cond.guidance, cond.away, train=train)
 
     def initialise(self, tokens, mask, x_t: Image, t: Timestep, cond: Cond) -> Prediction:
         """A prediction from tokens, for `init(..., method="initialise")`: it reads every parameter.

@@ -1,5 +1,6 @@
 """The ADM UNet (Dhariwal & Nichol, 2021) as a plan of blocks and the module that follows it."""
 
+import functools
 from typing import Literal, NamedTuple
 
 import flax.linen as nn
@@ -79,11 +80,22 @@ class UNet(nn.Module):
 
     @nn.compact
     def __call__(
-        self, planes: Image, t: Timestep, text: TextCond | None, *, train: bool = False
+        self,
+        planes: Image,
+        t: Timestep,
+        text: TextCond | None,
+        guidance: Float[Array, " b"] | None = None,
+        away: Float[Array, "b e"] | None = None,
+        *,
+        train: bool = False,
     ) -> Prediction:
         config = self.config
         down, middle, up = plan(config)
         emb = self._embed(t, text)
+        if config.guidance:
+            emb = emb + self._embed_guidance(jnp.ones(t.shape) if guidance is None else guidance)
+        if config.away:
+            emb = emb + self._embed_away(jnp.zeros_like(emb) if away is None else away)
         x = space_to_depth(planes, config.patch) if config.patch > 1 else planes
         h = conv3x3(config.channels, self.dtype, "input_0")(x.astype(self.dtype))
         skips = [h]
@@ -120,6 +132,20 @@ class UNet(nn.Module):
         emb = nn.silu(nn.Dense(width, dtype=jnp.float32, name="time_in")(emb))
         emb = nn.Dense(width, dtype=jnp.float32, name="time_out")(emb)
         return emb if text is None else emb + text.pooled
+
+    def _embed_guidance(self, scale: Float[Array, " b"]) -> Float[Array, "b e"]:
+        """The scale, embedded as time is (Meng et al., 2022, section 3.1); 0 in a fresh one."""
+        width, (low, high) = 4 * self.config.channels, self.config.guidance
+        emb = timestep_embedding(1000.0 * (scale - low) / (high - low), self.config.channels)
+        emb = nn.silu(nn.Dense(width, dtype=jnp.float32, name="guidance_in")(emb))
+        zeros = nn.initializers.zeros
+        return nn.Dense(width, dtype=jnp.float32, kernel_init=zeros, name="guidance_out")(emb)
+
+    def _embed_away(self, away: Float[Array, "b e"]) -> Float[Array, "b e"]:
+        """A prompt to keep away from; 0 in a fresh network, and where there is none."""
+        dense = functools.partial(nn.Dense, away.shape[-1], use_bias=False, dtype=jnp.float32)
+        zeros = nn.initializers.zeros
+        return dense(kernel_init=zeros, name="away_out")(nn.silu(dense(name="away_in")(away)))
 
     def _block(self, block: Block, h: Image, emb: Array, text: TextCond | None, train: bool):
         # `train` decides what is computed, so it stays a Python value: argument 3, self included.

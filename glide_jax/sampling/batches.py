@@ -129,8 +129,12 @@ class Batches:
         cond = Cond(
             text=self.texts.prompt(name, lines),
             low_res=None if low_res is None else samplers.quantize(low_res),
+            guidance=jnp.full(count, settings.guidance_scale) if stage.guidance else None,
             **self._known(stage, count),
         )
+        if stage.away and self.call.negative_prompt is not None:
+            away = self.texts.away()
+            cond = cond._replace(away=jnp.broadcast_to(away, (count, away.shape[-1])))
         inputs = cascade.Inputs(self.placed(name), keys, cond)
         if base:
             inputs = inputs._replace(

@@ -290,20 +290,21 @@ def _check_pairs(values: Mapping[str, Any], own: Mapping[str, Any], prefix: str 
         )
 
 
-def stage_settings(call: Call, stage: str, default: StageSettings) -> StageSettings:
+def stage_settings(call: Call, stage: str, default: StageSettings, fixed: int = 0) -> StageSettings:
     """A stage's settings: the call's own values over its preset's over the model's defaults.
 
     Args:
         call: the options.
         stage: "base" or "upsample".
         default: the model's.
+        fixed: its steps, if it was distilled to some.
 
     Raises:
         InputError: values of the call do not go with those of the model.
     """
     own = dict(call.base if stage == "base" else call.upsampler)
     over = {} if call.preset is None else dict(PRESETS[call.preset][stage])
-    if stage == "upsample" and call.edit.known is not None:
+    if stage == "upsample" and call.edit.known is not None and not fixed:
         # An ODE would not take up the grain of known pixels; the released notebook changes its
         # sampler, too.
         over["sampler"] = "ddpm"

@@ -91,7 +91,7 @@ def free(device: Any = None) -> tuple[int, str]:
 def _temporary(config: schema.StageConfig, stage: Stage, params: Any, batch: int) -> int:
     """Bytes of one evaluation's inputs, outputs and temporaries."""
     m = config.model
-    rows = batch if m.upsampler else 2 * batch  # a guided pair
+    rows = batch if m.upsampler or m.guidance else 2 * batch  # a guided pair
     like: Any = lambda kind, *shape: jax.ShapeDtypeStruct((rows, *shape), kind)
     image, small = like(jnp.float32, m.image_size, m.image_size, 3), m.image_size // 4
     tokens, mask = like(jnp.int32, m.text_context), like(jnp.bool_, m.text_context)

@@ -1,6 +1,5 @@
 """Networks exported as programs: traced once, run by later processes without their modules."""
 
-import dataclasses
 import functools
 import json
 import pathlib
@@ -106,7 +105,7 @@ def read_program(
 def _facts(configs: Mapping[str, Any], params: Mapping[str, Params], dtype: str) -> dict[str, Any]:
     """The facts that must be equal where a program is made and where it runs."""
     network = lambda config: {
-        k: v for k, v in dataclasses.asdict(config).items() if k != "sampling"
+        k: v for k, v in ({"styles": ()} | config.record()).items() if k != "sampling"
     }
     kernels = {
         f"{stage}/{path}": list(leaf.shape)
@@ -155,6 +154,8 @@ def _of_stage(stage: Stage, params: Params, low: int, platforms: Sequence[str]) 
         low_res=planes(low, 3) if stage.upsampler else None,
         known=planes(side, 3) if stage.inpaint else None,
         mask_known=planes(side, 1) if stage.inpaint else None,
+        guidance=like((b,)) if stage.guidance else None,
+        away=like(text.pooled.shape) if stage.away else None,
     )
     network = export(lambda bare, x_t, t, cond: stage.network(typed_again(bare))(x_t, t, cond))
     leaves = bare_kernels(typed)
@@ -180,6 +181,8 @@ def _with(stage: Stage, low: int, network: Any, encode: Any) -> Stage:
         elif cond.known is None or cond.mask_known is None:  # the network does the same
             nothing = jnp.zeros_like(x_t)
             cond = cond._replace(known=nothing, mask_known=nothing[..., :1])
+        if stage.away and cond.away is None and cond.text is not None:
+            cond = cond._replace(away=jnp.zeros_like(cond.text.pooled))
         return network.call(bare_kernels(dict(params)), x_t, t, cond)
 
     return stage._replace(

@@ -26,6 +26,7 @@ class _Reader(NamedTuple):
     tokenizer: Tokenizer
     params: Callable[[], Params]
     styles: tuple[str, ...] = ()
+    empty: tuple[str, ...] = ()  # the empty prompt, where it is needed beside a negative one
 
     def named(self, prompts: Sequence[str]) -> list[str]:
         """The prompts as the reader's captions were, which may always have named a style."""
@@ -40,7 +41,8 @@ class Texts:
     """
 
     encode: Callable[[str, int], Any]  # (reader, line) to its encoding, leading axis 1
-    prompts: int  # lines before that of the empty or negative prompt, which those mixed in follow
+    # Lines before that of the empty or negative prompt, which those mixed in and the empty follow.
+    prompts: int
     mix_weights: np.ndarray  # (k,), of sum 1: the prompt's, then those of the ones mixed in
     weights: np.ndarray | None  # frames: positions between lines 0 and 1
 
@@ -67,6 +69,12 @@ class Texts:
     def null(self) -> TextCond:
         """The empty or negative prompt for the base, leading axis 1."""
         return self.encode("base", self.prompts)
+
+    def away(self) -> jax.Array:
+        """The pooled negative prompt for a base that takes it, without the empty one, (1, e)."""
+        last = self.prompts + len(self.mix_weights)
+        negative, empty = self.null(), self.encode("base", last)
+        return negative.pooled - empty.pooled
 
     def mix(self, reader: str) -> tuple[Any, ...]:
         """The prompts mixed into each, for the base, the CLIP or the weak model, leading axis 1."""
@@ -103,8 +111,9 @@ def encode_texts(loaded: Loaded, placed: Callable[[str], Params], request: Reque
     for name in request.stages:
         stage = loaded.stages[name]
         of_stage = functools.partial(placed, name)
+        empty = ("",) if stage.away else ()
         readers[name] = _Reader(
-            stage.encode, stage.context, loaded.tokenizer, of_stage, stage.styles
+            stage.encode, stage.context, loaded.tokenizer, of_stage, stage.styles, empty
         )
     if call.clip_guides or call.keep is not None:
         clip, tokenizer = loaded.clip, loaded.clip_tokenizer
@@ -118,11 +127,13 @@ def encode_texts(loaded: Loaded, placed: Callable[[str], Params], request: Reque
     negative, mixed = call.negative_prompt or "", [text for text, _ in call.mix]
     # All at once and first, so that a bad prompt is refused before anything is drawn.
     tokens = {
-        name: r.tokenizer([*r.named(request.prompts), negative, *r.named(mixed)], r.context)
+        name: r.tokenizer(
+            [*r.named(request.prompts), negative, *r.named(mixed), *r.empty], r.context
+        )
         for name, r in readers.items()
     }
 
-    @functools.lru_cache(maxsize=len(readers) * (request.rows_at_once + len(mixed) + 1))
+    @functools.lru_cache(maxsize=len(readers) * (request.rows_at_once + len(mixed) + 2))
     def encode(name: str, line: int) -> Any:
         ids, mask = (array[line : line + 1] for array in tokens[name])
         return cascade.encode_text(readers[name].encode, readers[name].params(), ids, mask)

@@ -12,6 +12,7 @@ import numpy as np
 from glide_jax.diffusion import solvers
 from glide_jax.errors import InputError
 from glide_jax.sampling.call import Call, check_no_upsampler, stage_settings
+from glide_jax.sampling.distilled import check_wish
 from glide_jax.sampling.idle import check_idle
 from glide_jax.sampling.loading import Loaded
 from glide_jax.sampling.settings import StageSettings
@@ -126,15 +127,20 @@ def plan(
     """
     texts, stages, weak, edit = check_prompts(prompts), {}, None, call.edit
     _check_guides(call, loaded)
-    if edit.low_res is None:
-        stages["base"] = stage_settings(call, "base", loaded.sampling["base"])
+    names = ["base"] if edit.low_res is None else []
     if call.upsample and "upsample" in loaded.stages:
-        stages["upsample"] = stage_settings(call, "upsample", loaded.sampling["upsample"])
+        names.append("upsample")
     else:
         check_no_upsampler(call)
+    for name in names:
+        stage, own = loaded.stages[name], loaded.sampling[name]
+        stages[name] = stage_settings(call, name, own, stage.distilled)
     unconditional = False
     if "base" in stages:
         stages["base"], unconditional = _unconditional(call, stages["base"])
+        unconditional = unconditional and not loaded.stages["base"].guidance
+    for name, settings in stages.items():
+        check_wish(call, name, loaded.name, loaded.stages[name], settings, loaded.sampling[name])
     check_idle(call, stages)
     if call.autoguidance_model is not None:
         weak = check_weak(open_model(call.autoguidance_model), loaded)

@@ -32,6 +32,8 @@ class Start(NamedTuple):
         first = 0
         if self.init is not None:
             first = repaint.skipped(schedule, len(stage.alpha_bar), self.strength)
+            if stage.distilled and stage.upsampler:  # which has the small picture
+                first = min(first, stage.distilled - 1)
         return Chain(schedule, first, self.resampling)
 
 

@@ -143,11 +143,11 @@ class StageSettings:
     )  # fmt: skip
     sampler: str = option(
         "ddpm", _parse_sampler,
-        "Sampler of the base: ddpm, ddim, plms, heun, dpmpp_2m, dpmpp_2m_sde or unipc.",
+        "Sampler of the base: ddpm, ddim, plms, heun, dpmpp_2m, dpmpp_2m_sde, unipc or renoised.",
         "Sampler of the upsampler, see --sampler.", traced=False,
     )  # fmt: skip
     grid: str = option(  # "" where the steps are a respacing, or evenly spread
-        "", _parse_grid, "Grid of the base's timesteps: uniform, logsnr or karras.",
+        "", _parse_grid, "Grid of the base's timesteps: uniform, logsnr, karras or trailing.",
         "Grid of the upsampler, see --grid.", traced=False,
     )  # fmt: skip
     guidance_scale: float = real(3.0, -100.0, 100.0, "Classifier-free guidance; 1 is none.")

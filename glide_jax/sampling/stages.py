@@ -51,6 +51,9 @@ def stage(
         upsampler=config.model.upsampler,
         inpaint=config.model.inpaint,
         styles=config.styles,
+        guidance=config.model.guidance,
+        away=config.model.away,
+        distilled=config.distilled,
     )
 
 

@@ -146,13 +146,14 @@ def gradients(
     config = replace(config, batches=replace(config.batches, batch_size=batch))
     planned = make_plan(config, jnp.zeros(config.model.text_context, jnp.int32), mesh, min_size)
     like = planned.state_like.params
-    params = jax.tree.map(lambda p, x: jax.device_put(p, x.sharding), noise(like), like)
     places = jax.tree.map(lambda x: x.sharding, like)
-    loss = lambda params, batch, key: planned.loss_fn(params, batch, key)[0]
+    place = lambda like: jax.tree.map(lambda p, x: jax.device_put(p, x.sharding), noise(like), like)
+    loss = lambda *args: planned.loss(*args)[0]
     program = jax.jit(
         jax.value_and_grad(loss), out_shardings=(None, places), compiler_options=_QUICK
     )
-    return jax.device_get(program(params, batch_of(planned), jax.random.key(0)))
+    inputs = (place(like), batch_of(planned), jax.random.key(0), *map(place, planned.teacher_like))
+    return jax.device_get(program(*inputs))
 
 
 def batch_of(planned: Plan, seed: int = 0) -> Batch:

@@ -122,7 +122,8 @@ def sampler(plan: Plan, name: str = "ddpm", dtype: str | None = None) -> Compile
     knobs = jax.tree.map(jnp.float32, settings.DEFAULTS.traced())
     history = here(jax.eval_shape(lambda x: cascade.fresh_history(name, knobs, x), x_t), rows)
     chain = jax.tree.map(jnp.asarray, cascade.Chain(schedule))
-    inputs = cascade.Inputs(params, keys, cond, here(null, everywhere))
+    unguided = None if model.guidance else here(null, everywhere)  # a student has it built in
+    inputs = cascade.Inputs(params, keys, cond, unguided)
     others = here((chain, knobs, (jnp.int32(0), jnp.int32(0))), everywhere)
     arguments = (x_t, history, inputs, *others)
     program = cascade.advance_program(None)

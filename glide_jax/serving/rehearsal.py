@@ -55,8 +55,8 @@ class Rehearsal:
         call = job.call
         shapes = (getattr(getattr(call.edit, name), "shape", None) for name in _ARRAYS)
         settings = (
-            stage_settings(call, stage, default)
-            for stage, default in self._glide.loaded.sampling.items()
+            stage_settings(call, name, default, self._glide.loaded.stages[name].distilled)
+            for name, default in self._glide.loaded.sampling.items()
         )
         programs = ((one.sampler, *sorted(one.traced())) for one in settings)
         several = not isinstance(job.prompt, str)
@@ -65,10 +65,11 @@ class Rehearsal:
     def _short(self, call: Call) -> Call:
         """The same in two steps of each stage that runs."""
         edit, base, upsampler = call.edit, dict(call.base), dict(call.upsampler)
-        if edit.low_res is None:
+        stages = self._glide.loaded.stages  # a distilled one has few steps, and no others
+        if edit.low_res is None and not stages["base"].distilled:
             base |= {"steps": Steps(2), "grid": ""}
-        if call.upsample and "upsample" in self._glide.sizes:
+        if call.upsample and "upsample" in stages and not stages["upsample"].distilled:
             upsampler |= {"steps": Steps(2), "grid": ""}
         if edit.init is not None:  # so that there are steps
-            edit = dataclasses.replace(edit, strength=0.99)
+            edit = dataclasses.replace(edit, strength=max(0.99, edit.strength))
         return dataclasses.replace(call, base=base, upsampler=upsampler, edit=edit)

@@ -48,8 +48,10 @@ def warm(engine: Engine) -> None:
     image, mask = Image.new("RGB", (side, side)), Image.new("L", (side, side), 255)
     mask.paste(0, (0, 0, side // 2, side))
     inpainting = edits.inpainting(glide.loaded, image, mask)
+    distilled = any(stage.distilled for stage in glide.loaded.stages.values())
+    presets = (None,) if distilled else (None, "fast")
     for edit in (None, inpainting):
-        for preset in (None, "fast"):
+        for preset in presets:
             call = parse({"edit": edit, "preset": preset, "batch_size": 1})
             engine.rehearse(Job("", call, lambda event: None))
 

@@ -12,20 +12,20 @@ import math
 import pathlib
 import sys
 from collections.abc import Mapping, Sequence
-from typing import Any, NamedTuple, TypeVar
+from typing import Any, TypeVar
 
 import jax
 from ml_collections import ConfigDict
 
 from glide_jax import checks, files
-from glide_jax.data import masks
 from glide_jax.data.loader import DataOptions
 from glide_jax.errors import InputError
 from glide_jax.files import read_object, replacing
-from glide_jax.model_dir import disk, schema
+from glide_jax.model_dir import schema
 from glide_jax.networks import zoo
 from glide_jax.sampling import settings
 from glide_jax.training import sections
+from glide_jax.training.adopting import Start, adopt, check_student, student_sampling
 from glide_jax.training.overrides import flat, override
 from glide_jax.version import __version__
 
@@ -34,7 +34,7 @@ FILE, CHECKPOINTS = "config.json", "checkpoints"  # names in a workdir
 # Fields that a resumed run may change; "x." is everything in section x.
 _MAY_CHANGE = (
     "train.num_steps", "train.max_nonfinite_in_a_row", "optim.lr", "data.workers",
-    "data.max_rejected", "data.changed", "log.", "mesh.", "sampling.",
+    "data.max_rejected", "data.changed", "distill.rounds", "log.", "mesh.", "sampling.",
 )  # fmt: skip
 _PATHS = (("data", "path"), ("train", "init_from"))
 _SECTIONS = ("model", "diffusion", "data", "tokenizer", "optim", "train", "log", "mesh")
@@ -49,6 +49,7 @@ class TrainConfig:
     seed: int  # decides the weights, the order of the data and the noise
     part: schema.StageConfig | zoo.ClipConfig  # what is trained, as in a model directory
     diffusion: sections.Diffusion
+    distill: sections.Distill
     data: sections.Data
     batches: DataOptions
     tokenizer: sections.TokenizerChoice
@@ -69,13 +70,6 @@ class TrainConfig:
         if isinstance(self.model, zoo.ClipConfig):
             return "clip"
         return "upsample" if self.model.upsampler else "base"
-
-
-class Start(NamedTuple):
-    """A stage of a model directory, to go on from."""
-
-    directory: pathlib.Path
-    stage: str
 
 
 def read_config(
@@ -107,7 +101,7 @@ def read_config(
         raise InputError(f"config {name!r}: get_config gives no ConfigDict.")
     with config.unlocked():
         if start is not None:
-            _adopt(config, start)
+            adopt(config, start)
         override(config, overrides)
     return _checked(json.loads(json.dumps(config.to_dict())))
 
@@ -158,35 +152,6 @@ def _load(file: pathlib.Path) -> Any:
     return module
 
 
-def _adopt(config: ConfigDict, start: Start) -> None:
-    """Takes the network, the diffusion and the sampling of a model directory's stage.
-
-    Raises:
-        InputError: the directory is no model or has no such stage.
-    """
-    directory, stage = start
-    found = disk.read_config(directory)
-    if not isinstance(found.get(stage), dict):
-        raise InputError(f"{str(directory)!r} has no {stage}; it has {', '.join(found)}.")
-    where = f"{directory / 'config.json'}: {stage}"
-    part = schema.parse_section(schema.StageConfig, found[stage], where)
-    config.model = dataclasses.asdict(part.model)
-    config.diffusion.update(noise_schedule=part.noise_schedule, prediction=part.prediction)
-    config.sampling = _sampling(part.sampling, f"{where}.sampling")
-    config.train.init_from = str(directory)
-    config.name = f"{found.get('name', directory.name)}-finetuned"
-    if part.model.upsampler:
-        small = found.get("base", {}).get("model", {}).get("image_size")
-        config.data.low_res = small or part.model.image_size // 4
-    if part.model.inpaint:  # all kinds but the one that erases everything, which has its own share
-        config.data.masks = tuple(kind for kind in masks.KINDS if kind != "everything")
-        config.data.whole_mask_fraction = 0.1
-
-
-def _sampling(values: Mapping[str, Any], where: str) -> dict[str, Any]:
-    return settings.from_config(values, where).record()
-
-
 def _checked(values: dict[str, Any]) -> TrainConfig:
     """A config's plain values as a dataclass.
 
@@ -204,6 +169,51 @@ def _checked(values: dict[str, Any]) -> TrainConfig:
     read = lambda cls, name: _section(cls, values[name], name)
     train, diffusion = read(sections.Train, "train"), read(sections.Diffusion, "diffusion")
     log, optim = read(sections.Log, "log"), read(sections.Optim, "optim")
+    distill = _section(sections.Distill, values.get("distill", {}), "distill")
+    check_student(distill, diffusion, train, objective)
+    _check_training(train, diffusion, optim)
+    names = {field.name for field in dataclasses.fields(sections.Data)}
+    source = {name: value for name, value in values["data"].items() if name in names}
+    chosen = _section(sections.Data, source, "data")
+    part: schema.StageConfig | zoo.ClipConfig
+    if objective == "clip":
+        part = model = schema.parse_section(zoo.ClipConfig, values["model"], "config.model")
+    else:
+        model = schema.parse_section(zoo.ModelConfig, values["model"], "config.model")
+        found = settings.from_config(values.get("sampling", {}), "config.sampling")
+        part = schema.StageConfig(
+            model,
+            diffusion.noise_schedule,
+            diffusion.prediction,
+            student_sampling(found.record(), distill, model, log.guidance_scale),
+            chosen.styles,
+            distill.count,
+        )
+    data = {name: value for name, value in values["data"].items() if name not in names}
+    data |= dict(image_size=model.image_size, batch_size=train.batch_size, seed=seed)
+    batches = schema.known_fields(DataOptions, data, "config.data")
+    _check_data(batches, model)
+    return TrainConfig(
+        name=checks.label("name", values.get("name")),
+        seed=seed,
+        part=part,
+        diffusion=diffusion,
+        distill=distill,
+        data=chosen,
+        batches=batches,
+        tokenizer=read(sections.TokenizerChoice, "tokenizer"),
+        optim=optim,
+        train=train,
+        log=log,
+        mesh=read(sections.MeshShape, "mesh"),
+        kept=values,
+    )
+
+
+def _check_training(
+    train: sections.Train, diffusion: sections.Diffusion, optim: sections.Optim
+) -> None:
+    """Refuses fields that do not go together."""
     if diffusion.min_snr_gamma and diffusion.max_snr < math.inf:
         raise InputError(
             f"diffusion.min_snr_gamma is {diffusion.min_snr_gamma:g} and diffusion.max_snr "
@@ -219,36 +229,6 @@ def _checked(values: dict[str, Any]) -> TrainConfig:
             "train.dtype is 'float16' and train.loss_scale 'none'; small gradients would become 0, "
             "so take loss_scale=dynamic or bfloat16."
         )
-    names = {field.name for field in dataclasses.fields(sections.Data)}
-    source = {name: value for name, value in values["data"].items() if name in names}
-    chosen = _section(sections.Data, source, "data")
-    part: schema.StageConfig | zoo.ClipConfig
-    if objective == "clip":
-        part = model = schema.parse_section(zoo.ClipConfig, values["model"], "config.model")
-    else:
-        model = schema.parse_section(zoo.ModelConfig, values["model"], "config.model")
-        sampling = _sampling(values.get("sampling", {}), "config.sampling")
-        part = schema.StageConfig(
-            model, diffusion.noise_schedule, diffusion.prediction, sampling, chosen.styles
-        )
-    data = {name: value for name, value in values["data"].items() if name not in names}
-    data |= dict(image_size=model.image_size, batch_size=train.batch_size, seed=seed)
-    batches = schema.known_fields(DataOptions, data, "config.data")
-    _check_data(batches, model)
-    return TrainConfig(
-        name=checks.label("name", values.get("name")),
-        seed=seed,
-        part=part,
-        diffusion=diffusion,
-        data=chosen,
-        batches=batches,
-        tokenizer=read(sections.TokenizerChoice, "tokenizer"),
-        optim=optim,
-        train=train,
-        log=log,
-        mesh=read(sections.MeshShape, "mesh"),
-        kept=values,
-    )
 
 
 def _section(cls: type[T], values: dict[str, Any], name: str) -> T:
@@ -336,8 +316,10 @@ def _defaults() -> dict[str, Any]:
     sections_of = {
         "diffusion": sections.Diffusion, "tokenizer": sections.TokenizerChoice,
         "optim": sections.Optim, "train": sections.Train, "log": sections.Log,
+        "distill": sections.Distill,
     }  # fmt: skip
     values = {name: dataclasses.asdict(cls()) for name, cls in sections_of.items()}
+    values["model"] = {"guidance": zoo.BASE.guidance, "away": zoo.BASE.away}
     values["data"] = {"styles": sections.Data().styles, "augment": DataOptions(1, 1).augment}
     return flat(json.loads(json.dumps(values)))
 

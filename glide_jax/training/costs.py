@@ -46,6 +46,7 @@ def cost_lines(plan: Plan, compiled: Compiled) -> list[str]:
         "parameters": on_device(state.params),
         "averages": on_device(state.ema),
         "optimizer": on_device(state.opt_state),
+        **({"teacher": on_device(plan.teacher_like)} if plan.teacher_like else {}),
         "batch": on_device(plan.batch_like),
         "the step itself": compiled.temporary,
     }

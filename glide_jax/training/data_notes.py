@@ -1,9 +1,12 @@
 """Sentences on a run's data: what is not used, what is cut, and whether it has changed."""
 
+import hashlib
 import json
 import os
 import pathlib
 from typing import Any
+
+import numpy as np
 
 from glide_jax import checks
 from glide_jax.data import catalogue
@@ -13,6 +16,7 @@ from glide_jax.errors import InputError
 from glide_jax.files import read_object, replacing
 from glide_jax.training.config import has_checkpoint
 from glide_jax.training.run import Run
+from glide_jax.trees import flatten
 
 FILE = "data.json"  # in a workdir: the data that its run began with
 _LOOKED_AT = 256  # captions
@@ -32,8 +36,14 @@ def lines(run: Run) -> list[str]:
 
 
 def facts(run: Run) -> dict[str, Any]:
-    """Returns the number of a run's examples, and a hash of them."""
-    return {"examples": len(run.source), "hash": fingerprint(run.source)}
+    """Returns the number of a run's examples and a hash of them, and one of a teacher's weights."""
+    found = {"examples": len(run.source), "hash": fingerprint(run.source)}
+    if run.teacher is not None:
+        total = hashlib.sha256()
+        for name, array in sorted(flatten(run.teacher).items()):
+            total.update(name.encode() + np.ascontiguousarray(array).tobytes())
+        found["teacher"] = total.hexdigest()[:16]
+    return found
 
 
 def check(run: Run, now: dict[str, Any], workdir: pathlib.Path) -> list[str]:
@@ -53,6 +63,13 @@ def check(run: Run, now: dict[str, Any], workdir: pathlib.Path) -> list[str]:
     if not has_checkpoint(workdir) or not os.path.lexists(workdir / FILE):
         return []  # no run, or one of an older version
     began = read_object(workdir / FILE)
+    if (taught_by := began.get("teacher")) != now.get("teacher"):
+        raise InputError(
+            f"the teacher {checks.shown(run.config.train.init_from, 300)} has changed since the "
+            f"run in {checks.shown(str(workdir), 300)} began: its weights had the hash "
+            f"{checks.shown(taught_by)} and have {now.get('teacher')!r}; put it back, or take "
+            "another --workdir."
+        )
     was = (began.get("examples"), began.get("hash"))
     if was == (now["examples"], now["hash"]):
         return []

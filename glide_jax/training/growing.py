@@ -14,15 +14,15 @@ PLANES = 3  # x_t's, which come first; the known pixels and their mask follow
 NEW_PLANES = 4
 
 
-def add_attention(params: Params, fresh: Params) -> Params:
-    """Adds the attention blocks that only the larger network has.
+def add_layers(params: Params, fresh: Params) -> Params:
+    """Adds the layers that only the larger network has: attention, or the input of guidance.
 
-    A fresh attention block adds nothing (its last layer starts at zero), so fine-tuning starts
+    They add nothing while they are fresh (their last layer starts at zero), so fine-tuning starts
     where the network was.
 
     Args:
         params: the smaller network's.
-        fresh: untrained ones of the same network with attention at more sizes.
+        fresh: untrained ones of the larger network.
 
     Raises:
         InputError: `params` has layers that `fresh` has not.
@@ -32,7 +32,7 @@ def add_attention(params: Params, fresh: Params) -> Params:
     grown = dict(fresh)
     for name, branch in params.items():
         inner = isinstance(branch, Mapping)
-        grown[name] = add_attention(branch, fresh[name]) if inner else branch
+        grown[name] = add_layers(branch, fresh[name]) if inner else branch
     return grown
 
 

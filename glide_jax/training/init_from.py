@@ -13,9 +13,10 @@ import numpy as np
 from glide_jax import trees
 from glide_jax.errors import InputError
 from glide_jax.model_dir import reading, schema
+from glide_jax.sampling import settings
 from glide_jax.training import clip_objective, optim
 from glide_jax.training.config import TrainConfig
-from glide_jax.training.growing import add_attention, widen_stem
+from glide_jax.training.growing import add_layers, widen_stem
 from glide_jax.types import Params
 
 _FREE = ("inpaint", "dropout", "attention", "logit_scale")  # may differ from the model's
@@ -57,6 +58,56 @@ def starting_parameters(
     return params
 
 
+def teacher_of(
+    config: TrainConfig, whole: reading.Model | None
+) -> tuple[schema.StageConfig, Params]:
+    """The stage that a student learns from.
+
+    Args:
+        config: a run that distils.
+        whole: the model that it starts from, if there is one.
+
+    Raises:
+        InputError: there is none, or it can teach nothing of the kind.
+    """
+    distill, stage = config.distill, config.stage
+    if whole is None:
+        raise InputError(
+            "a distillation has a teacher: glide-jax distill --from MODEL, or train.init_from."
+        )
+    where = f"train.init_from {config.train.init_from!r}"
+    if stage not in whole.stages:
+        raise InputError(f"{where} has no {stage} to learn from.")
+    have, params = whole.stages[stage]
+    wanted = "v" if have.prediction == "eps" else have.prediction
+    if config.diffusion.prediction != wanted:
+        raise InputError(
+            f"{where} predicts {have.prediction}, so diffusion.prediction must be {wanted!r}."
+        )
+    if distill.what == "guidance":
+        if have.model.upsampler:
+            raise InputError(f"{where}: an upsampler is drawn without guidance; distil its steps.")
+        if have.model.guidance:
+            raise InputError(f"{where} has guidance distilled into its {stage} already.")
+        if have.distilled:
+            raise InputError(f"{where} is distilled to {have.distilled} steps; guidance is first.")
+        return have, params
+    scale = have.sampling.get("guidance_scale", settings.DEFAULTS.guidance_scale)
+    if not have.model.upsampler and not have.model.guidance and scale != 1.0:
+        raise InputError(
+            f"{where} has a base that is drawn with guidance, {scale:g}; first distil that by "
+            "--what guidance, and then the result's steps."
+        )
+    if have.distilled and have.sampling.get("sampler") != "ddim":
+        raise InputError(f"{where} has a student that puts back noise, which teaches no other.")
+    if have.distilled not in (0, distill.of_teacher):
+        raise InputError(
+            f"{where} is distilled to {have.distilled} steps, and its student is to have "
+            f"{distill.count}; it must be half of them, or as many with distill.renoise."
+        )
+    return have, params
+
+
 def has_new_words(config: TrainConfig) -> bool:
     """Whether a run that starts from a model draws its embedding of tokens anew.
 
@@ -80,14 +131,21 @@ def _grown(
         raise InputError(f"{where} has no {config.stage} to start from.")
     have, params = whole.stages[config.stage]
     old, new = have.model, config.part.model
-    _check_same(where, "model", old, new, free)
-    _check_same(where, "diffusion", have, config.part, ("model", "sampling"))
+    if not config.distill.what and (have.distilled or old.guidance):
+        raise InputError(
+            f"{where} has a distilled {config.stage}, which further training on pictures would "
+            "undo; train its teacher, and distil that again."
+        )
+    ours = ("prediction", "distilled") if config.distill.what else ()  # see `teacher_of`
+    learnt = ("guidance", "away") if config.distill.what == "guidance" else ()
+    _check_same(where, "model", old, new, (*free, *learnt))
+    _check_same(where, "diffusion", have, config.part, ("model", "sampling", *ours))
     if old.inpaint and not new.inpaint:
         raise InputError(f"{where} is an inpainting model; so must the config's be.")
     if lost := set(old.attention) - set(new.attention):
         raise InputError(f"{where} has attention at {sorted(lost)}; so must the config's.")
-    if set(old.attention) != set(new.attention):
-        params = add_attention(params, draw())
+    if set(old.attention) != set(new.attention) or old.guidance != new.guidance:
+        params = add_layers(params, draw())
     return widen_stem(params, want) if old.inpaint != new.inpaint else params
 
 

@@ -36,7 +36,8 @@ def as_model(
         clip, tokenizer = (part, tokenizer, params), start.tokenizer if start else tokenizer
     else:
         stages[config.stage] = (config.part, params)
-        forms = _forms(config) if config.stage == "base" else forms
+        own = config.stage == "base" and not config.distill.what  # a student knows its teacher's
+        forms = _forms(config) if own else forms
     return reading.Model(config.name, tokenizer, stages, clip, forms)
 
 

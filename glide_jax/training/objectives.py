@@ -34,6 +34,37 @@ def condition(batch: Batch, text: TextCond | None) -> Cond:
     return Cond(text, low_res=batch.low_res, known=batch.known, mask_known=batch.mask_known)
 
 
+def emptied(batch: Batch, null_tokens: Int[Array, " n"], fraction: float, key: Array) -> Batch:
+    """A batch whose captions are emptied at random.
+
+    Args:
+        batch: the batch.
+        null_tokens: the empty prompt, whose mask is all False.
+        fraction: how many are emptied, 0 to 1.
+        key: decides which.
+    """
+    keep = jax.random.bernoulli(key, 1.0 - fraction, (len(batch.image), 1))
+    tokens = jnp.where(keep, batch.tokens, null_tokens)
+    return batch._replace(tokens=tokens, mask=batch.mask & keep)
+
+
+def drawn_steps(
+    keys: tuple[Array, Array], b: int, num_steps: Int[Array, ""] | int, options: Diffusion
+) -> Int[Array, " b"]:
+    """Steps drawn evenly, `noisy_share` of them from the noisy end alone.
+
+    Args:
+        keys: one for the steps, one for which of them are noisy.
+        b: how many.
+        num_steps: steps of the chain.
+        options: `noisy_share` and `noisy_from` are read.
+    """
+    noisy = jax.random.bernoulli(keys[1], options.noisy_share, (b,))
+    begin = jnp.minimum(options.noisy_from, 1.0) * (num_steps - 1)
+    lowest = jnp.where(noisy, begin.astype(jnp.int32), 0)
+    return jax.random.randint(keys[0], (b,), lowest, num_steps)
+
+
 def hybrid_loss(
     denoise: Denoiser,
     schedule: Schedule,
@@ -125,15 +156,12 @@ def text_to_image(
     def loss(params: Params, batch: Batch, key: Array) -> tuple[Array, dict[str, Array]]:
         i_key, eps_key, null_key, share_key, dropout_key, text_key = jax.random.split(key, 6)
         b = batch.image.shape[0]
-        keep = jax.random.bernoulli(null_key, 1.0 - options.null_fraction, (b, 1))
-        text = encode(params, jnp.where(keep, batch.tokens, null_tokens), batch.mask & keep)
+        batch = emptied(batch, null_tokens, options.null_fraction, null_key)
+        text = encode(params, batch.tokens, batch.mask)
         cond, rngs = condition(batch, text), {"dropout": dropout_key}
         denoise = lambda x_t, t: network(params, x_t, t, cond, train=True, rngs=rngs)
 
-        noisy = jax.random.bernoulli(share_key, options.noisy_share, (b,))
-        begin = jnp.minimum(options.noisy_from, 1.0) * (schedule.num_steps - 1)
-        lowest = jnp.where(noisy, begin.astype(jnp.int32), 0)
-        i = jax.random.randint(i_key, (b,), lowest, schedule.num_steps)
+        i = drawn_steps((i_key, share_key), b, schedule.num_steps, options)
         eps = jax.random.normal(eps_key, batch.image.shape)
         terms, x_0 = hybrid_loss(
             denoise,

@@ -9,13 +9,13 @@ import jax
 import jax.numpy as jnp
 from jax.sharding import Mesh
 
-from glide_jax.diffusion import schedules
+from glide_jax.diffusion import distillation, grids, schedules
 from glide_jax.errors import InputError
 from glide_jax.mesh import partition
-from glide_jax.networks import interception, zoo
-from glide_jax.networks.initial import initialiser
+from glide_jax.model_dir import schema
+from glide_jax.networks import initial, interception, zoo
 from glide_jax.networks.unet import attention_blocks
-from glide_jax.training import clip_objective, flops, objectives, optim
+from glide_jax.training import clip_objective, distil, flops, objectives, optim, sections
 from glide_jax.training.config import TrainConfig
 from glide_jax.training.step import TrainState, train_step
 from glide_jax.types import Loss, Params
@@ -28,10 +28,28 @@ class Plan:
     config: TrainConfig
     mesh: Mesh
     min_size: int  # smallest parameter, in elements, that is split over fsdp
-    loss_fn: Loss
+    loss_fn: Loss  # its batch is the lesson that `teach` makes of one, where there is a teacher
     lr: optim.LearningRate
     tx: Any
     fresh: Callable[[jax.Array], Params]  # a key to untrained parameters
+    teacher: schema.StageConfig | None = None
+    teach: distil.Teach | None = None
+
+    def loss(
+        self, params: Params, batch: Any, key: jax.Array, taught_by: Params | None = None
+    ) -> tuple[jax.Array, dict[str, jax.Array]]:
+        """The loss of a batch.
+
+        Args:
+            params: those that are trained.
+            batch: see `objectives.Batch`.
+            key: decides what is drawn.
+            taught_by: the teacher's parameters, where there is one.
+        """
+        if self.teach is not None:
+            key, own = jax.random.split(key)
+            batch = jax.lax.stop_gradient(self.teach(taught_by, batch, own))
+        return self.loss_fn(params, batch, key)
 
     def create(self, params: Params) -> TrainState:
         """The state before the first step."""
@@ -47,6 +65,16 @@ class Plan:
         places = partition.shardings(like, self.mesh, self.min_size)
         put = lambda x, place: jax.ShapeDtypeStruct(x.shape, x.dtype, sharding=place)
         return jax.tree.map(put, like, places)
+
+    @functools.cached_property
+    def teacher_like(self) -> tuple[Params, ...]:
+        """The shapes and places of the teacher's parameters: one tree, or none."""
+        if self.teacher is None:
+            return ()
+        like = initial.shapes(self.teacher.model)
+        places = partition.shardings(like, self.mesh, self.min_size)
+        put = lambda x, place: jax.ShapeDtypeStruct(x.shape, x.dtype, sharding=place)
+        return (jax.tree.map(put, like, places),)
 
     @functools.cached_property
     def batch_like(self) -> objectives.Batch:
@@ -74,24 +102,43 @@ class Plan:
         return jax.ShapeDtypeStruct((), jax.random.key(0).dtype, sharding=place)
 
     def lower(self, options: dict[str, str] | None = None) -> jax.stages.Lowered:
-        """The step (state, batch, key), which donates its state, for a compiler with options."""
-        step = functools.partial(
-            train_step,
-            loss_fn=self.loss_fn,
-            tx=self.tx,
-            ema_decays=self.config.train.ema,
-            accumulate=self.config.optim.accumulate,
-        )
+        """The step (state, batch, key), which donates its state, for a compiler with options.
+
+        A teacher's parameters follow the key.
+        """
+
+        def taught_train_step(state: TrainState, batch: Any, key: jax.Array, *teacher: Params):
+            return train_step(
+                state,
+                batch,
+                key,
+                loss_fn=lambda *of_part: self.loss(*of_part, *teacher),
+                tx=self.tx,
+                ema_decays=self.config.train.ema,
+                accumulate=self.config.optim.accumulate,
+            )
+
         places = jax.tree.map(lambda x: x.sharding, self.state_like)
         program = jax.jit(
-            step, donate_argnums=0, out_shardings=(places, None), compiler_options=options
+            taught_train_step,
+            donate_argnums=0,
+            out_shardings=(places, None),
+            compiler_options=options,
         )
-        return program.lower(self.state_like, self.batch_like, self.key_like)
+        return program.lower(self.state_like, self.batch_like, self.key_like, *self.teacher_like)
 
     def flops(self) -> float:
-        """FLOPs of a step on all devices: three times the loss's, whatever is computed again."""
+        """FLOPs of a step on all devices: three times the loss's, whatever is computed again.
+
+        A teacher's are added once.
+        """
+        batch, key, taught = self.batch_like, self.key_like, 0.0
+        if self.teach is not None:
+            teaching = (*self.teacher_like, batch, key)
+            taught = flops.count(self.teach, *teaching)
+            batch = jax.eval_shape(self.teach, *teaching)
         forward = lambda *args: self.loss_fn(*args)[0]
-        return 3.0 * flops.count(forward, self.state_like.params, self.batch_like, self.key_like)
+        return taught + 3.0 * flops.count(forward, self.state_like.params, batch, key)
 
 
 def mesh_of(config: TrainConfig, devices: Sequence[Any] | None = None) -> Mesh:
@@ -106,6 +153,7 @@ def make_plan(
     mesh: Mesh | None = None,
     min_size: int = partition.MIN_SHARD_SIZE,
     perceive: Callable[..., jax.Array] | None = None,
+    teacher: schema.StageConfig | None = None,
 ) -> Plan:
     """A config's functions and places.
 
@@ -115,6 +163,7 @@ def make_plan(
         mesh: where; by default `mesh_of` the config.
         min_size: see `partition.partition`.
         perceive: see `objectives.text_to_image`.
+        teacher: the stage that a student learns from; by default one like the student.
 
     Raises:
         InputError: the model cannot be split so, or a value is not possible.
@@ -122,10 +171,14 @@ def make_plan(
     mesh = mesh_of(config) if mesh is None else mesh
     _check_heads(config.model, mesh.shape["tensor"])
     network = functools.partial(on_mesh, mesh=mesh, min_size=min_size)
-    fresh: Callable[[jax.Array], Params] = initialiser(config.model)
+    fresh: Callable[[jax.Array], Params] = initial.initialiser(config.model)
+    teach = None
     if isinstance(config.model, zoo.ClipConfig):
         loss_fn, start = _clip_loss(config, config.model, network), fresh
         fresh = lambda key: clip_objective.with_logit_scale(start(key))
+    elif config.distill.what and isinstance(config.part, schema.StageConfig):
+        teacher = _teacher_like(config.part, config.distill) if teacher is None else teacher
+        loss_fn, teach = _distilling(config, config.part, teacher, null_tokens, network)
     else:
         loss_fn = _glide_loss(config, config.model, null_tokens, network, perceive)
     frozen = None
@@ -135,7 +188,7 @@ def make_plan(
         loss_fn = optim.without_frozen(loss_fn, frozen)
     lr = optim.lr_schedule(config.optim, config.train.num_steps)
     tx = optim.optimizer(config.optim, lr, frozen)
-    return Plan(config, mesh, min_size, loss_fn, lr, tx, fresh)
+    return Plan(config, mesh, min_size, loss_fn, lr, tx, fresh, teacher, teach)
 
 
 def on_mesh(
@@ -182,15 +235,58 @@ def _glide_loss(
     perceive: Callable[..., jax.Array] | None,
 ) -> Loss:
     """The loss of a base or an upsampler."""
-    model = zoo.glide_model(shape, jnp.dtype(config.train.dtype))
-    if config.train.remat == "blocks":
-        text = None if model.text is None else model.text.clone(remat=True)
-        model = model.clone(unet=model.unet.clone(remat=True), text=text)
-    call = _methods(model, network)
+    call = _glide_methods(config, shape, network)
     return objectives.text_to_image(
         call(None), call("encode"), _schedule(config), null_tokens, config.diffusion,
         call("token_logits"), perceive,
     )  # fmt: skip
+
+
+def _glide_methods(
+    config: TrainConfig, shape: zoo.ModelConfig, network: Callable[[Callable], Callable]
+) -> Callable[..., Any]:
+    """The methods of a base or an upsampler, see `_methods`."""
+    model = zoo.glide_model(shape, jnp.dtype(config.train.dtype))
+    if config.train.remat == "blocks":
+        text = None if model.text is None else model.text.clone(remat=True)
+        model = model.clone(unet=model.unet.clone(remat=True), text=text)
+    return _methods(model, network)
+
+
+def _teacher_like(part: schema.StageConfig, distill: sections.Distill) -> schema.StageConfig:
+    """The teacher's config, as far as a student's decides it."""
+    if distill.what == "steps":
+        return part
+    return dataclasses.replace(part, model=dataclasses.replace(part.model, guidance=(), away=False))
+
+
+def _distilling(
+    config: TrainConfig,
+    part: schema.StageConfig,
+    teacher: schema.StageConfig,
+    null_tokens: jax.Array,
+    network: Callable[[Callable], Callable],
+) -> tuple[Loss, distil.Teach]:
+    """A student's loss of a lesson, and the teacher's lessons."""
+
+    def functions(of: schema.StageConfig) -> distil.Part:
+        call = _glide_methods(config, of.model, network)
+        return distil.Part(call(None), call("encode"), of.prediction)
+
+    schedule, away = _schedule(config), config.distill.away_fraction * part.model.away
+    how = distil.Guided(null_tokens, part.model.guidance, away)
+    weigh = functools.partial(
+        distillation.weight_of_v, name=config.distill.weight, most=config.diffusion.max_snr
+    )
+    loss = distil.student(functions(part), schedule, how, weigh)
+    taught = functions(teacher)
+    if config.distill.what == "guidance":
+        return loss, distil.of_guidance(taught, schedule, how, config.diffusion)
+    alpha_bar = schedules.alpha_bar(config.diffusion.noise_schedule)
+    t = grids.timesteps("trailing", config.distill.of_teacher, alpha_bar)
+    chain = schedules.from_alpha_bar(alpha_bar, t)
+    share, every = jnp.float32(distillation.shares(alpha_bar[t])), config.distill.renoise
+    return loss, distil.of_steps(taught, distil.Steps(chain, share, every), how, config.diffusion)
 
 
 def _clip_loss(

@@ -3,7 +3,7 @@
 import dataclasses
 import functools
 import pathlib
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import jax
@@ -18,6 +18,7 @@ from glide_jax.data.readers import emoji_views
 from glide_jax.errors import InputError
 from glide_jax.mesh import partition
 from glide_jax.model_dir import reading
+from glide_jax.model_dir.schema import StageConfig
 from glide_jax.tokenizers import Tokenizer
 from glide_jax.training import init_from, objectives, optim, perceptual
 from glide_jax.training.config import TrainConfig
@@ -39,6 +40,7 @@ class Run:
     source: Source
     start: Params | None  # in place of fresh ones, on the host
     whole: reading.Model | None  # the model that `start` is of, if its stages go into the result
+    teacher: Params | None = None  # a student's, on the host
 
     @property
     def config(self) -> TrainConfig:
@@ -77,6 +79,13 @@ class Run:
         )
         return fresh(jax.random.key(self.config.seed))
 
+    def taught(self, step: Callable[..., Any]) -> Callable[..., Any]:
+        """A compiled step as (state, batch, key), with the teacher's parameters on the mesh."""
+        if self.teacher is None:
+            return step
+        teacher = partition.shard_state(self.teacher, self.plan.mesh, self.plan.min_size)
+        return lambda *args: step(*args, teacher)
+
     def resumed(self, state: TrainState) -> TrainState:
         """A restored state under the config's learning rate, which may be another by now."""
         opt_state = optim.with_rate(state.opt_state, self.plan.lr, self.plan.mesh)
@@ -111,13 +120,16 @@ def prepare_run(
         source = emoji_views.Named(source)
     if tokenizer is None:
         tokenizer = _tokenizer(config, source, whole)
-    plan = _plan(config, tokenizer, cache)
+    teacher, taught_by = None, None
+    if config.distill.what:
+        teacher, taught_by = init_from.teacher_of(config, whole)
+    plan = _plan(config, tokenizer, cache, teacher)
     start = None
     if whole is not None:
         start = init_from.starting_parameters(config, whole, plan.fresh)
         if init_from.has_new_words(config):
             whole = None  # its other parts know other words
-    return Run(plan, tokenizer, source, start, whole)
+    return Run(plan, tokenizer, source, start, whole, taught_by)
 
 
 def plan_without_data(config: TrainConfig, cache: pathlib.Path | None = None) -> Plan:
@@ -165,7 +177,12 @@ def _source(config: TrainConfig, cache: pathlib.Path | None) -> Source:
         raise MissingInput(str(error)) from None
 
 
-def _plan(config: TrainConfig, tokenizer: Tokenizer | None, cache: pathlib.Path | None) -> Plan:
+def _plan(
+    config: TrainConfig,
+    tokenizer: Tokenizer | None,
+    cache: pathlib.Path | None,
+    teacher: StageConfig | None = None,
+) -> Plan:
     """The plan; without a tokenizer, whose ids are no shapes, all tokens of "" are 0."""
     model = config.model
     if tokenizer is not None and tokenizer.vocab_size > model.vocab_size:
@@ -180,7 +197,7 @@ def _plan(config: TrainConfig, tokenizer: Tokenizer | None, cache: pathlib.Path 
     null_tokens = jnp.zeros(model.text_context, jnp.int32)
     if tokenizer is not None:
         null_tokens = jnp.asarray(tokenizer([""], model.text_context).tokens[0])
-    return make_plan(config, null_tokens, perceive=perceive)
+    return make_plan(config, null_tokens, perceive=perceive, teacher=teacher)
 
 
 def _tokenizer(

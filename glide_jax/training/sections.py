@@ -2,9 +2,11 @@
 
 import dataclasses
 import functools
+import itertools
 from typing import Any
 
 from glide_jax import checks
+from glide_jax.diffusion import distillation
 from glide_jax.errors import InputError
 
 STYLED = ("emoji", "emoji_flat", "emoji_no_people")  # sources whose pictures have a style
@@ -53,6 +55,49 @@ class Diffusion:
     # noise; that network then is no judge of the model.
     perceptual_weight: float = _real(0.0, 0.0, 1e6)
     text_loss_weight: float = 0.0  # weight of the text encoder's own loss
+
+
+@dataclasses.dataclass(frozen=True)
+class Distill:
+    """A student of the model that the run starts from; `glide-jax distill` fills in the rest.
+
+    A student reads `null_fraction`, `max_snr`, `noisy_share` and `noisy_from` of `Diffusion`.
+    """
+
+    # guidance: one evaluation for the two of guidance; steps: one step for two; "": no student.
+    what: str = _word("", "", "guidance", "steps")
+    # The student's; the teacher takes twice as many. 0: those of the first round.
+    steps: int = _whole(0, 0, 500)
+    # Noise is put back for half of each step, so that there are as many as the teacher's: the
+    # stochastic variant of Meng et al. (2022), which is a last round.
+    renoise: bool = False
+    rounds: tuple[int, ...] = ()  # steps of one student after the other, each half of those before
+    # Fraction of captions that keep away from another's, where `model.away` is true.
+    away_fraction: float = _real(0.25, 0.0, 1.0)
+    weight: str = _word("snr+1", *distillation.WEIGHTS)  # the weight of x_0's error
+
+    @property
+    def count(self) -> int:
+        """The student's steps; 0 for one in guidance."""
+        return self.steps or (self.rounds[0] if self.rounds else 0)
+
+    @property
+    def of_teacher(self) -> int:
+        """The teacher's steps."""
+        return self.count if self.renoise else 2 * self.count
+
+    def __post_init__(self):
+        """Refuses rounds that are no halves."""
+        if self.renoise and len(self.rounds) > 1:
+            raise InputError(
+                f"rounds is {checks.shown(self.rounds)} and renoise true; a student with noise "
+                "teaches no other, so give one round."
+            )
+        for more, fewer in itertools.pairwise(self.rounds):
+            if more != 2 * fewer:
+                raise InputError(
+                    f"rounds is {checks.shown(self.rounds)}; each must be half of the one before."
+                )
 
 
 @dataclasses.dataclass(frozen=True)

@@ -176,7 +176,7 @@ class _Session:
             loader = run.loader()
             stack.callback(loader.close)
             state = loop.fit(
-                self.compiled.step,
+                self.run.taught(self.compiled.step),
                 state,
                 run.batches(loader, first),
                 [
@@ -308,6 +308,7 @@ def _facts(
     found: dict[str, Any] = {
         "the number of examples": data["examples"],
         "the data (a hash of examples)": data["hash"],
+        "the teacher (a hash)": data.get("teacher"),
         "the tokenizer (ids of a sentence)": run.tokenizer.encode("two blue stars, 12 circles"),
     }
     if dry_run:

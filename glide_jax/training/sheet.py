@@ -31,8 +31,13 @@ class Sheet:
         assert isinstance(part, schema.StageConfig), "a CLIP draws nothing"
         self._stage = stages.stage(part, run.config.train.dtype)
         self._scale = checks.real("log.guidance_scale", log.guidance_scale, -100.0, 100.0)
-        steps = settings.parse_steps("log.sample_steps", log.sample_steps)
-        self._settings = settings.StageSettings(steps, "ddim", guidance_scale=self._scale)
+        steps, grid = settings.parse_steps("log.sample_steps", log.sample_steps), ""
+        if part.distilled:  # which has no other chain
+            own = settings.from_config(part.sampling, "config.sampling")
+            steps, grid = own.steps, own.grid
+        self._settings = settings.StageSettings(
+            steps, "ddim", grid=grid, guidance_scale=self._scale
+        )
         self._seed = run.config.seed
         given = part.model.upsampler or part.model.inpaint
         self.prompts, self._cond = list(log.prompts), Cond()
@@ -44,7 +49,7 @@ class Sheet:
             prompts=self.prompts,
             seed=self._seed,
             guidance_scale=self._scale,
-            steps=log.sample_steps,
+            steps=str(steps),
             sampler="ddim",
         )
 
@@ -68,7 +73,11 @@ class Sheet:
         n, encode = len(self.prompts), functools.partial(cascade.encode_text, self._stage.encode)
         tokens, mask = self._tokens
         cond = self._cond._replace(text=encode(params, tokens[:n], mask[:n]))
-        null = None if self._scale == 1.0 else encode(params, tokens[n:], mask[n:])
+        null = None
+        if self._stage.guidance:
+            cond = cond._replace(guidance=jnp.full(n, self._scale))
+        elif self._scale != 1.0:
+            null = encode(params, tokens[n:], mask[n:])
         keys = cascade.image_keys(self._seed, np.arange(n), int(self._stage.upsampler))
 
         def check(*_: Any) -> None:

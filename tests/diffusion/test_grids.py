@@ -18,7 +18,10 @@ def test_any_number_of_distinct_timesteps_is_possible(name, steps, schedule):
     assert (np.diff(t) > 0).all()
     assert t[0] >= 0
     assert t[-1] <= 999
-    assert steps == 1 or t[0] == 0
+    if name == "trailing":  # ends a step before the clean picture, which is no timestep
+        assert abs(t[0] - t[-1] / steps) <= 1.5
+    else:
+        assert steps == 1 or t[0] == 0
 
 
 @pytest.mark.parametrize("name", grids.GRIDS)

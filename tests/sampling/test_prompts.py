@@ -44,7 +44,7 @@ def test_a_stage_whose_captions_named_a_style_is_given_one_but_the_negative_prom
         seen.append(texts)
         return np.zeros((2, len(texts), context))
 
-    stage = lambda styles: SimpleNamespace(encode=None, context=4, styles=styles)
+    stage = lambda styles: SimpleNamespace(encode=None, context=4, styles=styles, away=False)
     loaded = SimpleNamespace(
         stages={"base": stage(("flat", "3d")), "upsample": stage(())}, tokenizer=tokenizer
     )

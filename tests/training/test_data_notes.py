@@ -25,7 +25,7 @@ def run(folder, context=16, tokenizer=None, **data):
         model=types.SimpleNamespace(text_context=context), data=Data(**data)
     )
     return types.SimpleNamespace(
-        source=Folder(folder), tokenizer=tokenizer or GlideBPE(), config=config
+        source=Folder(folder), tokenizer=tokenizer or GlideBPE(), config=config, teacher=None
     )
 
 

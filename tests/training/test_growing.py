@@ -10,7 +10,7 @@ import pytest
 from glide_jax.errors import InputError
 from glide_jax.networks import initial, zoo
 from glide_jax.networks.initial import initialiser
-from glide_jax.training.growing import add_attention, widen_stem
+from glide_jax.training.growing import add_layers, widen_stem
 from glide_jax.types import Cond
 from tests import tiny
 
@@ -71,9 +71,25 @@ def test_networks_that_differ_in_more_are_refused(other):
 def test_new_attention_changes_nothing_until_it_is_trained():
     larger = dataclasses.replace(tiny.BASE, attention=(16, 8))
     params = tiny.weights(tiny.BASE)
-    grown = add_attention(params, jax.jit(initialiser(larger))(jax.random.key(1)))
+    grown = add_layers(params, jax.jit(initialiser(larger))(jax.random.key(1)))
     assert jax.tree.map(np.shape, grown) == jax.tree.map(np.shape, initial.shapes(larger))
     expected, found = predict(tiny.BASE, params, Cond()), predict(larger, grown, Cond())
     np.testing.assert_allclose(found.eps, expected.eps, rtol=1e-5, atol=1e-5)
     with pytest.raises(InputError, match="has no input_1"):
-        add_attention(grown, params)
+        add_layers(grown, params)
+
+
+@pytest.mark.slow
+def test_a_student_of_guidance_begins_as_its_teacher_at_every_scale():
+    larger = dataclasses.replace(tiny.BASE, guidance=(1.0, 6.0))
+    params = tiny.weights(tiny.BASE)
+    grown = add_layers(params, jax.jit(initialiser(larger))(jax.random.key(1)))
+    assert jax.tree.map(np.shape, grown) == jax.tree.map(np.shape, initial.shapes(larger))
+    expected = predict(tiny.BASE, params, Cond())
+    for scale in (None, np.float32([1.0, 6.0])):
+        found = predict(larger, grown, Cond(guidance=scale))
+        np.testing.assert_allclose(found.eps, expected.eps, rtol=1e-5, atol=1e-5)
+    grown["unet"]["guidance_out"]["kernel"] += 0.1
+    one, other = (predict(larger, grown, Cond(guidance=np.float32(s))) for s in ([1, 1], [1, 6]))
+    np.testing.assert_array_equal(one.eps[0], other.eps[0])
+    assert np.abs(one.eps[1] - other.eps[1]).max() > 1e-3

@@ -1,0 +1,211 @@
+"""Distillation: what a teacher shows, and a student's loss on it.
+
+A teacher's parameters are an argument that is not differentiated. A student has the teacher's
+network, whose output is v or x_0, and it learns the picture that the teacher's sampler would go
+towards.
+"""
+
+from collections.abc import Callable
+from typing import NamedTuple
+
+import jax
+import jax.numpy as jnp
+from jaxtyping import Array, Bool, Float, Int
+
+from glide_jax.diffusion import constraints, distillation, guidance, parameterization, samplers
+from glide_jax.diffusion.schedules import Schedule
+from glide_jax.training import objectives, quartiles
+from glide_jax.training.objectives import Batch
+from glide_jax.training.sections import Diffusion
+from glide_jax.types import Cond, Image, Loss, Network, Params, Prediction, TextCond
+
+# The student's variance is kept at the teacher's, which a sampler such as ddpm goes on needing.
+_OF_VARIANCE = 0.1
+
+
+class Part(NamedTuple):
+    """A network, teacher's or student's, as functions of its parameters."""
+
+    predict: Callable[..., Prediction]  # (params, x_t, t, cond)
+    encode: Callable[..., TextCond | None]  # (params, tokens, mask)
+    prediction: str  # the meaning of its output
+
+    def bind(self, params: Params) -> Network:
+        """The network of these parameters."""
+        return lambda x_t, t, cond: self.predict(params, x_t, t, cond)
+
+
+class Steps(NamedTuple):
+    """The steps that a teacher takes."""
+
+    chain: Schedule
+    share: Float[Array, " n"]  # see `distillation.shares`
+    every: bool = False  # a student begins at each of them, and not at every second
+
+
+class Asked(NamedTuple):
+    """The guidance of each picture; all is None where it is no input."""
+
+    scale: Float[Array, " b"] | None = None
+    tokens: Int[Array, "b n"] | None = None  # the prompt to keep away from, mostly the empty one
+    mask: Bool[Array, "b n"] | None = None
+
+
+class Lesson(NamedTuple):
+    """A batch as a student sees it: where it looks, and what the teacher found there."""
+
+    batch: Batch  # captions as the teacher read them
+    asked: Asked
+    x_t: Image
+    i: Int[Array, " b"]  # steps of the trained diffusion
+    x_0: Image
+    var_frac: Image | None  # None where the student's is not used
+
+
+class Guided(NamedTuple):
+    """How guidance is an input, and the empty prompt."""
+
+    null_tokens: Int[Array, " n"]  # the mask of the empty prompt is all False
+    scales: tuple[float, ...] = ()  # the least and the largest; () where it is no input
+    away_fraction: float = 0.0  # how many pictures keep away from another's caption
+
+    def draw(self, batch: Batch, key: Array) -> Asked:
+        """Scales drawn evenly, and prompts to keep away from."""
+        b, (scale_key, away_key) = len(batch.image), jax.random.split(key)
+        if not self.scales:
+            return Asked()
+        scale = jax.random.uniform(scale_key, (b,), minval=self.scales[0], maxval=self.scales[1])
+        if not self.away_fraction:
+            return Asked(scale)
+        other = jax.random.bernoulli(away_key, self.away_fraction, (b, 1))
+        tokens, mask = (jnp.roll(rows, 1, axis=0) for rows in (batch.tokens, batch.mask))
+        return Asked(scale, jnp.where(other, tokens, self.null_tokens), mask & other)
+
+    def empty(self, part: Part, params: Params) -> TextCond | None:
+        """The empty prompt's encoding, leading axis 1."""
+        mask = jnp.zeros((1, len(self.null_tokens)), bool)
+        return part.encode(params, self.null_tokens[None], mask)
+
+    def condition(self, part: Part, params: Params, batch: Batch, asked: Asked) -> Cond:
+        """The condition of a network that takes what is asked.
+
+        Args:
+            part: the network.
+            params: its parameters.
+            batch: captions and planes.
+            asked: see `draw`.
+        """
+        cond = objectives.condition(batch, part.encode(params, batch.tokens, batch.mask))
+        away, empty = None, None
+        if asked.tokens is not None:
+            away, empty = part.encode(params, asked.tokens, asked.mask), self.empty(part, params)
+        if away is not None and empty is not None:
+            cond = cond._replace(away=away.pooled - empty.pooled)
+        return cond._replace(guidance=asked.scale)
+
+
+Teach = Callable[[Params, Batch, Array], Lesson]  # (the teacher's parameters, batch, key)
+
+
+def of_guidance(teacher: Part, schedule: Schedule, how: Guided, options: Diffusion) -> Teach:
+    """Lessons in classifier-free guidance (Meng et al., 2022, algorithm 1).
+
+    Args:
+        teacher: a network with and without prompts.
+        schedule: the diffusion, un-respaced.
+        how: the range of scales.
+        options: fractions.
+    """
+
+    def teach(params: Params, batch: Batch, key: Array) -> Lesson:
+        *i_keys, eps_key, null_key, asked_key = jax.random.split(key, 5)
+        batch = objectives.emptied(batch, how.null_tokens, options.null_fraction, null_key)
+        b = len(batch.image)
+        i = objectives.drawn_steps(tuple(i_keys), b, schedule.num_steps, options)
+        s, eps = schedule.at(i), jax.random.normal(eps_key, batch.image.shape)
+        x_t, asked = samplers.q_sample(s, batch.image, eps), how.draw(batch, asked_key)
+        cond = objectives.condition(batch, teacher.encode(params, batch.tokens, batch.mask))
+        if asked.tokens is None:
+            text = jax.tree.map(
+                lambda a: jnp.broadcast_to(a, (b, *a.shape[1:])), how.empty(teacher, params)
+            )
+        else:
+            text = teacher.encode(params, asked.tokens, asked.mask)
+        assert asked.scale is not None, "a student of guidance has scales"
+        # Guidance is linear, so it is the same for every meaning of the output.
+        denoise = guidance.classifier_free(
+            teacher.bind(params),
+            cond,
+            cond._replace(text=text),
+            asked.scale[:, None, None, None],
+        )
+        out = denoise(x_t, schedule.t[i])
+        x_0 = parameterization.x_0_of(s, x_t, out.eps, teacher.prediction)
+        # With more noise than signal, guidance and errors of eps lead far out of a picture's range,
+        # which the sampler cuts off. Elsewhere that cut would only be noise in what is learnt.
+        x_0 = jnp.where(s.alpha_bar < 0.5, constraints.clip(x_0), x_0)
+        return Lesson(batch, asked, x_t, i, x_0, out.var_frac)
+
+    return teach
+
+
+def of_steps(teacher: Part, steps: Steps, how: Guided, options: Diffusion) -> Teach:
+    """Lessons in two steps of DDIM at once (Salimans & Ho, 2022, algorithm 2).
+
+    Args:
+        teacher: a network that is evaluated once a step.
+        steps: the teacher's.
+        how: guidance, if it is an input.
+        options: fractions.
+    """
+    chain, stride = steps.chain, 1 if steps.every else 2
+
+    def teach(params: Params, batch: Batch, key: Array) -> Lesson:
+        *i_keys, eps_key, null_key, asked_key = jax.random.split(key, 5)
+        batch = objectives.emptied(batch, how.null_tokens, options.null_fraction, null_key)
+        b, n = len(batch.image), chain.num_steps // stride
+        i = stride * objectives.drawn_steps(tuple(i_keys), b, n, options) + stride - 1
+        eps = jax.random.normal(eps_key, batch.image.shape)
+        x_t, asked = samplers.q_sample(chain.at(i), batch.image, eps), how.draw(batch, asked_key)
+        cond = how.condition(teacher, params, batch, asked)
+
+        def predict(x_t: Image, t: Array) -> Image:
+            out = teacher.predict(params, x_t, t, cond)
+            s = chain.at_timestep(t)
+            return constraints.clip(parameterization.x_0_of(s, x_t, out.eps, teacher.prediction))
+
+        x_0 = distillation.two_steps(predict, chain, steps.share, x_t, i)
+        return Lesson(batch, asked, x_t, chain.t[i], x_0, None)
+
+    return teach
+
+
+def student(part: Part, schedule: Schedule, how: Guided, weigh: Callable[[Array], Array]) -> Loss:
+    """The weighted error of the student's v on a `Lesson`.
+
+    Args:
+        part: the student's network, whose output is v or x_0.
+        schedule: the diffusion, un-respaced.
+        how: guidance, if it is an input.
+        weigh: gives the weight of each picture's error from its signal-to-noise ratio.
+    """
+
+    def loss(params: Params, lesson: Lesson, key: Array) -> tuple[Array, dict[str, Array]]:
+        del key  # a student has no dropout: it is to be one function, which the teacher is
+        s, t = schedule.at(lesson.i), schedule.t[lesson.i]
+        cond = how.condition(part, params, lesson.batch, lesson.asked)
+        out = part.predict(params, lesson.x_t, t, cond)
+        v = out.eps
+        if part.prediction == "x_0":
+            v = parameterization.v_of_x_0(s, lesson.x_t, v)
+        target = parameterization.v_of_x_0(s, lesson.x_t, lesson.x_0)
+        mse = ((v - target) ** 2).mean(axis=(1, 2, 3))
+        snr = schedule.alpha_bar[lesson.i] / (1.0 - schedule.alpha_bar[lesson.i])
+        total = (weigh(snr) * mse).mean()
+        found = {"mse": mse.mean()}
+        if lesson.var_frac is not None:
+            found["var"] = ((out.var_frac - lesson.var_frac) ** 2).mean()
+            total += _OF_VARIANCE * found["var"]
+        return total, found | quartiles.by_quartile("mse", mse, lesson.i, schedule.num_steps)
+
+    return loss
