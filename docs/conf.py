@@ -6,7 +6,7 @@ import sys
 HERE = pathlib.Path(__file__).parent
 sys.path.insert(0, str(HERE))  # for extensions of our own
 
-from glide_jax import __version__  # noqa: E402  the package that is documented
+from glide_jax import __version__
 
 project = "glide_jax"
 author = copyright = "the glide_jax contributors"
