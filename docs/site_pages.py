@@ -32,7 +32,7 @@ def write_configs(app) -> None:
     """Writes the page of the configs from what each config file says of itself."""
     found = []
     for path in sorted(CONFIGS.glob("*.py")):
-        text = ast.get_docstring(ast.parse(path.read_text(encoding="utf-8")))
+        text = ast.get_docstring(ast.parse(path.read_text(encoding="utf-8")), clean=False)
         if path.stem in ("__init__", "presets", "finetune") or not text:
             continue
         found.append(f"## {path.stem}\n\n{text}")
@@ -99,10 +99,16 @@ def _turned(text: str, file: pathlib.Path, page: pathlib.Path) -> str:
     return _LINK.sub(turned, text)
 
 
+def skipped(app, what, name: str, obj, skip: bool, options) -> bool | None:
+    """Whether a member is left out: fields of named tuples stand in their signatures already."""
+    return True if str(getattr(obj, "__doc__", "")).startswith("Alias for field number") else None
+
+
 def setup(app) -> dict:
     """Registers all of it."""
     app.connect("builder-inited", write_configs, priority=100)
     app.connect("source-read", inward)
     app.connect("include-read", included)
+    app.connect("autodoc-skip-member", skipped)
     app.connect("autodoc-process-docstring", blocks, priority=100)
     return {"parallel_read_safe": True}
