@@ -7,6 +7,7 @@
 #
 # --print, anywhere, shows the commands and runs none.
 set -euo pipefail
+# shellcheck disable=SC2034  # launch/words.sh reads it
 show="" words=()
 # shellcheck disable=SC1091
 . "$(dirname "$0")/words.sh"

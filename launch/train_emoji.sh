@@ -8,6 +8,7 @@
 # 64:smoke and 256:smoke are the same in seconds on a CPU. What follows DATA goes to `glide-jax train`.
 # --print, anywhere, shows the command and runs nothing.
 set -euo pipefail
+# shellcheck disable=SC2034  # launch/words.sh reads it
 show="" words=()
 # shellcheck disable=SC1091
 . "$(dirname "$0")/words.sh"
