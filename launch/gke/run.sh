@@ -30,7 +30,7 @@ manifest=$(<"$(dirname "$0")/jobset.yaml")
 for name in NAME IMAGE CHIP TOPOLOGY HOSTS CHIPS SLICES CLAIM RESTARTS; do
     manifest=${manifest//"{$name}"/${!name}}
 done
-words=""
-for word in train "$@" --workdir "/runs/$NAME"; do words+="${words:+, }\"$word\""; done
-manifest=${manifest//"{WORDS}"/$words}
+container_args=""
+for word in train "$@" --workdir "/runs/$NAME"; do container_args+="${container_args:+, }\"$word\""; done
+manifest=${manifest//"{WORDS}"/$container_args}
 if [ -n "$show" ]; then echo "$manifest"; else kubectl apply -f - <<<"$manifest"; fi
