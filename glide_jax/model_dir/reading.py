@@ -12,7 +12,7 @@ import numpy as np
 from glide_jax import checks, files, tokenizers
 from glide_jax.diffusion import schedules
 from glide_jax.errors import InputError
-from glide_jax.model_dir import disk
+from glide_jax.model_dir import disk, hub
 from glide_jax.model_dir.schema import StageConfig, check_names, parse_section
 from glide_jax.networks import zoo
 from glide_jax.networks.initial import shapes
@@ -39,11 +39,13 @@ class Model:
 
 
 def find_model(dir_or_name: str, models_folder: pathlib.Path) -> pathlib.Path:
-    """The model directory for a path, or for the name of a model in the box or a downloaded one.
+    """The model directory for a path, a name of a model in the box or downloaded, or an hf:// one.
 
     Raises:
         InputError: there is no such model.
     """
+    if dir_or_name.startswith(hub.SCHEME):
+        return hub.fetch(dir_or_name)
     path = files.expanded(dir_or_name)
     try:
         if path.exists():

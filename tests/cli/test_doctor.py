@@ -152,12 +152,12 @@ def test_a_batch_is_as_large_as_memory_allows(monkeypatch, glide, cache):
     monkeypatch.setattr(memory, "of_network", lambda config, *_: by_config[config])  # asked once
     each = max(n.first + 12 * n.more for n in needs.values())  # thirteen pictures of the larger one
     for free, wanted in ((1, 1), (each / 0.79, 8), (2**50, 64)):
-        monkeypatch.setattr(memory, "free", lambda free=free: (int(free), "for the test"))
+        monkeypatch.setattr(memory, "free", lambda _, free=free: (int(free), "for the test"))
         assert glide.largest_batch() == wanted
     off = load(glide._path, offload=True, cache=cache)
     parameters = max(n.parameters for n in needs.values())
-    monkeypatch.setattr(memory, "free", lambda: (int((each + parameters) / 0.79), "for the test"))
+    monkeypatch.setattr(memory, "free", lambda _: (int((each + parameters) / 0.79), "for the test"))
     assert off.largest_batch() == 8
-    monkeypatch.setattr(memory, "free", lambda: (1, "for the test"))
+    monkeypatch.setattr(memory, "free", lambda _: (1, "for the test"))
     [picture] = off("a red circle", n=1, steps=1, batch_size="auto", upsample=False)
     assert picture.parameters["batch_size"] == 1
