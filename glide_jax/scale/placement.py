@@ -37,9 +37,14 @@ def rows(tree: Any) -> list[Row]:
 
 
 def totals(planned: Plan) -> dict[str, tuple[int, int]]:
-    """Bytes (in all, on each device) of the arrays that a run keeps from step to step."""
+    """Bytes (in all, on each device) of the arrays that a run keeps from step to step.
+
+    A student's teacher is no part of its state, and stands last.
+    """
     state = planned.state_like
     parts = {"parameters": state.params, "optimizer": state.opt_state, "averages": state.ema}
     whole = lambda tree: sum(x.size * x.dtype.itemsize for x in jax.tree.leaves(tree))
-    found = {k: (whole(v), partition.bytes_on_device(v)) for k, v in parts.items()}
-    return found | {"state": tuple(map(sum, zip(*found.values(), strict=True)))}  # type: ignore[dict-item]
+    sizes = lambda parts: {k: (whole(v), partition.bytes_on_device(v)) for k, v in parts.items()}
+    found, teacher = sizes(parts), {"teacher": planned.teacher_like} if planned.teacher else {}
+    state: Any = tuple(map(sum, zip(*found.values(), strict=True)))
+    return found | {"state": state} | sizes(teacher)

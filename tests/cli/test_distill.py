@@ -53,7 +53,8 @@ def guided(cli, home, tiny_model):
         (("--config.distill.steps=4",), "a student in steps has a number of them, one in guidance"),
         (("--what", "steps", "--config.distill.steps=4"),
          "distill.steps is 4, but each of the rounds (4, 2) has its own; give distill.rounds"),
-        (("--config.distill.rounds=4,3",), "rounds is (4, 3); each must be half of the one before"),
+        (("--what", "steps", "--config.distill.rounds=4,3"),
+         "rounds is (4, 3); each must be half of the one before"),
         (("--config.distill.weight=no",), "distill.weight is 'no'; it must be one of snr+1, "
                                           "truncated"),
         (("--config.distil.weight=no",), "config has no field 'distil.weight'; did you mean "
