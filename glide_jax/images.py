@@ -129,7 +129,7 @@ def save_png(
         )
     for name, text in carried.items():
         if name.startswith("XML:"):
-            info.add_itxt(name, text, zip=len(text) > _LONG_TEXT)
+            info.add_itxt(name, text)  # readers of XMP need not know compression
         else:
             info.add_text(name, text, zip=len(text) > _LONG_TEXT)
     how: dict[str, Any] = dict(format="PNG", pnginfo=info, exif=image.info.get("exif"))

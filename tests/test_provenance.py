@@ -74,6 +74,13 @@ def test_lossy_formats_have_the_pixels_that_they_had_without_a_mark():
         assert provenance.claims(marked.info["xmp"]).pixels == images.pixels_hash(marked)
 
 
+def test_a_long_record_is_not_compressed_since_readers_of_xmp_need_not_know_that():
+    photo = Image.fromarray(PIXELS)
+    photo.info[provenance.XMP] = PHOTO.replace("Ann", "Ann" * 5000)
+    images.save_png(buffer := io.BytesIO(), photo, DRAWN)
+    assert b"<rdf:li>AnnAnn" in buffer.getvalue()
+
+
 def test_what_nobody_drew_is_not_marked():
     assert "xmp" not in png(RGB, {"contact_sheet_of": "emoji_64"}, NOT_DRAWN).info
 

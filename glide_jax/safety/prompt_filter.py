@@ -1,8 +1,8 @@
 """The prompt filter: words by category and a comparison of meaning, with scores and reasons.
 
-The categories are those by which GLIDE's authors filtered their data and named the risk of their
-model: people by name, hate symbols, violence, sexual content, children (https://arxiv.org/abs/2112.10741,
-sections 6 and F). It knows words, not meaning; docs/safety.md has its measured errors.
+GLIDE's authors took people, violent objects and hate symbols out of their data and named deceiving
+pictures of people as the risk (https://arxiv.org/abs/2112.10741, section 6); sexual content and
+children are added. It knows words, not meaning; docs/safety.md has its measured errors.
 """
 
 import functools

@@ -42,7 +42,7 @@ def saved(image: Image.Image, kind: str, keeps: bool = False) -> bytes:
     if keeps and kind == "png":
         how["pnginfo"] = PngImagePlugin.PngInfo()
         for name, text in image.info.items():
-            if isinstance(text, str):
+            if isinstance(name, str) and isinstance(text, str):
                 how["pnginfo"].add_itxt(name, text)
     elif keeps:
         how["xmp"] = image.info["xmp"]

