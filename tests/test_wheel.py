@@ -104,7 +104,7 @@ def test_the_extras_are_those_that_doctor_knows(monkeypatch):
     monkeypatch.chdir(ROOT)
     runpy.run_path(str(ROOT / "setup.py"))
     asked = given["extras_require"]
-    assert asked.keys() - {"dev"} == EXTRAS.keys()
+    assert asked.keys() - {"dev", "docs"} == EXTRAS.keys()
     for name, packages in EXTRAS.items():
         if name in ("cuda", "cuda13", "tpu"):  # these come by an extra of JAX's
             brought = {"cuda": "cuda12"}.get(name, name)

@@ -583,7 +583,7 @@ SHELL = [
     (("sample", "red", "--device", "tpu"), {}, "no tpu"),
     (("sample", "red"), {"JAX_PLATFORMS": "abacus"}, "abacus"),
     (("smaple",), {}, "sample"),
-    (("sample", "red", "--out", "file/a"), {}, "Not a directory"),
+    (("sample", "red", "--out", "file/a"), {}, "a file is in the way; give a folder"),
 ]
 
 

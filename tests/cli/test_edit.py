@@ -115,8 +115,8 @@ def test_a_layer_with_a_profile_keeps_all_it_has_and_is_repeated(run, repeats, t
         ({"model": 3}, "the model 3; it must be text"), ({"dtype": ["x"]}, "it must be text"),
         ({"prompt": None}, "the prompt None; it must be text"), ({"dtype": "x"}, "dtype is 'x'"),
         ({"seed": 10**30}, "seed is 1000"), ({"seed": "0"}, "it must be a whole number"),
-        ({"model_path": "gone/nowhere"}, "model 'gone/nowhere' is neither a directory nor a known"),
-        ({"model_path": None, "model": "nobody"}, "model 'nobody' is neither"),
+        ({"model_path": "gone/nowhere"}, "the model that drew it, 'gone/nowhere', is not here"),
+        ({"model_path": None, "model": "nobody"}, "the model that drew it, 'nobody', is not here"),
         ({"base": {"sampler": ["x"]}}, "sampler is ['x']"),
     ],
 )  # fmt: skip
@@ -153,7 +153,7 @@ def test_repeat_refuses_what_has_changed(cli, run, photo, tmp_path):
     [edited] = run("edit", photo, "red", "--strength", 0.5, *FEW)
     argv = ("repeat", edited, "--out", tmp_path / "again")
     moved = photo.rename(tmp_path / "moved.png")
-    assert "photo.png' does not exist" in cli(*argv).complaint
+    assert "photo.png', is not here; give it as image" in cli(*argv).complaint
     assert cli(*argv, "--image", moved).code == 0
     Image.new("RGB", (32, 32), "red").save(photo)
     assert "pixels have changed" in cli(*argv).complaint

@@ -62,7 +62,7 @@ def options_of(rng, glide) -> dict:
     if rng.random() < 0.3:
         options["upsample"] = False
         del options["upsample_steps"]
-    if rng.random() < 0.3:
+    if rng.random() < 0.3 and options["guidance_scale"] > 1:  # without guidance it is refused
         options["negative_prompt"] = "green"
     if rng.random() < 0.3:
         image = Image.fromarray(rng.integers(0, 256, (40, 40, 3), np.uint8))
