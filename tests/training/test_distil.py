@@ -161,3 +161,19 @@ def test_the_teacher_has_no_gradient_and_the_variance_is_kept():
 
 
 PARAMS = {"a": jnp.float32(0.3), "b": jnp.float32(-0.1), "c": jnp.zeros(4), "d": jnp.zeros(4)}
+
+
+def test_a_student_that_puts_noise_back_begins_at_every_step_of_its_teacher():
+    t = grids.timesteps("trailing", 4, ALPHA_BAR)
+    chain = schedules.from_alpha_bar(ALPHA_BAR, t)
+    steps = distil.Steps(chain, jnp.float32(distillation.shares(ALPHA_BAR[t])), every=True)
+    teacher = distil.Part(worded, encode, "v")
+    lesson = distil.of_steps(teacher, steps, HOW, OPTIONS)({}, batch(), jax.random.key(1))
+    assert set(np.asarray(lesson.i).tolist()) == set(t.tolist())
+    assert np.isfinite(lesson.x_0).all()
+    last = np.asarray(lesson.i) == t[0]  # from which there is one step
+    cond = HOW.condition(teacher, {}, lesson.batch, lesson.asked)
+    v = worded({}, lesson.x_t, lesson.i, cond).eps
+    x_0 = parameterization.x_0_of(SCHEDULE.at(lesson.i), lesson.x_t, v, "v")
+    np.testing.assert_allclose(lesson.x_0[last], jnp.clip(x_0, -1.0, 1.0)[last], atol=1e-5)
+    assert np.abs(lesson.x_0 - jnp.clip(x_0, -1.0, 1.0))[~last].max() > 1e-3
