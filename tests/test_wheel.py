@@ -125,6 +125,7 @@ def test_it_draws(installed):
     assert "drawn/00000-a-large-red-circle-s0-i0.png" in out
 
 
+@pytest.mark.slow
 def test_it_reads_its_own_configs(installed):
     installed("train", "--config", "shapes_64:smoke", "--workdir", "w", "--dry-run")
 

@@ -20,12 +20,17 @@ if TYPE_CHECKING:
     from glide_jax.sampling.outline import Outline
 
 
+HUB = "hf://"  # the address of a model on a hub, which is no path; `model_dir.hub` reads it
+
+
 class _Path(click.Path):
     """A path in which `~` is a home, also where the shell has left it, as in `--out=~/x`."""
 
     def convert(self, value: Any, param: Any, ctx: Any) -> Any:
         if not str(value) and self.type is pathlib.Path:
             self.fail("it is empty; give a path, such as . for this folder.", param, ctx)
+        if self.type is str and str(value).startswith(HUB):
+            return value
         return super().convert(str(files.expanded(value)) if str(value) else "", param, ctx)
 
 

@@ -8,12 +8,12 @@ from glide_jax.cli import common
 
 
 @click.command("push")
-@click.argument("model")
+@click.argument("model", type=common.PLACE)
 @click.argument("name")
 @click.option("--private", is_flag=True, help="A new repository is private.")
 @click.option("--revision", help="A branch that is there already, instead of the main one.")
 @click.option("--license", "licence", default="", help="For the card, as the hub names it: mit.")
-@click.option("--dataset", "data", multiple=True, help="For the card; may be given repeatedly.")
+@click.option("--dataset", "datasets", multiple=True, help="For the card; may be given repeatedly.")
 def command(model: str, name: str, **options: Any) -> None:
     """Send MODEL to the hub as NAME, which is USER/MODEL.
 

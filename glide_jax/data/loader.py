@@ -330,10 +330,10 @@ def _start(make: _Maker, start_step: int, workers: int) -> Any:
     return iter(steps.map(make).to_iter_dataset(read).mp_prefetch(many, _begin_worker))
 
 
-def _begin_worker(index: int, count: int) -> None:
-    """Makes a worker leave with its parent, however that ends, and not by Ctrl-C before it."""
-    del index, count
-    signal.signal(signal.SIGINT, signal.SIG_IGN)
+def _begin_worker(*_: int) -> None:
+    """Makes a worker leave with its parent, however that ends, and by no signal before it."""
+    for number in (signal.SIGINT, signal.SIGTERM):  # a parent would wait for the rest of a batch
+        signal.signal(number, signal.SIG_IGN)
     parent = multiprocessing.parent_process()
 
     def follow() -> None:

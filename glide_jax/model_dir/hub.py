@@ -63,7 +63,7 @@ def send(
     private: bool = False,
     revision: str | None = None,
     licence: str = "",
-    data: Sequence[str] = (),
+    datasets: Sequence[str] = (),
 ) -> str:
     """Sends a model directory to the hub in one commit, and returns the address to load it by.
 
@@ -75,7 +75,7 @@ def send(
         private: whether a new repository is private.
         revision: a branch that is there already; by default the main one.
         licence: the licence's identifier on the hub, such as mit, for a card that states none.
-        data: names of data sets on the hub, for a card that states none.
+        datasets: names of data sets on the hub, for a card that states none.
 
     Raises:
         InputError: the directory is not whole, the name is wrong, or the hub refuses.
@@ -91,7 +91,7 @@ def send(
     paths = sorted({path for pattern in PARTS for path in directory.glob(pattern)})
     add = lambda path, content: hub.CommitOperationAdd(path_in_repo=path, path_or_fileobj=content)
     sent = [add(p.name, str(p)) for p in paths if p.name != "README.md"]
-    sent.append(add("README.md", _card(directory, licence, data).encode()))
+    sent.append(add("README.md", _card(directory, licence, datasets).encode()))
     try:
         api = hub.HfApi()
         api.create_repo(name, private=private, exist_ok=True)
@@ -113,13 +113,13 @@ def _parsed(address: str) -> tuple[str, str | None]:
     return found[1], found[2]
 
 
-def _card(directory: pathlib.Path, licence: str, data: Sequence[str]) -> str:
+def _card(directory: pathlib.Path, licence: str, datasets: Sequence[str]) -> str:
     path = directory / "README.md"
     text = path.read_text(encoding="utf-8") if path.is_file() else f"# {directory.name}\n"
     if text.startswith("---\n"):
         return text
     fields = f"license: {licence}\n" if licence else ""
-    fields += "datasets:\n" + "".join(f"- {name}\n" for name in data) if data else ""
+    fields += "datasets:\n" + "".join(f"- {name}\n" for name in datasets) if datasets else ""
     return FRONT_MATTER.format(fields=fields) + text
 
 

@@ -31,7 +31,7 @@ from launch.studies.inpainting import Case
 
 SHARES = (0.25, 0.375, 0.5, 0.75)  # a hole's side by the picture's
 FORMS = ("square", "disc", "L")
-MARGINS = ("0.25", "0.5", "1", "8")  # the last shows the model the whole picture
+MARGINS = ("0.25", "1", "8")  # the last shows the model the whole picture
 _STREAM = 2**31 + 3  # a stream of random numbers apart from those of training and other studies
 _RIM = 0.25  # what the judge sees around a hole, by the hole's side
 MADE = """\

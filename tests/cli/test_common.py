@@ -145,3 +145,13 @@ def test_a_name_has_few_bytes_whatever_the_script(letter):
 def test_a_file_system_without_a_letter_does_without_it(monkeypatch):
     monkeypatch.setattr("sys.getfilesystemencoding", lambda: "latin-1")
     assert common.slug("café 犬 x") == "café--x"
+
+
+def test_the_address_of_a_hub_s_model_is_no_path(cli, tiny_model, tmp_path, monkeypatch):
+    from glide_jax.model_dir import hub
+
+    asked = []
+    monkeypatch.setattr(hub, "fetch", lambda address: asked.append(address) or tiny_model)
+    result = cli("doctor", "--model", "hf://ada/tiny@v1")
+    assert result.code == 0, result.err
+    assert set(asked) == {"hf://ada/tiny@v1"}

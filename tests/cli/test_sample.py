@@ -278,6 +278,7 @@ def test_a_cache_that_cannot_be_made_is_told_and_no_obstacle(shell, tiny_model, 
     assert "warning: Cache" in result.err
 
 
+@pytest.mark.slow
 def test_killed_at_any_time_only_whole_pictures_are_there_and_the_rest_follows(
     shell, tiny_model, tmp_path, cache
 ):

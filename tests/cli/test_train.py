@@ -209,6 +209,7 @@ def test_a_damaged_checkpoint_is_told_of_and_the_one_before_is_used(whole, home,
     assert_same(whole, tmp_path / "w")
 
 
+@pytest.mark.slow
 def test_a_full_disk_is_one_sentence_and_loses_nothing(whole, home, cli, tmp_path):
     """A limit on the size of files is the nearest to a full disk that needs no privileges."""
     resource = pytest.importorskip("resource")
@@ -349,6 +350,7 @@ def test_a_workdir_that_cannot_be_is_named(home, cli, tmp_path):
     assert "cannot be written to" in result.complaint
 
 
+@pytest.mark.slow
 def test_finetuning_starts_from_a_model_and_gives_one_back(home, cli, tmp_path):
     start = tiny.save(tmp_path / "m", "plain")
     result = cli("finetune", start, "--data", home / "pictures", "--workdir", tmp_path / "w",

@@ -2,7 +2,9 @@
 
 import gc
 import itertools
+import multiprocessing
 import os
+import signal
 import subprocess
 import sys
 import threading
@@ -194,6 +196,22 @@ def test_more_rejections_than_allowed_stop_the_run_with_the_account():
 def test_rejections_are_counted_across_worker_processes():
     with pytest.raises(InputError, match=r"10 of 40 .* max_rejected"):
         load(Numbered(40, range(0, 40, 4)), count=9, workers=1)
+
+
+def test_a_signal_to_the_whole_group_ends_no_worker_in_the_middle_of_a_batch(plain):
+    options = DataOptions(**{**EVERYTHING, "workers": 1})
+    reader = Loader(Noise(20, captions=3), GlideBPE(), CONTEXT, options, range(8))
+    try:
+        batches = reader.batches()
+        got = [next(batches)]
+        [worker] = multiprocessing.active_children()
+        for number in (signal.SIGTERM, signal.SIGINT):
+            os.kill(worker.pid, number)
+        got += itertools.islice(batches, len(plain) - 1)
+    finally:
+        reader.close()
+    assert_equal(plain, got)
+    assert not worker.is_alive()
 
 
 def test_a_set_of_which_nothing_is_usable_stops_at_once():

@@ -1,6 +1,7 @@
 """A model that draws the shapes set exactly, so that everything behind it can be tested."""
 
 import dataclasses
+import types
 from typing import Any
 
 import jax.numpy as jnp
@@ -22,6 +23,8 @@ class Oracle:
 
     def __init__(self, stop_at: int | None = None):
         self.drawn, self.stop_at = 0, stop_at
+        base = types.SimpleNamespace(distilled=0)
+        self.loaded = types.SimpleNamespace(stages={"base": base})
 
     def parameters(self, prompts, *, first_index=0, number_on=False, batch_size=1, **options):
         base = {"guidance_scale": 1.0, "sampler": "exact", "steps": "1"}

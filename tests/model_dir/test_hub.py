@@ -40,10 +40,9 @@ def call(served, tmp_path):
 
 FETCH = """
 from glide_jax.errors import InputError
-from glide_jax.model_dir import reading
-import pathlib, sys
+from glide_jax.model_dir import hub
 try:
-    print(reading.find_model({address!r}, pathlib.Path("none")))
+    print(hub.fetch({address!r}))
 except InputError as error:
     print("refused:", error)
 """

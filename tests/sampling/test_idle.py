@@ -19,8 +19,8 @@ GRAY = np.full((16, 16, 3), 128, np.uint8)
 # Options that act in every call, or by themselves say that they do not.
 ALWAYS = {
     "n", "seed", "first_index", "number_on", "as_recorded", "upsample", "batch_size", "edit",
-    "progress", "steps", "sampler", "grid", "dynamic_threshold", "mix", "autoguidance_model",
-    "clip_guidance_scale", "score", "cfgpp_scale",
+    "progress", "record_prompt", "steps", "sampler", "grid", "dynamic_threshold", "mix",
+    "autoguidance_model", "clip_guidance_scale", "score", "cfgpp_scale",
 }  # fmt: skip
 UNGUIDED = dict(guidance_scale=1.0)
 FAST = dict(preset="fast", sampler="ddim", steps="fast27", upsample_sampler="ddim")

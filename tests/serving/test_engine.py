@@ -258,7 +258,7 @@ def test_a_thousand_mixes_of_strangers_change_no_picture(glide, width):
     engine.stop()
 
 
-@pytest.mark.parametrize("width", [1, 2])
+@pytest.mark.parametrize("width", [1, pytest.param(2, marks=pytest.mark.slow)])
 def test_a_warm_server_compiles_nothing_for_usual_requests(glide, width):
     engine = Engine(glide, width=width)
     warm(engine)
