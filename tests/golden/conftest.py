@@ -19,8 +19,10 @@ def pytest_generate_tests(metafunc):
     for family, list_cases in families.CASES.items():
         if f"{family}_case" in metafunc.fixturenames:
             names = list_cases(directory)
-            quick = names[:1] if family in families.ONE_IS_QUICK else names
-            slow = [pytest.param(name, marks=pytest.mark.slow) for name in names[len(quick) :]]
+            quick = [name for name in names if name not in families.LONG]
+            quick = quick[:1] if family in families.ONE_IS_QUICK else quick
+            rest = (name for name in names if name not in quick)
+            slow = [pytest.param(name, marks=pytest.mark.slow) for name in rest]
             metafunc.parametrize(f"{family}_case", [*quick, *slow])
 
 

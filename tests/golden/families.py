@@ -68,4 +68,9 @@ CASES = {
     "full_clip": lambda d: stems(d / "full", "clip.npz"),
     "tokenizer": lambda d: stems(d / "tok", "*.json*"),
 }
+# Cases that compile for a quarter of a minute or more, and whose parts others have as well.
+LONG = {
+    "t05_superres_4level", "t08_nonsquare_superres", "t11_upsampler_like_6level",
+    "clip_guided_ddim10", "up_inpaint_ddpm_fast27", "cfg_ddpm25_batch2_scale5",
+}  # fmt: skip
 ONE_IS_QUICK = {"train"}  # compiling a backward pass takes half a minute: the others are slow
