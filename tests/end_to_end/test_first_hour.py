@@ -34,6 +34,7 @@ INSTALLS = ("make install", "pip install -e .", "pip install -e '.[cuda]'",
 ELSEWHERE = {
     **dict.fromkeys(INSTALLS, "tests/test_wheel.py installs; an extra is what this Python has"),
     "make test": "this is it",
+    "glide-jax push MODEL USER/MODEL": "tests/model_dir/test_hub.py sends to a hub of its own",
     **dict.fromkeys(
         ("glide-jax download base upsample",
          "glide-jax import base upsample --out ~/.cache/glide_jax/models/glide",
