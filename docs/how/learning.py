@@ -87,5 +87,5 @@ figure.tight_layout()
 
 # %% [markdown]
 # The gradient of that score is taken through the CLIP alone, and `samplers.estimate` adds it to `eps`. GLIDE's own
-# comparison found classifier-free guidance better (section 5.1), and so does
-# [the sweep of the small models](../results/clip-guidance.md).
+# comparison found classifier-free guidance better (section 5.1). What this small CLIP changes under every sampler is
+# in [a table of its own](../results/clip-guidance.md).

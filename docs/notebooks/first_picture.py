@@ -83,10 +83,9 @@ keys = jax.random.split(jax.random.key(0), 1)
 x_t = samplers.noise(keys, 0, (stage.image_size, stage.image_size, 3))
 seen = []
 for i in reversed(range(50)):
-    now = schedule.at(jnp.array([i]))
-    eps = denoise(x_t, jnp.full(1, schedule.t[i])).eps if i % 7 == 0 else None
-    if eps is not None:
-        x_0 = samplers.clip(samplers.predict_x_0(now, x_t, eps))
+    if i % 7 == 0:
+        eps = denoise(x_t, jnp.full(1, schedule.t[i])).eps
+        x_0 = samplers.clip(samplers.predict_x_0(schedule.at(jnp.array([i])), x_t, eps))
         seen.append((int(schedule.t[i]), x_t[0], x_0[0]))
     x_t = step(x_t, jnp.int32(i), jnp.zeros_like(x_t))
 

@@ -18,8 +18,6 @@
 # the pictures back.
 
 # %%
-import collections
-
 import matplotlib.pyplot as plt
 import numpy as np
 
@@ -80,11 +78,11 @@ figure.tight_layout()
 
 # %% [markdown]
 # Sixteen pictures a scale are few: `glide-jax sweep` draws as many as an interval needs and writes the table with
-# the curves. A guided step evaluates the network twice, at any scale but 1; limiting guidance to a part of the
-# chain (`guidance_interval`) saves most of that.
+# the curves. A guided step evaluates the network twice, at any scale but 1; with a
+# `guidance_interval` it is evaluated once in the steps outside of that.
 
 # %%
-counts = collections.Counter()
+counts = {}
 for interval in (None, (100, 900)):
     limited = {} if interval is None else {"guidance_interval": interval}
     pictures = glide(prompts, n=4, seed=0, steps=20, upsample=False, guidance_scale=3, **limited)

@@ -14,13 +14,11 @@ import click
 
 from glide_jax import checks, files
 from glide_jax.errors import InputError
+from glide_jax.model_dir.hub import SCHEME
 
 if TYPE_CHECKING:
     from glide_jax.sampling.glide import Glide
     from glide_jax.sampling.outline import Outline
-
-
-HUB = "hf://"  # the address of a model on a hub, which is no path; `model_dir.hub` reads it
 
 
 class _Path(click.Path):
@@ -29,7 +27,7 @@ class _Path(click.Path):
     def convert(self, value: Any, param: Any, ctx: Any) -> Any:
         if not str(value) and self.type is pathlib.Path:
             self.fail("it is empty; give a path, such as . for this folder.", param, ctx)
-        if self.type is str and str(value).startswith(HUB):
+        if self.type is str and str(value).startswith(SCHEME):  # an address of a hub is no path
             return value
         return super().convert(str(files.expanded(value)) if str(value) else "", param, ctx)
 

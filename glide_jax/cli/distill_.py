@@ -61,10 +61,7 @@ def command(
     checks.one_of("--what", what, ("guidance", "steps"))
     checks.one_of("--stage", stage, ("base", "upsample"))
     checks.one_of("--size", size, ("full", "shapes", "smoke"))
-    source = [] if data is None else finetune_.source_of(data)
-    given = {"train.num_steps": updates, "optim.lr": lr, "train.batch_size": batch_size}
-    changes = [f"{name}={value}" for name, value in given.items() if value is not None]
-    changes = [*source, *changes, *train_.overrides(ctx.args)]
+    changes = finetune_.changes_of(ctx.args, data, updates, lr, batch_size)
     config = f"distill_{what}:{size}{'-upsample' if stage == 'upsample' else ''}"
     train_.start(config, changes, workdir, dry_run=dry_run, device=device,
                  model=(model, stage), others=others)  # fmt: skip

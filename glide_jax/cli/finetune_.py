@@ -49,14 +49,33 @@ def command(
     configs/finetune.py can be given too, as --config.train.freeze=^text/.
     """
     checks.one_of("--stage", stage, ("base", "upsample"))
-    given = {"train.num_steps": steps, "optim.lr": lr, "train.batch_size": batch_size}
-    changes = [f"{name}={value}" for name, value in given.items() if value is not None]
-    changes = [*source_of(data), *changes, *train_.overrides(ctx.args)]
+    changes = changes_of(ctx.args, data, steps, lr, batch_size)
     train_.start(f"finetune:{stage}", changes, workdir, dry_run=dry_run, device=device,
                  model=(model, stage), others=others)  # fmt: skip
 
 
-def source_of(data: str) -> list[str]:
+def changes_of(
+    words: list[str],
+    data: str | None,
+    steps: str | None,
+    lr: str | None,
+    batch_size: str | None,
+) -> list[str]:
+    """The changes of a config that options stand for, and those among a command's other words.
+
+    Args:
+        words: the others.
+        data: a folder of pictures or a set's name; None is the config's own.
+        steps: updates of the run.
+        lr: the learning rate.
+        batch_size: pictures in a batch.
+    """
+    given = {"train.num_steps": steps, "optim.lr": lr, "train.batch_size": batch_size}
+    changes = [f"{name}={value}" for name, value in given.items() if value is not None]
+    return [*([] if data is None else _source_of(data)), *changes, *train_.overrides(words)]
+
+
+def _source_of(data: str) -> list[str]:
     """The fields of a config for a folder of pictures, or else for a set's name."""
     from glide_jax.data.catalogue import check_set
 

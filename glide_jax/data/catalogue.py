@@ -119,7 +119,7 @@ def check_set(name: str) -> None:
     """
     if os.path.isfile(name):
         raise InputError(f"{checks.shown(name, 200)} is a file; give a folder that holds pictures.")
-    if wrong := [part for part in name.split("+") if part not in NAMES and name not in NAMES]:
+    if wrong := [part for part in name.split("+") if part not in NAMES]:
         near = difflib.get_close_matches(wrong[0], names := (*SETS, FLAT, ENDLESS), n=1)
         hint = f"did you mean {near[0]}?" if near else f"sets are {', '.join(names)}."
         raise InputError(

@@ -3,6 +3,7 @@
 import jax.numpy as jnp
 import numpy as np
 
+from glide_jax.diffusion import samplers
 from glide_jax.diffusion.schedules import Schedule
 from glide_jax.types import Cond, Image, Network, Prediction, Timestep
 
@@ -58,7 +59,7 @@ def x_0_of(s: Schedule, x_t: Image, out: Image, prediction: str) -> Image:
         return out
     if prediction == "v":
         return s.sqrt_alpha_bar * x_t - s.sqrt_one_minus_alpha_bar * out
-    return s.sqrt_recip_alpha_bar * x_t - s.sqrt_recipm1_alpha_bar * out
+    return samplers.predict_x_0(s, x_t, out)
 
 
 def predicting_eps(network: Network, alpha_bar: np.ndarray, prediction: str) -> Network:

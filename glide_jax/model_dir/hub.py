@@ -4,9 +4,10 @@ Only configs, weights as safetensors, tokenizers and cards are fetched, so nothi
 ever unpickled or run. HF_ENDPOINT, HF_HOME, HF_TOKEN and HF_HUB_OFFLINE are the hub's own settings.
 """
 
+import contextlib
 import pathlib
 import re
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 from glide_jax import checks, files
@@ -44,10 +45,8 @@ def fetch(address: str) -> pathlib.Path:
     """
     name, revision = _parsed(address)
     hub = extra("huggingface_hub")
-    try:
+    with _in_sentences(hub, checks.shown(address)):
         folder = hub.snapshot_download(name, revision=revision, allow_patterns=list(PARTS))
-    except (hub.errors.HfHubHTTPError, hub.errors.HFValidationError, OSError, ValueError) as error:
-        raise InputError(f"{checks.shown(address)}: {_why(hub, error)}") from None
     if not (pathlib.Path(folder) / "config.json").is_file():
         raise InputError(
             f"{checks.shown(address)} has no config.json, so it is no model of glide_jax; "
@@ -92,14 +91,12 @@ def send(
     add = lambda path, content: hub.CommitOperationAdd(path_in_repo=path, path_or_fileobj=content)
     sent = [add(p.name, str(p)) for p in paths if p.name != "README.md"]
     sent.append(add("README.md", _card(directory, licence, datasets).encode()))
-    try:
+    with _in_sentences(hub, f"{name} was not sent"):
         api = hub.HfApi()
         api.create_repo(name, private=private, exist_ok=True)
         made = api.create_commit(
             name, sent, commit_message="A model of glide_jax", revision=revision
         )
-    except (hub.errors.HfHubHTTPError, hub.errors.HFValidationError, OSError, ValueError) as error:
-        raise InputError(f"{name} was not sent: {_why(hub, error)}") from None
     return f"{SCHEME}{name}@{made.oid}"
 
 
@@ -121,6 +118,15 @@ def _card(directory: pathlib.Path, licence: str, datasets: Sequence[str]) -> str
     fields = f"license: {licence}\n" if licence else ""
     fields += "datasets:\n" + "".join(f"- {name}\n" for name in datasets) if datasets else ""
     return FRONT_MATTER.format(fields=fields) + text
+
+
+@contextlib.contextmanager
+def _in_sentences(hub: Any, what: str) -> Iterator[None]:
+    """Turns an error of the hub into an InputError that begins with `what`."""
+    try:
+        yield
+    except (hub.errors.HfHubHTTPError, hub.errors.HFValidationError, OSError, ValueError) as error:
+        raise InputError(f"{what}: {_why(hub, error)}") from None
 
 
 def _why(hub: Any, error: Exception) -> str:

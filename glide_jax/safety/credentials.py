@@ -17,6 +17,7 @@ from PIL import Image
 from glide_jax import checks, files, images, provenance
 from glide_jax.errors import InputError
 from glide_jax.extras import extra
+from glide_jax.safety.verifying import UNTRUSTED
 from glide_jax.sampling import canvas
 from glide_jax.version import __version__
 
@@ -98,7 +99,7 @@ def signer(path: pathlib.Path) -> provenance.Signer:
         raise InputError(
             f"{shown} signs no picture: {checks.printable(str(error), 200)}."
         ) from None
-    wrong = [status["code"] for status in found if status["code"] != "signingCredential.untrusted"]
+    wrong = [status["code"] for status in found if status["code"] != UNTRUSTED]
     if wrong:
         raise InputError(f"{shown} signs no picture that is valid: {', '.join(wrong)}.")
     return sign

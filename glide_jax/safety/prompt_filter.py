@@ -22,10 +22,8 @@ CATEGORIES = ("people", "hate", "violence", "sexual", "children")
 LEVELS = ("off", "warn", "refuse")
 FLAGGED = 1.0  # the score from which a prompt belongs to a category
 _WEAK = 0.5
-_CLOSE, _AHEAD = (
-    0.45,
-    0.05,
-)  # cosine to an example of a category; by how much it beats harmless ones
+_CLOSE = 0.45  # cosine to an example of a category from which a prompt is of it
+_AHEAD = 0.05  # by how much that must be above the cosine to harmless ones
 
 # Letters of other scripts, and digits and signs, that are written for Latin letters.
 _ALIKE = str.maketrans("аеорсухіѕԁјһԛԝνοαερτκı", "aeopcyxisdjhqwvoaeptki")

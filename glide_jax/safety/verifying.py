@@ -12,7 +12,7 @@ from glide_jax import checks, images, provenance
 from glide_jax.errors import InputError
 from glide_jax.extras import extra
 
-_UNTRUSTED = "signingCredential.untrusted"
+UNTRUSTED = "signingCredential.untrusted"  # C2PA's code for a signer whom nobody vouches for
 
 
 class Credential(NamedTuple):
@@ -111,5 +111,5 @@ def _credential(path: pathlib.Path, mime: str, trusted: bytes | None) -> Credent
     makers = {maker.get("name") for maker in claim.get("claim_generator_info", ())}
     name = claim.get("signature_info", {}).get("issuer", "")
     faults = [status["code"] for status in found.get("validation_status", ())]
-    faults = [code for code in faults if code != _UNTRUSTED]
+    faults = [code for code in faults if code != UNTRUSTED]
     return Credential(state, str(name), "glide_jax" in makers, ", ".join(faults))

@@ -70,11 +70,9 @@ def inpainting(  # noqa: PLR0913  one for each option of the command
     if any(sides):
         image, mask = canvas.extended(image, mask, sides)
     assert mask is not None, "given or made by extending"
-    around = AUTO if margin == AUTO else checks.real("margin", margin, 0, 8)
-    recorded = {} if around == AUTO else {"margin": around}
-    part = canvas.region(
-        image, mask, _last_size(loaded, upsample), None if around == AUTO else around
-    )
+    around = None if margin == AUTO else checks.real("margin", margin, 0, 8)
+    recorded = {} if around is None else {"margin": around}
+    part = canvas.region(image, mask, _last_size(loaded, upsample), around)
     return Edit(
         {"kind": "inpaint", "extend": list(sides), **inputs, **numbers, **recorded},
         known=part.shown,

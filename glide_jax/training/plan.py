@@ -62,19 +62,20 @@ class Plan:
     def state_like(self) -> TrainState:
         """The state's shapes and places."""
         like = jax.eval_shape(lambda key: self.create(self.fresh(key)), jax.random.key(0))
-        places = partition.shardings(like, self.mesh, self.min_size)
-        put = lambda x, place: jax.ShapeDtypeStruct(x.shape, x.dtype, sharding=place)
-        return jax.tree.map(put, like, places)
+        return self._placed(like)
 
     @functools.cached_property
     def teacher_like(self) -> tuple[Params, ...]:
         """The shapes and places of the teacher's parameters: one tree, or none."""
         if self.teacher is None:
             return ()
-        like = initial.shapes(self.teacher.model)
+        return (self._placed(initial.shapes(self.teacher.model)),)
+
+    def _placed(self, like: Any) -> Any:
+        """A tree of shapes with the place of each on the mesh."""
         places = partition.shardings(like, self.mesh, self.min_size)
         put = lambda x, place: jax.ShapeDtypeStruct(x.shape, x.dtype, sharding=place)
-        return (jax.tree.map(put, like, places),)
+        return jax.tree.map(put, like, places)
 
     @functools.cached_property
     def batch_like(self) -> objectives.Batch:

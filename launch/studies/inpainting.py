@@ -3,16 +3,22 @@
 In scenes of shapes the erased part is an object, so that the answer can be checked.
 """
 
-from collections.abc import Iterable, Iterator
-from typing import NamedTuple
+import pathlib
+import time
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from typing import Any, NamedTuple
 
 import numpy as np
 from jaxtyping import Bool, UInt8
 from PIL import Image
+from tqdm import tqdm
 
+from glide_jax import images
 from glide_jax.data.readers import shapes
-from glide_jax.evaluation import shapes_judge
+from glide_jax.evaluation import draws, shapes_judge
 from glide_jax.evaluation.shapes_judge import UNKNOWN
+from glide_jax.sampling import edits
+from glide_jax.sampling.glide import Glide
 
 SIDE = 64
 MARGIN = 0.05  # beyond the erased object's outline, as a part of the picture's side
@@ -97,6 +103,37 @@ def boxes(
         y, x = (slice(low, low + n // 2) for low, n in zip(corner, painted.shape, strict=True))
         painted[y, x] = True
         yield Case(image, painted, caption)
+
+
+def painted(
+    glide: Glide,
+    cases: Sequence[Case],
+    folder: pathlib.Path,
+    options: Mapping[str, Any],
+    **how: Any,
+) -> tuple[list[UInt8[np.ndarray, "h w 3"]], float | None]:
+    """Results of all cases, drawn if they are not there, and the median seconds of the drawn.
+
+    Args:
+        glide: the model.
+        cases: pictures with a part to paint.
+        folder: of the results, each a file.
+        options: of the call; `upsample` is one of them.
+        **how: see `edits.inpainting`.
+    """
+    results, seconds = [], []
+    for i, case in enumerate(tqdm(cases, desc=folder.name, unit=" pictures")):
+        path, image = folder / f"{i:04d}.png", Image.fromarray(case.image)
+        edit = edits.inpainting(glide.loaded, image, case.mask, upsample=options["upsample"], **how)
+        call = {**options, "edit": edit, "first_index": i}
+        [expected] = glide.parameters(case.caption, **call)
+        if not draws.is_drawn(path, expected):
+            began = time.perf_counter()
+            [drawn] = glide(case.caption, **call)
+            seconds.append(time.perf_counter() - began)
+            images.write_png(path, drawn.image, drawn.parameters)
+        results.append(np.asarray(images.read(path)))
+    return results, float(np.median(seconds)) if seconds else None
 
 
 def error(case: Case, result: UInt8[np.ndarray, "h w 3"]) -> float:

@@ -10,21 +10,17 @@ import argparse
 import dataclasses
 import itertools
 import pathlib
-from collections.abc import Sequence
-from typing import Any
 
 import numpy as np
 from jaxtyping import UInt8
 from PIL import Image
-from tqdm import tqdm
 
 import glide_jax
 from glide_jax import images
 from glide_jax.data.readers import shapes
-from glide_jax.evaluation import draws, shapes_judge
+from glide_jax.evaluation import shapes_judge
 from glide_jax.evaluation.metrics.intervals import percent, share_of
 from glide_jax.evaluation.report import picture, write_page
-from glide_jax.sampling import edits
 from glide_jax.tables import table
 from launch.studies import inpainting
 from launch.studies.inpainting import Case
@@ -95,26 +91,6 @@ def is_right(case: Case, result: UInt8[np.ndarray, "h w 3"]) -> bool:
     return [(o.colour, o.shape) for o in objects] == [case.asked]
 
 
-def _draw(
-    name: str, glide: glide_jax.Glide, cases: Sequence[Case], folder: pathlib.Path,
-    margin: str, options: dict[str, Any],
-) -> list[np.ndarray]:  # fmt: skip
-    """Results of all cases, drawn if they are not there."""
-    results = []
-    for i, case in enumerate(tqdm(cases, desc=name, unit=" pictures")):
-        path = folder / f"{i:04d}.png"
-        image = Image.fromarray(case.image)
-        edit = edits.inpainting(glide.loaded, image, case.mask, margin=margin)
-        options = {**options, "first_index": i}
-        [expected] = glide.parameters(case.caption, edit=edit, **options)
-        if not draws.is_drawn(path, expected):
-            [drawn] = glide(case.caption, edit=edit, **options)
-            images.write_png(path, drawn.image, drawn.parameters)
-        results.append(np.asarray(images.read(path)))
-        assert inpainting.kept(case, results[-1]), f"{path} changed pixels outside"
-    return results
-
-
 def main() -> None:
     """Draws what is missing, judges everything, writes the page."""
     parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
@@ -128,15 +104,19 @@ def main() -> None:
     parser.add_argument("--out", type=pathlib.Path, required=True)
     args = parser.parse_args()
     glide = glide_jax.load(args.model)
-    options = dict(preset=args.preset, guidance_scale=args.guidance_scale, seed=args.seed)
+    options = dict(
+        preset=args.preset, guidance_scale=args.guidance_scale, seed=args.seed, upsample=True
+    )
     rows, shown = [], []
     for share, form in itertools.product(SHARES, FORMS):
         cases = holes(share, form, args.n, args.side, args.seed)
         cells = []
         for margin in MARGINS:
             name = f"{form}-{share:g}-{margin}"
-            results = _draw(name, glide, cases, args.work / name, margin, options)
-            found = sum(is_right(*pair) for pair in zip(cases, results, strict=True))
+            results, _ = inpainting.painted(glide, cases, args.work / name, options, margin=margin)
+            pairs = list(zip(cases, results, strict=True))
+            assert all(inpainting.kept(*pair) for pair in pairs), f"{name} changed pixels outside"
+            found = sum(is_right(*pair) for pair in pairs)
             cells.append(percent(share_of(found, args.n)))
             shown.append([cases[0].erased, *results[:3]])
         rows.append((form, f"{share:g}", *cells))

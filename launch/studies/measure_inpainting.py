@@ -12,20 +12,17 @@ command goes on where it was stopped.
 import argparse
 import itertools
 import pathlib
-import time
 from collections.abc import Callable, Sequence
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
 from PIL import Image
-from tqdm import tqdm
 
 import glide_jax
 from glide_jax import images
-from glide_jax.evaluation import draws, protocols
+from glide_jax.evaluation import protocols
 from glide_jax.evaluation.metrics.intervals import percent, share_of
 from glide_jax.evaluation.report import picture, write_page
-from glide_jax.sampling import edits
 from glide_jax.tables import table
 from launch.studies import inpainting, seams
 from launch.studies.inpainting import Case
@@ -118,31 +115,6 @@ what an error means can be told by it.""",
 }
 
 
-def _draw(
-    name: str, glide: Any, cases: Sequence[Case], work: pathlib.Path, args: Any, **how: Any
-) -> tuple[list[np.ndarray], float | None]:
-    """Results of all cases, drawn if they are not there, and the median seconds of the drawn."""
-    results, seconds = [], []
-    options = dict(
-        preset=args.preset, guidance_scale=args.guidance_scale, seed=args.seed,
-        upsample=args.upsample,
-    )  # fmt: skip
-    for i, case in enumerate(tqdm(cases, desc=name, unit=" pictures")):
-        path = work / name / f"{i:04d}.png"
-        edit = edits.inpainting(
-            glide.loaded, Image.fromarray(case.image), case.mask, upsample=args.upsample, **how
-        )
-        options["first_index"] = i
-        [expected] = glide.parameters(case.caption, edit=edit, **options)
-        if not draws.is_drawn(path, expected):
-            began = time.perf_counter()
-            [drawn] = glide(case.caption, edit=edit, **options)
-            seconds.append(time.perf_counter() - began)
-            images.write_png(path, drawn.image, drawn.parameters)
-        results.append(np.asarray(images.read(path)))
-    return results, float(np.median(seconds)) if seconds else None
-
-
 def _row_of(
     name: str, data: Data, cases: Sequence[Case], results: Sequence[np.ndarray], seconds=None
 ) -> tuple:
@@ -196,13 +168,17 @@ def main() -> None:
     base = glide_jax.load(args.model)
     data = DATA[args.data]
     cases = data.cases(args.n, base.sizes["upsample" if args.upsample else "base"])
-    drawn = {}
+    options = dict(
+        preset=args.preset, guidance_scale=args.guidance_scale, seed=args.seed,
+        upsample=args.upsample,
+    )  # fmt: skip
+    drawn, paint = {}, inpainting.painted
     for name in args.inpaint:
         folder = name.strip("/").replace("/", "_")
-        drawn[name] = _draw(folder, glide_jax.load(name), cases, args.work, args)
-    drawn["known pixels"] = _draw("known", base, cases, args.work, args)
+        drawn[name] = paint(glide_jax.load(name), cases, args.work / folder, options)
+    drawn["known pixels"] = paint(base, cases, args.work / "known", options)
     repaint = dict(repeats=args.repeats, jump=args.jump)
-    drawn["RePaint"] = _draw("repaint", base, cases, args.work, args, **repaint)
+    drawn["RePaint"] = paint(base, cases, args.work / "repaint", options, **repaint)
     rows = [_row_of("true picture", data, cases, [case.image for case in cases])]
     for name, fill in data.extra.items():
         rows.append(_row_of(name, data, cases, [fill(case) for case in cases]))

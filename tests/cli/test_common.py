@@ -152,6 +152,7 @@ def test_the_address_of_a_hub_s_model_is_no_path(cli, tiny_model, tmp_path, monk
 
     asked = []
     monkeypatch.setattr(hub, "fetch", lambda address: asked.append(address) or tiny_model)
-    result = cli("doctor", "--model", "hf://ada/tiny@v1")
-    assert result.code == 0, result.err
-    assert set(asked) == {"hf://ada/tiny@v1"}
+    monkeypatch.setattr(hub, "send", lambda directory, name, **_: f"{directory} as {name}")
+    result = cli("push", "hf://ada/tiny@v1", "ada/mine")
+    assert (result.code, result.out.strip()) == (0, f"{tiny_model} as ada/mine"), result.err
+    assert asked == ["hf://ada/tiny@v1"]

@@ -90,20 +90,26 @@ def test_what_is_not_cached_wants_a_network(call):
     assert "not in the cache" in done.stdout, done.stdout + done.stderr
 
 
-PUSH = "from glide_jax.cli.main import main; import sys; sys.argv = {argv!r}; main()"
-
-
-def pushed(*words: str) -> str:
-    return PUSH.format(argv=["glide-jax", "push", *words])
+PUSH = """
+import contextlib, io, os, sys
+from glide_jax.cli.main import main
+for os.environ["HF_TOKEN"], *words in {calls!r}:
+    sys.argv = ["glide-jax", "push", *words]
+    with contextlib.redirect_stderr(io.StringIO()) as said:
+        try:
+            code = main() or 0
+        except SystemExit as error:
+            code = error.code or 0
+    print(code, " ".join(said.getvalue().split()))
+"""
 
 
 def test_a_model_is_sent_with_a_card_that_the_hub_reads(served, call):
     fake, _ = served
-    sent = call(
-        pushed("shapes", "ada/new", "--license", "mit", "--dataset", "ada/shapes"), HF_TOKEN="right"
-    )
-    address = sent.stdout.strip()
-    assert address.startswith("hf://ada/new@"), sent.stderr
+    words = ["right", "shapes", "ada/new", "--license", "mit", "--dataset", "ada/shapes"]
+    sent = call(PUSH.format(calls=[words]))
+    address, code = sent.stdout.split()
+    assert (address.partition("@")[0], code) == ("hf://ada/new", "0"), sent.stderr
     there = fake.commits["ada/new"][address.split("@")[1]]
     assert {k: v for k, v in there.items() if k != "README.md"} == {
         k: v for k, v in files_of(BOXED).items() if k != "README.md"
@@ -123,16 +129,18 @@ def test_a_model_is_sent_with_a_card_that_the_hub_reads(served, call):
 def test_what_cannot_be_sent_is_one_sentence_and_sends_nothing(served, call, tmp_path):
     fake, _ = served
     held = len(fake.commits.get("ada/refused", {}))
-    for words, token, sentence in (
-        (("shapes", "ada/refused"), "wrong", "the hub wants a token that may do this"),
-        (("shapes", "refused"), "right", "is no model of a hub"),
-        (("shapes-inpaint", "ada/refused"), "right", "only a part"),
-        ((str(tmp_path), "ada/refused"), "right", "config.json"),
-    ):
-        done = call(pushed(*words), HF_TOKEN=token)
-        assert done.returncode == 2, (words, done)
-        assert sentence in done.stderr
-        assert "Traceback" not in done.stderr
+    cases = {
+        ("wrong", "shapes", "ada/refused"): "the hub wants a token that may do this",
+        ("right", "shapes", "refused"): "is no model of a hub",
+        ("right", "shapes-inpaint", "ada/refused"): "only a part",
+        ("right", str(tmp_path), "ada/refused"): "config.json",
+    }
+    done = call(PUSH.format(calls=list(cases)))
+    answers = done.stdout.splitlines()
+    for answer, (words, sentence) in zip(answers, cases.items(), strict=True):
+        assert answer.startswith("2 glide-jax: "), (words, answer)
+        assert sentence in answer
+    assert "Traceback" not in done.stdout + done.stderr
     assert len(fake.commits.get("ada/refused", {})) == held
 
 
