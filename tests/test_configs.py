@@ -73,7 +73,7 @@ def test_the_smoke_size_makes_a_run_and_each_kind_of_program_can_be_traced(name,
 @pytest.mark.timeout(600)
 @pytest.mark.parametrize(
     "name",
-    [n if n in KINDS else pytest.param(n, marks=pytest.mark.slow) for n in NAMES],
+    [n if n == "clip_64" else pytest.param(n, marks=pytest.mark.slow) for n in NAMES],
 )
 def test_the_smoke_size_takes_two_steps(name, tokenizer, cache):
     compiling.enable_cache(cache / "xla")

@@ -42,7 +42,9 @@ def with_program(tiny_full, program, cache):
     return load(tiny_full, program=program, cache=cache)
 
 
-@pytest.mark.parametrize(("n", "sampler"), [(1, "ddpm"), (3, "unipc")])
+@pytest.mark.parametrize(
+    ("n", "sampler"), [(1, "ddpm"), pytest.param(3, "unipc", marks=pytest.mark.slow)]
+)
 def test_a_program_draws_what_its_network_draws_at_any_batch(n, sampler, with_program, glide_full):
     options = dict(n=n, sampler=sampler, **FEW)
     np.testing.assert_array_equal(
@@ -153,7 +155,11 @@ def test_what_a_program_cannot_do_is_said(with_program):
 
 @pytest.mark.parametrize(
     ("weights", "bytes_of_a_kernel", "levels"),
-    [("bfloat16", 2, 1.0), ("int8", 1, 2.0), ("float8_e4m3fn", 1, 8.0)],
+    [
+        ("bfloat16", 2, 1.0),
+        ("int8", 1, 2.0),
+        pytest.param("float8_e4m3fn", 1, 8.0, marks=pytest.mark.slow),
+    ],
 )
 def test_small_weights_draw_nearly_the_same(
     weights, bytes_of_a_kernel, levels, tiny_full, glide_full

@@ -51,6 +51,7 @@ def test_the_boxed_model_draws_the_colour_of_the_background_and_of_the_object():
     assert middle(blue).argmax() == 2
 
 
+@pytest.mark.slow
 def test_the_boxed_emoji_are_of_the_colour_that_the_caption_says_on_white():
     glide = glide_jax.load("emoji", cache=None)
     prompts = ["a noto emoji of red apple", "a blob emoji of crying face"]

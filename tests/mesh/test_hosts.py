@@ -140,6 +140,7 @@ def test_late_hosts_are_read_from_what_jax_says_of_a_barrier():
     assert late_hosts("another fault\n3") == []
 
 
+@pytest.mark.slow
 def test_hosts_that_cannot_start_are_one_sentence(tmp_path):
     words = ["train", "--config=folder_64:smoke", "--workdir", tmp_path / "w", "--process-id=0"]
     with socket.create_server(("", 0)) as taken:

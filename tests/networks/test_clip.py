@@ -3,6 +3,7 @@
 import jax
 import jax.numpy as jnp
 import numpy as np
+import pytest
 
 from glide_jax.networks import zoo
 
@@ -17,6 +18,7 @@ TEXT = (
 )
 
 
+@pytest.mark.slow
 def test_recomputing_blocks_changes_neither_names_nor_gradients():
     plain = zoo.clip_model(CONFIG)
     remat = plain.clone(image=plain.image.clone(remat=True), text=plain.text.clone(remat=True))

@@ -43,7 +43,9 @@ class Listener:
         return seen
 
 
-@pytest.fixture(params=[1, 4], ids=["each alone", "rows of a program"])
+@pytest.fixture(
+    params=[1, pytest.param(4, marks=pytest.mark.slow)], ids=["each alone", "rows of a program"]
+)
 def engine(glide, request):
     engine = Engine(glide, slots=4, width=request.param, room=8)
     yield engine

@@ -106,6 +106,7 @@ def faults():
     assert not handler.found, handler.found[0]
 
 
+@pytest.mark.slow
 def test_hundreds_of_hostile_requests_harm_nothing(server, faults):
     with unharmed(server):
         for kind, (few, _) in COUNTS.items():

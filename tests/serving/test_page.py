@@ -314,6 +314,7 @@ def test_the_key_is_entered_in_the_form_once(browser, glide_full):
         context.close()
 
 
+@pytest.mark.slow  # two edits in a browser
 def test_only_the_brushed_part_changes_and_an_accepted_picture_goes_on(opened, tmp_path):
     page, (path, source) = opened(), noise(tmp_path)
     go_to(page, "repaint")
