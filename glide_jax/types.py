@@ -3,6 +3,7 @@
 from collections.abc import Callable
 from typing import Any, NamedTuple, TypeAlias
 
+import jax
 import numpy as np
 from jaxtyping import Array, Float, Int, Key, PyTree, Shaped
 
@@ -20,6 +21,7 @@ class Prediction(NamedTuple):
     var_frac: Image  # reverse log-variance: 0 is the posterior's, 1 is beta's
     renoise: Image | None = None  # the noise that a step puts back, where that is not eps (CFG++)
     memory: Any = ()  # guidance's memory after this evaluation, see `Guide`
+    kept: Any = ()  # inner features for later evaluations, see `diffusion.reuse`
 
 
 class TextCond(NamedTuple):
@@ -48,7 +50,8 @@ class Cond(NamedTuple):
     away: Float[Array, "b e"] | None = None
 
 
-Network: TypeAlias = Callable[[Image, Timestep, Cond], Prediction]  # model.apply with params bound
+# model.apply with params bound: (x_t, t, cond) and, where features are reused, kept=
+Network: TypeAlias = Callable[..., Prediction]
 Denoiser: TypeAlias = Callable[[Image, Timestep], Prediction]  # a network with its condition bound
 Memory: TypeAlias = Any  # a pytree that guidance hands from step to step; () is nothing
 Guide: TypeAlias = Callable[[Memory], Denoiser]  # the guided denoiser, given what it remembers
@@ -77,3 +80,5 @@ class Stage(NamedTuple):
     guidance: tuple[float, ...] = ()  # range of the guidance scale that the network takes
     away: bool = False  # whether that network also takes a negative prompt
     distilled: int = 0  # steps that it was distilled to; 0: it was not
+    # The inner features of a picture of (height, width), see `reuse`; None: it keeps none.
+    inner: Callable[[int, int], jax.ShapeDtypeStruct] | None = None

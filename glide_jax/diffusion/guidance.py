@@ -54,7 +54,8 @@ def together(network: Network, conds: Sequence[Cond]) -> Branches:
 
     def branches(x_t: Image, t: Timestep) -> list[Prediction]:
         out = network(interleave(*[x_t] * n), interleave(*[t] * n), joined)
-        return [Prediction(out.eps[k::n], out.var_frac[k::n]) for k in range(n)]
+        part = lambda k: Prediction(out.eps[k::n], out.var_frac[k::n], kept=out.kept)
+        return [part(k) for k in range(n)]
 
     return branches
 
@@ -74,7 +75,7 @@ def mixed(branches: Branches, weights: Float[Array, " k"]) -> Branches:
         outs = branches(x_t, t)
         eps = add(weights, [out.eps for out in outs[:k]])
         var_frac = add(towards / towards.sum(), [out.var_frac for out in outs[:k]])
-        return [Prediction(eps, var_frac), *outs[k:]]
+        return [Prediction(eps, var_frac, kept=outs[0].kept), *outs[k:]]
 
     return mix
 
@@ -227,7 +228,7 @@ def guided(
             difference, memory = recall(t, out.eps - null.eps)
             eps_null = out.eps - difference
         eps = combine(x_t, t, out.eps, eps_null)
-        return Prediction(eps, out.var_frac, null.eps if renoise_null else None, memory)
+        return Prediction(eps, out.var_frac, null.eps if renoise_null else None, memory, out.kept)
 
     return denoise
 

@@ -1,5 +1,7 @@
 """Meanings of a network's output: eps, x_0, or v, which is eps and x_0 mixed."""
 
+from typing import Any
+
 import jax.numpy as jnp
 import numpy as np
 
@@ -79,8 +81,8 @@ def predicting_eps(network: Network, alpha_bar: np.ndarray, prediction: str) -> 
     of_x_t, of_out = (noise, signal) if prediction == "v" else (1.0 / noise, -signal / noise)
     of_x_t, of_out = (jnp.float32(table)[:, None, None, None] for table in (of_x_t, of_out))
 
-    def predict(x_t: Image, t: Timestep, cond: Cond) -> Prediction:
-        out = network(x_t, t, cond)
+    def predict(x_t: Image, t: Timestep, cond: Cond, **kept: Any) -> Prediction:
+        out = network(x_t, t, cond, **kept)
         return out._replace(eps=of_x_t[t] * x_t + of_out[t] * out.eps)
 
     return predict

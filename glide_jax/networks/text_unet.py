@@ -67,8 +67,24 @@ class GlideModel(nn.Module):
         table = nn.meta.unbox(self.text.get_variable("params", "token_embedding"))
         return sequence.astype(jnp.float32) @ table.T / math.sqrt(self.text.config.text_width)
 
-    def __call__(self, x_t: Image, t: Timestep, cond: Cond, *, train: bool = False) -> Prediction:
-        """The prediction at x_t; t counts trained timesteps."""
+    def __call__(
+        self,
+        x_t: Image,
+        t: Timestep,
+        cond: Cond,
+        *,
+        kept: tuple[Image, ...] | None = None,
+        train: bool = False,
+    ) -> Prediction:
+        """The prediction at x_t.
+
+        Args:
+            x_t: noised images.
+            t: their timesteps, which count trained ones.
+            cond: the condition.
+            kept: see `UNet`.
+            train: whether dropout is on.
+        """
         planes = [x_t]
         if self.unet.config.inpaint:
             planes += self._inpainting_planes(x_t, cond)
@@ -76,7 +92,7 @@ class GlideModel(nn.Module):
             assert cond.low_res is not None, "an upsampler needs Cond.low_res"
             planes.append(resize_bilinear(cond.low_res, x_t.shape[1], x_t.shape[2]))
         x = jnp.concatenate(planes, axis=-1)
-        return self.unet(x, t, cond.text, cond.guidance, cond.away, train=train)
+        return self.unet(x, t, cond.text, cond.guidance, cond.away, kept, train=train)
 
     def initialise(self, tokens, mask, x_t: Image, t: Timestep, cond: Cond) -> Prediction:
         """A prediction from tokens, for `init(..., method="initialise")`: it reads every parameter.

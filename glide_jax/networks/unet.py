@@ -60,6 +60,18 @@ def plan(config: ModelConfig) -> tuple[list[Block], list[Block], list[Block]]:
     return down, middle, up
 
 
+def inner_shape(config: ModelConfig, height: int, width: int) -> tuple[int, int, int]:
+    """The shape of a picture's inner features, see `UNet`, as (h, w, c).
+
+    Args:
+        config: the network's.
+        height: pixels of the picture.
+        width: pixels of the picture.
+    """
+    mult = config.channel_mult[min(1, len(config.channel_mult) - 1)]
+    return height // config.patch, width // config.patch, mult * config.channels
+
+
 def attention_blocks(config: ModelConfig) -> list[Block]:
     """The blocks that attend, and so need the text's keys and values."""
     return [block for part in plan(config) for block in part if block.heads]
@@ -71,7 +83,9 @@ class UNet(nn.Module):
     Input planes (x_t first) may have any size that the downsamplings divide. With `patch` > 1
     the network works on patch x patch pixels at a time, which is how small models become cheap.
     With `remat` the backward pass computes the inside of each block again instead of keeping it:
-    a third more work, and memory for the blocks' borders only.
+    a third more work, and memory for the blocks' borders only. `kept` is for `diffusion.reuse`:
+    with () the prediction holds the inner features, what the levels within the outermost one end
+    in; with (features,) those take the place of these levels.
     """
 
     config: ModelConfig
@@ -86,11 +100,13 @@ class UNet(nn.Module):
         text: TextCond | None,
         guidance: Float[Array, " b"] | None = None,
         away: Float[Array, "b e"] | None = None,
+        kept: tuple[Image, ...] | None = None,
         *,
         train: bool = False,
     ) -> Prediction:
         config = self.config
         down, middle, up = plan(config)
+        outer = config.res_blocks  # blocks of the outermost level, on the way down
         emb = self._embed(t, text)
         if config.guidance:
             emb = emb + self._embed_guidance(jnp.ones(t.shape) if guidance is None else guidance)
@@ -99,12 +115,23 @@ class UNet(nn.Module):
         x = space_to_depth(planes, config.patch) if config.patch > 1 else planes
         h = conv3x3(config.channels, self.dtype, "input_0")(x.astype(self.dtype))
         skips = [h]
-        for block in down:
+        for block in down[:outer]:
             h = self._block(block, h, emb, text, train)
             skips.append(h)
-        for block in middle:
-            h = self._block(block, h, emb, text, train)
-        for block in up:
+        if kept:
+            [h] = kept
+        else:
+            inner: list[Image] = []
+            for block in down[outer:]:
+                h = self._block(block, h, emb, text, train)
+                inner.append(h)
+            for block in middle:
+                h = self._block(block, h, emb, text, train)
+            for block in up[: -(outer + 1)]:
+                h = jnp.concatenate([h, inner.pop()], axis=-1)
+                h = self._block(block, h, emb, text, train)
+        features = () if kept is None else (h,)
+        for block in up[-(outer + 1) :]:
             h = jnp.concatenate([h, skips.pop()], axis=-1)
             h = self._block(block, h, emb, text, train)
 
@@ -114,7 +141,7 @@ class UNet(nn.Module):
         if config.patch > 1:
             out = depth_to_space(out + self._bypass(x, emb), config.patch)
         eps, var = jnp.split(out, 2, axis=-1)
-        return Prediction(eps, (var + 1.0) / 2.0)
+        return Prediction(eps, (var + 1.0) / 2.0, kept=features)
 
     def _bypass(self, x: Image, emb: Array) -> Image:
         """A linear path from input to output, gained by time.

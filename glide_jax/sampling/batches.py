@@ -178,7 +178,7 @@ class Batches:
         if self.edit.low_res is not None and max(size) > stage.image_size:
             windows = self.request.batch_size
             network = _tiled(stage.network, stage.image_size, self.factor, windows)
-            stage = stage._replace(network=network)
+            stage = stage._replace(network=network, inner=None)
         return stage, size
 
     def _noise(

@@ -16,6 +16,7 @@ from glide_jax.diffusion import (
     grids,
     guidance,
     repaint,
+    reuse,
     samplers,
     schedules,
     scores,
@@ -278,19 +279,44 @@ def _guided(
         worse = guidance.unguided(guides.weak.network(), [of_text(t) for t in texts], weights)
         weak = worse, guides.weak.scale
     null = None if null_text is None else of_text(null_text)
-    guide, plain = guidance.assemble(network, conds, weights, null, knobs, schedule, weak)
+    assemble = lambda net: guidance.assemble(net, conds, weights, null, knobs, schedule, weak)
+    guide, plain = assemble(network)
+    if "reuse" in knobs:
+        guide = reuse.remembering(lambda net: assemble(net)[0], network, knobs["reuse"])
     pulls = [scores.classifier(pull.log_prob, pull.scale) for pull in guides.on_x_t]
     for pull in guides.on_x_0:  # by the cheaper denoiser: guidance's own gradient is not needed
         pulls.append(scores.through_x_0(pull.log_prob, pull.scale, plain, schedule, x0_fn))
     return guide, scores.both(*pulls)
 
 
-def fresh_history(sampler: str, knobs: guidance.Knobs, x_T: Image) -> History:
+def fresh_history(
+    sampler: str, knobs: guidance.Knobs, x_T: Image, kept: jax.ShapeDtypeStruct | None = None
+) -> History:
     """The memory of solver and guidance at the start of a chain.
 
     Args:
         sampler: one of `solvers.SAMPLERS`.
         knobs: traced settings.
         x_T: (b, h, w, 3), where the chain starts.
+        kept: an image's features, see `kept_like`; None without the setting `reuse`.
     """
-    return solvers.fresh(sampler, x_T), guidance.fresh(knobs, x_T)
+    memory = guidance.fresh(knobs, x_T)
+    if "reuse" in knobs:
+        assert kept is not None, "this stage keeps no features"
+        memory = memory, reuse.fresh(x_T, kept)
+    return solvers.fresh(sampler, x_T), memory
+
+
+def kept_like(stage: Stage, inputs: Inputs, x_T: Image) -> jax.ShapeDtypeStruct | None:
+    """Shape and dtype of the features that an image keeps under all conditions; None if none are.
+
+    Args:
+        stage: the model.
+        inputs: the batch.
+        x_T: (b, h, w, 3), where the chain starts.
+    """
+    if stage.inner is None:
+        return None
+    mixed = 0 if inputs.guides.mix is None else len(inputs.guides.mix.texts)
+    one = stage.inner(*x_T.shape[1:3])
+    return one.update(shape=(1 + mixed + (inputs.null_text is not None), *one.shape))

@@ -186,6 +186,7 @@ def _with(stage: Stage, low: int, network: Any, encode: Any) -> Stage:
         return network.call(bare_kernels(dict(params)), x_t, t, cond)
 
     return stage._replace(
+        inner=None,
         network=lambda params: functools.partial(predict, params),
         encode=lambda params, tokens, mask: encode.call(
             bare_kernels(dict(params)), jnp.asarray(tokens, jnp.int32), jnp.asarray(mask, jnp.bool_)

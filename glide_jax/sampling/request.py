@@ -141,6 +141,8 @@ def plan(
         unconditional = unconditional and not loaded.stages["base"].guidance
     for name, settings in stages.items():
         check_wish(call, name, loaded.name, loaded.stages[name], settings, loaded.sampling[name])
+        if settings.reuse > 1:
+            _check_reuse(call, name, loaded, settings)
     check_idle(call, stages)
     if call.autoguidance_model is not None:
         weak = check_weak(open_model(call.autoguidance_model), loaded)
@@ -166,6 +168,27 @@ def _check_guides(call: Call, loaded: Loaded) -> None:
             "guidance on x_0 takes the network's gradient, which a program has not; load the model "
             "without one, or guide on x_t."
         )
+
+
+def _check_reuse(call: Call, name: str, loaded: Loaded, settings: StageSettings) -> None:
+    """Refuses reuse of features by a stage that keeps none.
+
+    Raises:
+        InputError: it is one.
+    """
+    stage, picture = loaded.stages[name], call.edit.low_res
+    why = None
+    if loaded.exported:
+        why = "an exported program computes its networks whole"
+    elif stage.distilled:
+        why = f"the {name} of {loaded.name!r} is distilled to steps that share nothing"
+    elif picture is not None:
+        factor = stage.image_size // loaded.stages["base"].image_size
+        if max(picture.shape[:2]) * factor > stage.image_size:
+            why = "a picture of this size is enlarged in windows, whose features are not kept"
+    if why is not None:
+        option = "reuse" if name == "base" else "upsample_reuse"
+        raise InputError(f"{option} is {settings.reuse}, but {why}; leave it out.")
 
 
 def _unconditional(call: Call, settings: StageSettings) -> tuple[StageSettings, bool]:

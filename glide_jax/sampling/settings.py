@@ -178,6 +178,10 @@ class StageSettings:
         0.0, -1.0, 1.0, "-1 to 1: share of earlier steps' guidance; -0.5 takes half of it off.",
         off=0.0, recorded=False,
     )  # fmt: skip
+    reuse: int = whole(
+        1, 1, NUM_TIMESTEPS, "Compute the base's inner features in every so many steps only.",
+        upsample="The same of the upsampler, see --reuse.", off=1, recorded=False,
+    )  # fmt: skip
 
     def traced(self) -> dict[str, Any]:
         """The values that the compiled loop takes, by name. Settings that are off are absent.

@@ -11,6 +11,7 @@ import jax.numpy as jnp
 from glide_jax.diffusion import parameterization, schedules
 from glide_jax.model_dir.schema import StageConfig
 from glide_jax.networks import zoo
+from glide_jax.networks.unet import inner_shape
 from glide_jax.types import Stage
 
 
@@ -54,6 +55,9 @@ def stage(
         guidance=config.model.guidance,
         away=config.model.away,
         distilled=config.distilled,
+        inner=lambda height, width: jax.ShapeDtypeStruct(
+            inner_shape(config.model, height, width), jnp.dtype(dtype)
+        ),
     )
 
 

@@ -1,11 +1,13 @@
 """The UNet as training sees it: recomputation and dtypes change memory, not what is learned."""
 
+import dataclasses
+
 import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from glide_jax.networks import zoo
+from glide_jax.networks import unet, zoo
 from glide_jax.types import Cond
 from tests import tiny
 
@@ -63,3 +65,23 @@ def test_recomputing_blocks_changes_neither_names_nor_gradients():
     jaxpr = jax.make_jaxpr(lambda p: remat.apply({"params": p}, *INPUTS, Cond(text)))(params)
     names = [equation.primitive.name for equation in jaxpr.eqns]
     assert sum(name.startswith("remat") for name in names) == 10 + 4  # residual and attention
+
+
+@pytest.mark.parametrize("channel_mult", [(1, 2), (1,)])
+def test_kept_features_take_the_place_of_the_inner_levels(channel_mult):
+    config = dataclasses.replace(CONFIG, channel_mult=channel_mult, attention=(), text_width=0)
+    model, params = zoo.glide_model(config), {"params": tiny.weights(config)}
+    evaluate = jax.jit(lambda x, t, kept: model.apply(params, x, t, Cond(), kept=kept))
+    whole = evaluate(*INPUTS, ())
+    [features] = whole.kept
+    assert features.shape[1:] == unet.inner_shape(config, 8, 8)
+    plain = evaluate(*INPUTS, None)
+    assert plain.kept == ()
+    np.testing.assert_array_equal(plain.eps, whole.eps)
+    np.testing.assert_allclose(evaluate(*INPUTS, (features,)).eps, whole.eps, atol=1e-5)
+    # At another x_t the outermost level is new, and the rest is not.
+    other = evaluate(INPUTS[0] + 1.0, INPUTS[1], (features,))
+    np.testing.assert_array_equal(other.kept[0], features)
+    differs = lambda a, b: float(jnp.abs(a.eps - b.eps).max()) > 1e-3
+    assert differs(other, whole)
+    assert differs(other, evaluate(INPUTS[0] + 1.0, INPUTS[1], None))

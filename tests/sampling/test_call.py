@@ -76,6 +76,8 @@ WRONG = [
     *each("apg_parallel", ("-1", "2", "nan"), "apg_parallel is {}"),
     *each("apg_radius", ("-1", "inf", "x"), "apg_radius is {}"),
     *each("apg_momentum", ("-1.1", "2", "nan", "x"), "apg_momentum is {}"),
+    *each("reuse", ("0", "1.5", "1001", "x"), "reuse is {}"),
+    *each("upsample_reuse", ("0",), "upsample_reuse is {}"),
     *each("cfgpp_scale", ("1.5",), "cfgpp_scale is {}", **DDIM),
     *each("cfgpp_scale", ("0.5",), "only the sampler ddim", sampler="ddpm"),
     *each("cfgpp_scale", ("0.5",), "guidance_power is 1", guidance_power="1", **DDIM),

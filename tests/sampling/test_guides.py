@@ -103,6 +103,31 @@ def test_values_that_mean_off_leave_the_picture_and_the_program_alone(glide):
     assert programs() == before
 
 
+def test_reuse_draws_the_same_in_any_company_and_in_pieces(glide, monkeypatch):
+    options = dict(BASE, sampler="dpmpp_2m", steps=4, guidance_interval=(0, 900), reuse=2)
+    whole = glide(RED, n=2, batch_size=2, **options)
+    assert whole[0].parameters["base"]["reuse"] == 2
+    assert differ(whole, glide(RED, n=2, batch_size=2, **(options | dict(reuse=1)))) > 0
+    before = programs()
+    assert differ(whole[:1], glide([BLUE, RED], batch_size=2, **options)[1:]) == 0
+    assert differ(whole, glide(RED, n=2, batch_size=2, **(options | dict(reuse=4)))) > 0
+    monkeypatch.setattr(running, "_SECONDS_BETWEEN_REPORTS", 0.0)
+    assert differ(whole, glide(RED, n=2, batch_size=2, progress=lambda *_: None, **options)) == 0
+    assert programs() == before
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("sampler", ["heun", "unipc", "ddpm", "plms"])
+def test_every_sampler_reuses_features_with_a_mix_and_an_upsampler(sampler, glide):
+    options = dict(steps=4, seed=1, sampler=sampler, mix=["0.5:a blue star"], upsample_steps=4)
+    options |= dict(reuse=2, upsample_reuse=3)
+    [mixed] = glide(RED, **options)
+    assert differ([mixed], glide(RED, **(options | dict(reuse=1)))) > 0
+    assert differ([mixed], glide(RED, **(options | dict(upsample_reuse=1)))) > 0
+    assert differ([mixed], [glide.repeat(mixed.parameters)]) == 0
+
+
+@pytest.mark.slow
 def test_momentum_draws_the_same_in_any_company_and_in_pieces(glide, monkeypatch):
     options = dict(sampler="ddim", apg_momentum=-0.5, guidance_interval=(0, 900), **BASE)
     whole = glide(RED, n=2, batch_size=2, **options)

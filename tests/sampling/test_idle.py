@@ -43,6 +43,8 @@ IDLE = [  # (options, the one that does nothing, why)
     (UNGUIDED | dict(guidance_interval="200,800"), "guidance_interval", "nothing guides"),
     (dict(cfgpp_scale=0.6, sampler="ddim", guidance_scale=2), "guidance_scale", "cfgpp_scale is"),
     (dict(keep=1, n=2), "keep", "no CLIP"),
+    (dict(steps=1, reuse=3), "reuse", "one step only"),
+    (dict(upsample_steps=1, upsample_reuse=3), "upsample_reuse", "one step only"),
     (FAST | dict(upsample_steps=3, upsample_grid=""), "preset", "are given, too"),
     (dict(preset="fast", upsample=False, sampler="ddim", steps=3, grid=""), "preset", "given, too"),
 ]
