@@ -2,12 +2,16 @@
 
 python -m launch.studies.measure_presets --model shapes --out docs/results/presets.md
 
-Every preset draws the same captions from several seeds; what two seeds of one preset differ by is
-the noise against which presets are compared. A picture that is in --work is not drawn again.
+A preset may have options of its own, as in `fast/reuse=3/guidance_interval=0,700`, or be options
+alone, as in `steps=50/sampler=ddim`. Every one draws the same captions from several seeds; what two
+seeds of one preset differ by is the noise against which presets are compared. A picture that is in
+--work is not drawn again. With --times, presets then draw a batch in turn, so many times, for the
+seconds of a picture.
 """
 
 import argparse
 import pathlib
+import time
 from typing import Any
 
 import numpy as np
@@ -34,6 +38,11 @@ every kind, one picture each from every seed (in the table from the first to the
 {side} px, guidance scale {scale}, model sha256 {sha256}. Percent right by the exact judge, all
 seeds together, with exact 95% intervals. Distances are to as many true scenes of the same captions,
 on colours of an 8 x 8 grid (192 numbers), seed by seed."""
+TIMES = """\
+Seconds of a picture of the base: the median of {times} batches of {batch}, presets in turn, with
+the least and the most; "times" is how often its median goes into that of {last}."""
+# Within --times the same captions are drawn by all.
+CAPTION = "a large red circle on a white background"
 
 
 def evaluate_presets(glide: Glide, sha256: str, args: argparse.Namespace) -> Results:
@@ -49,9 +58,9 @@ def evaluate_presets(glide: Glide, sha256: str, args: argparse.Namespace) -> Res
     results: Results = {}
     for preset in args.presets:
         for seed in args.seeds:
-            name = f"{preset}-seed{seed}"
-            options = dict(preset=preset, seed=seed, upsample=args.upsample,
-                           guidance_scale=args.guidance_scale)  # fmt: skip
+            name = f"{preset.replace('/', '+')}-seed{seed}"
+            options = dict(seed=seed, upsample=args.upsample, guidance_scale=args.guidance_scale)
+            options |= options_of(preset)
             with progress(name) as report:
                 result = evaluator.run(
                     glide, args.work / name, options,
@@ -59,6 +68,39 @@ def evaluate_presets(glide: Glide, sha256: str, args: argparse.Namespace) -> Res
                 )  # fmt: skip
             results.setdefault(preset, []).append(result)
     return results
+
+
+def options_of(preset: str) -> dict[str, Any]:
+    """The options of a preset as the command line takes it."""
+    pairs = (part.split("=", 1) if "=" in part else ("preset", part) for part in preset.split("/"))
+    return dict(pairs)
+
+
+def measured_times(glide: Glide, args: argparse.Namespace) -> dict[str, np.ndarray]:
+    """Seconds of a picture, (times,) for each preset; all are warm before the first is timed."""
+    found: dict[str, list[float]] = {preset: [] for preset in args.presets}
+    for turn in range(args.times + 1):
+        for preset, seconds in found.items():
+            options = dict(guidance_scale=args.guidance_scale) | options_of(preset)
+            began = time.perf_counter()
+            glide(CAPTION, n=args.batch_size, batch_size=args.batch_size, upsample=False, **options)
+            if turn:
+                seconds.append((time.perf_counter() - began) / args.batch_size)
+    return {preset: np.array(seconds) for preset, seconds in found.items()}
+
+
+def table_of_times(times: dict[str, np.ndarray]) -> str:
+    """The table of --times."""
+    last = np.median(list(times.values())[-1])
+    rows = [
+        (
+            preset,
+            f"{np.median(s):.3f} ({s.min():.3f} to {s.max():.3f})",
+            f"{last / np.median(s):.2f}",
+        )
+        for preset, s in times.items()
+    ]
+    return table(rows, ("preset", "seconds", "times"))
 
 
 def together(runs: list[dict[str, Any]], aspect: str) -> tuple[int, int]:
@@ -113,6 +155,7 @@ def main() -> None:
     parser.add_argument("--guidance-scale", type=float, default=3.0)
     parser.add_argument("--upsample", action="store_true", help="run the upsampler too")
     parser.add_argument("--batch-size", type=int, default=16)
+    parser.add_argument("--times", type=int, default=0, help="batches of each to time")
     parser.add_argument("--work", type=pathlib.Path, default=pathlib.Path("runs/presets"))
     parser.add_argument("--out", type=pathlib.Path, required=True)
     args = parser.parse_args()
@@ -122,7 +165,8 @@ def main() -> None:
     results = evaluate_presets(glide, sha256, args)
     about = ABOUT.format(
         model=f"{args.model} --presets {' '.join(args.presets)} --n {args.n}"
-        f"{' --upsample' if args.upsample else ''}",
+        f"{' --upsample' if args.upsample else ''}"
+        f"{f' --times {args.times}' if args.times else ''}",
         n=results[args.presets[-1]][0]["n"], seeds=", ".join(map(str, args.seeds)),
         side=glide.sizes["upsample" if args.upsample else "base"],
         scale=f"{args.guidance_scale:g}", sha256=sha256[:16],
@@ -130,6 +174,9 @@ def main() -> None:
     head = ("preset", "sampler", "steps", "all right, %", "colours", "shapes", "number",
             *DISTANCES.values())  # fmt: skip
     blocks = [about, table(rows_of(results), head), differences(results)]
+    if args.times:
+        text = TIMES.format(times=args.times, batch=args.batch_size, last=args.presets[-1])
+        blocks += [text, table_of_times(measured_times(glide, args))]
     write_page(args.out, "Presets: few steps against many", blocks)
     print(args.out)
 
