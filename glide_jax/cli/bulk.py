@@ -100,7 +100,8 @@ def _draw(
             for i, picture in enumerate(drawn, batch[0] * n):
                 if i // n in todo:
                     p = picture.parameters
-                    paths[i], _ = placing.write(out, stems[i], picture.image, p, again=True)
+                    image = drawing.marked(picture.image, p)
+                    paths[i], _ = placing.write(out, stems[i], image, p, again=True)
                     common.result(paths[i])
     barrier("the last picture")
     if index == 0 and (todo or processes > 1):
