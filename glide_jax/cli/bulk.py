@@ -58,7 +58,7 @@ def draw_share(
     from glide_jax.mesh import hosts
     from glide_jax.version import __version__
 
-    with hosts.join(place, say=common.say) as run:
+    with hosts.join(place, say=common.warn) as run:
         glide = load()
         common.make_out(drawing.out)
         run.agree("the start", {"glide_jax": __version__, "prompts": [*prompts], **drawing.given})
@@ -102,7 +102,7 @@ def _draw(
                     p = picture.parameters
                     image = drawing.marked(picture.image, p)
                     paths[i], _ = placing.write(out, stems[i], image, p, again=True)
-                    common.result(paths[i])
+                    common.result(paths[i], {"path": paths[i], "parameters": p})
     barrier("the last picture")
     if index == 0 and (todo or processes > 1):
         _sheet(out, paths, expected)

@@ -85,7 +85,7 @@ class Drawing(NamedTuple):
         outline.check(prompts, call)
         _, found = self.prompt_filter.check(*prompts, *(text for text, _ in call.mix))
         if found:
-            common.say(f"warning: {found}")
+            common.warn(f"warning: {found}")
         glide = common.load_glide(model, self.dtype, self.device, **how)
         return glide, self._replace(call=call)
 
@@ -120,8 +120,8 @@ def drawing_command(helps: Mapping[str, str] | None = None) -> Callable[[Callabl
 
         shared = [
             common.model_or_run_option, common.dtype_option, common.device_option,
-            common.out_option, filtering.filter_option("warn"), signing.sign_option,
-            a1111_option,
+            common.out_option, common.json_option, filtering.filter_option("warn"),
+            signing.sign_option, a1111_option,
         ]  # fmt: skip
         flags = [_flag(name, text) for name, text in texts.items()]
         whole: Callable = functools.update_wrapper(run, command)
@@ -168,7 +168,7 @@ def draw_to_files(glide: "Glide", prompts: Sequence[str], drawing: Drawing) -> N
             p = picture.parameters
             image = drawing.marked(picture.image, p)
             path, found = placing.write(drawing.out, stem(j // each, p), image, p)
-            common.result(path)
+            common.result(path, {"path": path, "parameters": p})
             drawn.append((path, p.get("prompt", "")))
             scores.append((path.name, p.get("choice")))
             before += found == "same"

@@ -47,6 +47,6 @@ def command(
     path, found = placing.write(drawing.out, name, strip, p)
     if found == "same":
         common.say("the strip was there already and stays as it is")
-    common.result(path)
+    common.result(path, {"path": path, "parameters": p})
     if gif:
         common.result(placing.write_beside(path, ".gif", canvas.gif(pictures)))

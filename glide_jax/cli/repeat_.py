@@ -23,6 +23,7 @@ from glide_jax.errors import InputError
 @click.option("--mask", type=common.PATH, help="Its mask, likewise.")
 @common.device_option
 @common.out_option
+@common.json_option
 @signing.sign_option
 @drawing.a1111_option
 def command(
@@ -70,7 +71,7 @@ def command(
     path, found = placing.write(out.absolute(), picture.stem, drawn, parameters)
     if found == "same":
         common.say(f"{path.name} was there already and stays as it is")
-    common.result(path)
+    common.result(path, {"path": path, "parameters": parameters})
 
 
 def _where_it_lay(parameters: Mapping[str, Any]) -> str:
