@@ -91,6 +91,8 @@ def _parts(image: Image.Image) -> tuple[Image.Image, Image.Image | None]:
 def _carried(info: dict[Any, Any]) -> dict[Any, Any]:
     """An opened picture's `info` as far as a PNG can hold it, but for the colour profile."""
     out: dict[Any, Any] = dict(images.texts(info))
+    if "Version: glide_jax" in out.get(images.A1111, ""):
+        del out[images.A1111]  # it describes the picture that went in, as its parameters do
     for name, keyword in (("xmp", "XML:com.adobe.xmp"), ("comment", "Comment")):
         if isinstance(text := info.get(name), bytes):
             out.setdefault(keyword, text.decode("utf-8", "replace"))

@@ -21,6 +21,7 @@ _PASSING = ("path", "model_path", "batch_size")  # parameters that do not tell p
 DEEP = "16 bits"  # marks the `info` of a picture in colour of which Pillow reads 8 bits a channel
 _LONG_TEXT = 4096  # letters; longer ones are compressed in a PNG
 METADATA = "glide_jax"  # the PNG text chunk that holds the parameters, as JSON
+A1111 = "parameters"  # the one that holds the text of `sampling.a1111`, where that is wanted
 
 # The formats are named, since some of the others that Pillow opens run programs (EPS) or have no
 # single picture (PDF, MPEG). A format that this Pillow lacks is passed over by it.

@@ -1,12 +1,13 @@
 """`glide-jax bench`: how fast this machine runs the networks, and against what."""
 
+import itertools
 import pathlib
 import subprocess
-import sys
 
 import click
 
 from glide_jax.cli import common
+from glide_jax.cli.progress import progress_bars
 
 
 @click.command("bench")
@@ -27,6 +28,7 @@ from glide_jax.cli import common
               help="A checkout of the PyTorch code, run in turn on the same weights.")  # fmt: skip
 @common.dtype_option
 @common.device_option
+@common.json_option
 @click.option("--start", type=common.PLACE, metavar="MODEL",
               help="Also time this model from a process's start to "
               "its first picture, with an empty and a filled cache.")  # fmt: skip
@@ -38,8 +40,6 @@ def command(model, stages, what, batch_sizes, presets, rounds, convolutions, ref
 
     Outputs are compared before anything is timed. Ratios above 1 say that we are faster.
     """
-    from tqdm import tqdm
-
     common.check_out(out)
     description = common.choose_device(device)
     from glide_jax import checks, compiling
@@ -66,11 +66,11 @@ def command(model, stages, what, batch_sizes, presets, rounds, convolutions, ref
     compiling.enable_cache(common.cache_folder() / "xla")
     loads = bench.loads(model, common.cache_folder() / "models", listed(stages))
     rows: list[bench.Row] = []
-    with tqdm(unit="call", desc="timing", total=bench.count(loads, options)) as bar:
-        for row in bench.rows(loads, options, bar.update):
+    calls, done = bench.count(loads, options), itertools.count(1)
+    with progress_bars("calls") as progress:
+        for row in bench.rows(loads, options, lambda: progress("timing", next(done), calls)):
             rows.append(row)
-            line = f"{row.name}: {row.times[bench.OURS].median:.4g} s"
-            tqdm.write(checks.printable(line), file=sys.stderr)
+            common.say(f"{row.name}: {row.times[bench.OURS].median:.4g} s")
     about = {"glide_jax": __version__, "commit": _commit(), **machine.facts(), "dtype": dtype,
              "convolutions": convolutions, "rounds": options.rounds}  # fmt: skip
     for line in summary.markdown(rows).split("\n"):
@@ -83,7 +83,8 @@ def command(model, stages, what, batch_sizes, presets, rounds, convolutions, ref
             parts = ", ".join(f"{part} {value:.1f} s" for part, value in seconds.items())
             common.result(f"{name} start of {start}: {parts}")
     for path in summary.write_summary(out, rows, about):
-        common.result(path)
+        whole = summary.as_json(rows, about) if path.suffix == ".json" else {}
+        common.result(path, {"path": path, **whole})
 
 
 def _commit() -> str | None:

@@ -58,7 +58,7 @@ def draw_share(
     from glide_jax.mesh import hosts
     from glide_jax.version import __version__
 
-    with hosts.join(place, say=common.say) as run:
+    with hosts.join(place, say=common.warn) as run:
         glide = load()
         common.make_out(drawing.out)
         run.agree("the start", {"glide_jax": __version__, "prompts": [*prompts], **drawing.given})
@@ -100,8 +100,9 @@ def _draw(
             for i, picture in enumerate(drawn, batch[0] * n):
                 if i // n in todo:
                     p = picture.parameters
-                    paths[i], _ = placing.write(out, stems[i], picture.image, p, again=True)
-                    common.result(paths[i])
+                    image = drawing.marked(picture.image, p)
+                    paths[i], _ = placing.write(out, stems[i], image, p, again=True)
+                    common.result(paths[i], {"path": paths[i], "parameters": p})
     barrier("the last picture")
     if index == 0 and (todo or processes > 1):
         _sheet(out, paths, expected)

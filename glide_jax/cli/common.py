@@ -1,13 +1,16 @@
 """Parts that several commands share: the cache folder, the device, progress, folders."""
 
 import contextlib
+import dataclasses
 import functools
+import json
+import math
 import os
 import pathlib
 import sys
 import unicodedata
 import warnings
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Mapping
 from typing import TYPE_CHECKING, Any
 
 import click
@@ -77,17 +80,78 @@ def checkpoints_folder() -> pathlib.Path:
     return cache_folder() / "checkpoints"
 
 
+@dataclasses.dataclass
+class Output:
+    """How a command speaks; `main` begins each with a new one."""
+
+    quiet: bool = False  # neither notes nor progress
+    json: bool = False  # results as JSON
+
+
+output = Output()
+
+
+def quiet_option(command: Any) -> Any:
+    """The option --quiet, which `main` gives to every command."""
+    return click.option(
+        "--quiet", is_flag=True, expose_value=False, callback=_set("quiet"),
+        help="No notes and no progress; warnings and errors stay.",
+    )(command)  # fmt: skip
+
+
+def json_option(command: Any) -> Any:
+    """The option --json of a command that calls `result` with data."""
+    return click.option(
+        "--json", is_flag=True, expose_value=False, callback=_set("json"),
+        help="Print results as JSON, an object a line.",
+    )(command)  # fmt: skip
+
+
+def _set(name: str) -> Callable[[click.Context, click.Parameter, bool], None]:
+    return lambda ctx, param, value: setattr(output, name, getattr(output, name) or value)
+
+
 def say(text: str) -> None:
-    """A line on standard error: results alone go to standard output."""
+    """A note on standard error: results alone go to standard output."""
+    if not output.quiet:
+        warn(text)
+
+
+def warn(text: str) -> None:
+    """A line on standard error that --quiet leaves."""
     print(checks.printable(text), file=sys.stderr, flush=True)
 
 
-def result(line: object) -> None:
-    """A line on standard output, above any progress bars: a path, or a row of a table."""
+def result(line: object, data: Mapping[str, Any] | None = None) -> None:
+    """A result on standard output, above any progress bars.
+
+    Args:
+        line: a path, or a row of a table.
+        data: takes its place under --json; a path is data by itself, any other line without is
+            left out.
+    """
     from tqdm import tqdm
 
+    if output.json:
+        data = {"path": line} if data is None and isinstance(line, pathlib.Path) else data
+        if data is None:
+            return
+        line = json.dumps(_plain(data))  # in ASCII, so that nothing in it needs escapes of ours
     tqdm.write(checks.printable(str(line)), file=sys.stdout)
     sys.stdout.flush()
+
+
+def _plain(value: Any) -> Any:
+    """A value as JSON has it: paths as text, and numbers that are none, such as NaN, as null."""
+    if isinstance(value, Mapping):
+        return {str(name): _plain(part) for name, part in value.items()}
+    if isinstance(value, list | tuple):
+        return [_plain(part) for part in value]
+    if hasattr(value, "item"):  # a number of NumPy or JAX
+        value = value.item()
+    if isinstance(value, float):
+        return float(value) if math.isfinite(value) else None
+    return str(value) if isinstance(value, pathlib.Path) else value
 
 
 def choose_device(device: str | None) -> str:
@@ -188,7 +252,7 @@ def plain_warnings() -> Iterator[None]:
         text = " ".join(str(message).split())
         if (mark := category if getattr(category, "once", False) else text) not in said:
             said.add(mark)
-            say(f"warning: {text}")
+            warn(f"warning: {text}")
 
     warnings.showwarning = show
     try:

@@ -36,6 +36,7 @@ def serve(runs: tuple[pathlib.Path, ...], file: pathlib.Path, host: str, port: s
 
 @command.command("fit")
 @click.argument("file", type=common.PATH)
+@common.json_option
 def fit(file: pathlib.Path) -> None:
     """Print the Elo scores of the votes in FILE with 95% intervals, a table a question."""
     from glide_jax.evaluation import votes
@@ -50,8 +51,12 @@ def fit(file: pathlib.Path) -> None:
         mine = [vote for vote in given if vote.question == question]
         if not mine:
             continue
-        common.result(f"{question}: {len(mine)} votes")
         scores = votes.elo_scores(mine)
+        numbers = {name: score._asdict() for name, score in scores.items()}
+        common.result(
+            f"{question}: {len(mine)} votes",
+            {"question": question, "votes": len(mine), "scores": numbers},
+        )
         width = max(map(len, scores))
         for name, score in sorted(scores.items(), key=lambda item: -item[1].elo):
             interval = f"{score.low:6.0f} to {score.high:6.0f}"

@@ -147,6 +147,7 @@ def look(
     help="See `glide-jax train`, also for --config.* fields.",
 )
 @click.option("--seconds", default="10", show_default=True, help="How long to read.")
+@common.json_option
 @click.pass_context
 def speed(ctx: click.Context, config: str, seconds: str) -> None:
     """Read a run's batches as fast as they come without training, and print the rate."""
@@ -164,7 +165,10 @@ def speed(ctx: click.Context, config: str, seconds: str) -> None:
     run = prepare_run(read, cache=common.cache_folder())
     rate = throughput(run.loader(), wanted)
     size, workers = read.batches.batch_size, read.batches.workers
-    common.result(f"{rate:,.1f} pictures/s in batches of {size} with {workers} workers")
+    common.result(
+        f"{rate:,.1f} pictures/s in batches of {size} with {workers} workers",
+        {"pictures_per_second": rate, "batch_size": size, "workers": workers},
+    )
 
 
 def default_data_dir() -> pathlib.Path:

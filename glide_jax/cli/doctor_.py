@@ -1,5 +1,6 @@
 """`glide-jax doctor`: the machine, the installed packages, and what is missing."""
 
+import dataclasses
 import importlib.metadata
 import os
 import pathlib
@@ -24,6 +25,7 @@ PACKAGES = ("jax", "jaxlib", "flax", "optax", "orbax-checkpoint", "numpy", "sent
     help="Also say how much memory this model takes, and what fits.",
 )
 @common.dtype_option
+@common.json_option
 def command(model: str | None, dtype: str) -> None:
     """Print devices, versions, memory and cache, and what to install for what is here."""
     rows = [("glide_jax", __version__), ("python", platform.python_version())]
@@ -42,15 +44,15 @@ def command(model: str | None, dtype: str) -> None:
     folder = common.cache_folder()
     rows += [("cache", f"{folder} ({_size(folder)})"), ("models", ", ".join(_models()) or "none")]
     width = max(len(name) for name, _ in rows)
-    for name, value in rows:
-        common.result(f"{name:{width}}  {value}")
+    machine = {name.strip(): value for name, value in rows}
+    for number, (name, value) in enumerate(rows):
+        common.result(f"{name:{width}}  {value}", None if number else machine)
     hint = common.unused_accelerator()
     if hint and "(cpu)" in dict(rows)["devices"]:
         common.result("")
         common.result(hint)
     if healthy and model is not None:
-        for line in _fits(model, dtype):
-            common.result(line)
+        _fits(model, dtype)
     sys.exit(0 if healthy else 1)
 
 
@@ -78,8 +80,8 @@ def _release(version: str) -> tuple[int, ...]:
     return tuple(numbers)
 
 
-def _fits(model: str, dtype: str) -> list[str]:
-    """Lines with the memory of the first device that each stage of a model takes."""
+def _fits(model: str, dtype: str) -> None:
+    """Prints how much memory of the first device each stage of a model takes."""
     from glide_jax import compiling
     from glide_jax.model_dir import reading
     from glide_jax.sampling import memory
@@ -90,16 +92,20 @@ def _fits(model: str, dtype: str) -> list[str]:
     directory = reading.find_model(model, folder / "models")
     budget, whose = memory.free()
     name = directory.resolve().name
-    lines = ["", f"{name} in {dtype}, guided; {budget / 2**30:.1f} GiB {whose}"]
+    common.result("")
+    common.result(
+        f"{name} in {dtype}, guided; {budget / 2**30:.1f} GiB {whose}",
+        {"model": name, "dtype": dtype, "free_bytes": budget},
+    )
     for name, config in reading.stage_configs(directory).items():
         needs = memory.of_stage(config, dtype)
         fits = needs.fits(budget)
-        lines.append(
+        common.result(
             f"  {name}: parameters {_mib(needs.parameters)}, the first picture "
             f"{_mib(needs.first)}, each further one of a batch {_mib(needs.more)}; "
-            + (f"--batch-size up to {fits} fits" if fits else "does not fit")
+            + (f"--batch-size up to {fits} fits" if fits else "does not fit"),
+            {"stage": name, "largest_batch": fits, **dataclasses.asdict(needs)},
         )
-    return lines
 
 
 def _mib(size: int) -> str:

@@ -10,11 +10,14 @@ import click
 
 from glide_jax.cli import common, filtering, placing, signing
 from glide_jax.cli.progress import progress_bars
+from glide_jax.errors import InputError
 from glide_jax.sampling.call import Call, Edit, options, parse
 from glide_jax.sampling.parsers import RANDOM
 from glide_jax.sampling.settings import option_of
 
 if TYPE_CHECKING:
+    from PIL import Image
+
     from glide_jax.safety.prompt_filter import PromptFilter
     from glide_jax.sampling.glide import Glide
     from glide_jax.sampling.loading import Loaded
@@ -22,6 +25,13 @@ if TYPE_CHECKING:
     EditOf = Callable[[Loaded], Edit | Call]
 
 MOST_ON_SHEET = 100
+_NO_PROMPT = (
+    "--a1111 writes the prompt, which --no-record-prompt keeps out of the files; leave one of them "
+    "out."
+)
+a1111_option = click.option(
+    "--a1111", is_flag=True, help="Write the text of the AUTOMATIC1111 web UI into PNGs, too."
+)
 
 
 class Drawing(NamedTuple):
@@ -34,6 +44,13 @@ class Drawing(NamedTuple):
     call: Call
     given: dict[str, Any]  # the options of `call` as text, without those left out
     prompt_filter: "PromptFilter"
+    a1111: bool  # whether pictures have the text of A1111, too
+
+    def marked(self, image: "Image.Image", parameters: Mapping[str, Any]) -> "Image.Image":
+        """A picture with the text of A1111, if the command asks for it."""
+        from glide_jax.sampling import a1111
+
+        return a1111.marked(image, parameters) if self.a1111 else image
 
     @property
     def at_random(self) -> bool:
@@ -68,7 +85,7 @@ class Drawing(NamedTuple):
         outline.check(prompts, call)
         _, found = self.prompt_filter.check(*prompts, *(text for text, _ in call.mix))
         if found:
-            common.say(f"warning: {found}")
+            common.warn(f"warning: {found}")
         glide = common.load_glide(model, self.dtype, self.device, **how)
         return glide, self._replace(call=call)
 
@@ -88,18 +105,23 @@ def drawing_command(helps: Mapping[str, str] | None = None) -> Callable[[Callabl
             device: str | None,
             out: pathlib.Path,
             prompt_filter: "PromptFilter",
+            a1111: bool,
             **values: Any,
         ) -> None:
             given = {name: values.pop(name) for name in texts}
             given = {name: value for name, value in given.items() if value is not None}
-            drawing = Drawing(model, dtype, device, out, parse(given), given, prompt_filter)
+            call = parse(given)
+            if a1111 and not call.record_prompt:
+                raise InputError(_NO_PROMPT)
+            drawing = Drawing(model, dtype, device, out, call, given, prompt_filter, a1111)
             if drawing.at_random:
                 common.say(f"the seed is {drawing.call.seed}")
             command(drawing=drawing, **values)
 
         shared = [
             common.model_or_run_option, common.dtype_option, common.device_option,
-            common.out_option, filtering.filter_option("warn"), signing.sign_option,
+            common.out_option, common.json_option, filtering.filter_option("warn"),
+            signing.sign_option, a1111_option,
         ]  # fmt: skip
         flags = [_flag(name, text) for name, text in texts.items()]
         whole: Callable = functools.update_wrapper(run, command)
@@ -144,8 +166,9 @@ def draw_to_files(glide: "Glide", prompts: Sequence[str], drawing: Drawing) -> N
         pictures = glide.pictures(prompts, call, progress=progress)
         for j, picture in enumerate(pictures):
             p = picture.parameters
-            path, found = placing.write(drawing.out, stem(j // each, p), picture.image, p)
-            common.result(path)
+            image = drawing.marked(picture.image, p)
+            path, found = placing.write(drawing.out, stem(j // each, p), image, p)
+            common.result(path, {"path": path, "parameters": p})
             drawn.append((path, p.get("prompt", "")))
             scores.append((path.name, p.get("choice")))
             before += found == "same"

@@ -88,6 +88,7 @@ probe_options = with_options(*_RUN_OPTIONS, *_CLIP_OPTIONS, *_DRAW_OPTIONS, *_MO
 @click.option("--part", help="I/K: draw only the I-th of K parts, from 0, and measure nothing.")
 @click.option("--samples/--no-samples", default=True, help="Keep the pictures when done.")
 @protocol_options
+@common.json_option
 def command(
     scales: tuple[str, ...],
     steps: str | None,
@@ -135,7 +136,8 @@ def evaluate_runs(
     glide = common.load_glide(setup.model, options["dtype"], options["device"])
     results = {}
     for name, result in setup.evaluate(glide, runs, evaluator, bars):
-        common.result(setup.out / name / "result.json")
+        path = setup.out / name / "result.json"
+        common.result(path, {"path": path, "run": name, **result})
         results[name] = result
     return f"{glide.loaded.name}, {setup.protocol.name}", results
 

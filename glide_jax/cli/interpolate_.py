@@ -43,9 +43,10 @@ def command(
     )
     name = f"{words}-s{p['seed']}-i{p['index']}"
     pictures = [picture.image for picture in drawn]
-    path, found = placing.write(drawing.out, name, canvas.strip(pictures), p)
+    strip = drawing.marked(canvas.strip(pictures), p)
+    path, found = placing.write(drawing.out, name, strip, p)
     if found == "same":
         common.say("the strip was there already and stays as it is")
-    common.result(path)
+    common.result(path, {"path": path, "parameters": p})
     if gif:
         common.result(placing.write_beside(path, ".gif", canvas.gif(pictures)))

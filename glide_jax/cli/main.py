@@ -65,15 +65,26 @@ class _Lazy(click.Group):
             hint = f"did you mean {near[0]!r}?" if near else f"known are {', '.join(COMMANDS)}."
             raise click.UsageError(f"there is no command {cmd_name!r}; {hint}")
         module = cmd_name.replace("-", "_")
-        return importlib.import_module(f"glide_jax.cli.{module}_").command
+        return _with_quiet(importlib.import_module(f"glide_jax.cli.{module}_").command)
 
     def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
         with formatter.section("Commands"):
             formatter.write_dl(list(COMMANDS.items()))
 
 
+def _with_quiet(command: click.Command) -> click.Command:
+    """Gives a command, or each command of a group, the option that all have."""
+    if isinstance(command, click.Group):
+        for each in command.commands.values():
+            _with_quiet(each)
+    elif not any(param.name == "quiet" for param in command.params):
+        common.quiet_option(command)
+    return command
+
+
 @click.group(cls=_Lazy, context_settings={"help_option_names": ["-h", "--help"]})
 @click.version_option(__version__, prog_name="glide-jax")
+@common.quiet_option
 def cli() -> None:
     """Text-guided diffusion (GLIDE) in JAX.
 
@@ -83,6 +94,7 @@ def cli() -> None:
 
 def main() -> None:
     """Runs a command; a mistake of the user's ends it with one sentence and exit code 2."""
+    common.output = common.Output()
     streams.prepare()
     for name in JAX_SETTINGS:
         os.environ.pop(name, None)
@@ -119,7 +131,7 @@ def _run() -> int:
     except Warning as warning:
         code = _fail(f"{warning} (a warning, which PYTHONWARNINGS or -W makes an error)")
     except (KeyboardInterrupt, click.Abort):  # Abort is a RuntimeError, so this comes first
-        common.say(process.INTERRUPTED)
+        common.warn(process.INTERRUPTED)
         code = INTERRUPTED
     except (MemoryError, RuntimeError) as error:  # JAX raises RuntimeError for full memory
         if isinstance(error, RuntimeError) and "RESOURCE_EXHAUSTED" not in str(error):

@@ -1,7 +1,10 @@
 """`glide-jax models`: the models that are here, by the names that other commands take."""
 
+import dataclasses
 import pathlib
 import re
+from collections.abc import Mapping
+from typing import Any
 
 import click
 
@@ -13,6 +16,7 @@ _LICENCE = re.compile(r"\*\*Licence\.\*\*\s+(.+?)[.\n]")
 
 
 @click.command("models")
+@common.json_option
 def command() -> None:
     """List the models in the box and those in the cache: sizes, licences and what each draws.
 
@@ -25,37 +29,57 @@ def command() -> None:
     folders = [reading.BOXED / name for name in reading.boxed_models()]
     folders += sorted(path.parent for path in cached.glob("*/config.json"))
     for folder in folders:
-        for line in _lines(folder):
+        facts = _facts(folder)
+        first, *more = _lines(facts)
+        common.result(first, facts)
+        for line in more:
             common.result(line)
     common.say(f"those in the box, and those in {cached}")
 
 
-def _lines(folder: pathlib.Path) -> list[str]:
-    """A model's name and facts, the forms indented below it."""
+def _facts(folder: pathlib.Path) -> dict[str, Any]:
+    """A model's name, and the facts about it or the reason why it cannot be used."""
     from glide_jax.model_dir import reading
 
+    named = {"name": folder.name, "path": folder}
     try:
-        stages = reading.stage_configs(folder)
+        stages = reading.stage_configs(folder).values()
         forms = reading.read_forms(folder)
     except InputError as error:
-        return [f"{folder.name}  cannot be used: {error}"]
-    sizes = " and ".join(f"{stage.model.image_size}" for stage in stages.values())
-    inpaints = any(stage.model.inpaint for stage in stages.values())
-    facts = [f"{sizes} pixels", *["paints into pictures"] * inpaints, _licence(folder)]
-    lines = [f"{folder.name}  {'; '.join(facts)}"]
+        return {**named, "error": str(error)}
+    return {
+        **named,
+        "sizes": [stage.model.image_size for stage in stages],
+        "inpaints": any(stage.model.inpaint for stage in stages),
+        "licence": _licence(folder),
+        "forms": None if forms is None else dataclasses.asdict(forms),
+    }
+
+
+def _lines(facts: Mapping[str, Any]) -> list[str]:
+    """A model's name and facts, the forms indented below it."""
+    if "error" in facts:
+        return [f"{facts['name']}  cannot be used: {facts['error']}"]
+    licence, forms = facts["licence"], facts["forms"]
+    parts = [
+        f"{' and '.join(map(str, facts['sizes']))} pixels",
+        *["paints into pictures"] * facts["inpaints"],
+        "its card has no licence" if licence is None else f"licence: {licence}",
+    ]
+    lines = [f"{facts['name']}  {'; '.join(parts)}"]
     if forms is None:
         return lines
-    lines += [f"    {forms.about}"] if forms.about else []
-    lines += [f"    {form}" for form in forms.forms]
+    lines += [f"    {forms['about']}"] if forms["about"] else []
+    lines += [f"    {form}" for form in forms["forms"]]
     return lines + [
-        f"        {{{slot}}}: {', '.join(words)}" for slot, words in forms.words.items()
+        f"        {{{slot}}}: {', '.join(words)}" for slot, words in forms["words"].items()
     ]
 
 
-def _licence(folder: pathlib.Path) -> str:
+def _licence(folder: pathlib.Path) -> str | None:
     """The licence by the model's card."""
     try:
         found = _LICENCE.search((folder / "README.md").read_text("utf-8", "replace")[: 1 << 16])
     except OSError:
         found = None
-    return f"licence: {checks.printable(found[1], 60)}" if found else "its card has no licence"
+    return checks.printable(found[1], 60) if found else None

@@ -32,6 +32,7 @@ from glide_jax.cli import common, eval_, placing
 @click.option("--pairs", default="36", show_default=True, help="Closest pairs on the sheet.")
 @eval_.data_dir_option
 @common.device_option
+@common.json_option
 def command(
     run: pathlib.Path,
     data: str,
@@ -64,6 +65,7 @@ def command(
         )
     shows = {"contact_sheet_of": closest}
     path = placing.write_sheet(run, "neighbours", sheet, shows, provenance.COMPOSITE)
-    write_json(path.with_suffix(".json"), {"data": data, **summary})
-    common.result(path.with_suffix(".json"))
+    numbers, file = {"data": data, **summary}, path.with_suffix(".json")
+    write_json(file, numbers)
+    common.result(file, {"path": file, **numbers})
     common.result(path)

@@ -23,6 +23,7 @@ if TYPE_CHECKING:
 )
 @click.option("--n", default="32", show_default=True, help="Samples of each prompt.")
 @eval_.probe_options
+@common.json_option
 def command(
     families: tuple[str, ...], n: str, scales: tuple[str, ...], steps: str | None,
     sampler: str | None, clip: str | None, clip_file: str | None, seed: str, upsample: bool,
@@ -61,7 +62,8 @@ def command(
                 )  # fmt: skip
             result["model_sha256"] = sha256
             write_json(out / name / "result.json", result)
-            common.result(out / name / "result.json")
+            path = out / name / "result.json"
+            common.result(path, {"path": path, "run": name, **result})
             results[name] = result
     for path in probe_report.write_probe_report(out, f"{glide.loaded.name}, probes", results):
         common.result(path)

@@ -6,6 +6,7 @@ from collections.abc import Callable, Iterator
 from typing import Any
 
 from glide_jax import checks
+from glide_jax.cli import common
 
 Report = Callable[[str, int, int | None], None]  # a stage, how much of it is done, and of how much
 
@@ -31,7 +32,10 @@ def progress_bars(unit: str, *, prefix: str = "", width: int = 0) -> Iterator[Re
     def report(stage: str, done: int, total: int | None) -> None:
         if stage not in bars:
             name = checks.printable(f"{prefix}{stage:{width}}")
-            bars[stage] = tqdm(total=total or None, desc=name, file=sys.stderr, **style)
+            quiet = common.output.quiet
+            bars[stage] = tqdm(
+                total=total or None, desc=name, file=sys.stderr, disable=quiet, **style
+            )
         bar = bars[stage]
         bar.total = total or None
         bar.update(done - bar.n)

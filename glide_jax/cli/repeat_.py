@@ -6,7 +6,7 @@ from typing import Any
 
 import click
 
-from glide_jax.cli import common, placing, signing
+from glide_jax.cli import common, drawing, placing, signing
 from glide_jax.cli.progress import progress_bars
 from glide_jax.errors import InputError
 
@@ -23,7 +23,9 @@ from glide_jax.errors import InputError
 @click.option("--mask", type=common.PATH, help="Its mask, likewise.")
 @common.device_option
 @common.out_option
+@common.json_option
 @signing.sign_option
+@drawing.a1111_option
 def command(
     picture: pathlib.Path,
     model: str | None,
@@ -31,9 +33,11 @@ def command(
     mask: pathlib.Path | None,
     device: str | None,
     out: pathlib.Path,
+    a1111: bool,
 ) -> None:
     """Draw PICTURE again into --out, bit for bit, from the parameters it carries."""
     from glide_jax import checks, images
+    from glide_jax.sampling import a1111 as a1111_text
     from glide_jax.sampling import repeating
 
     images.read(picture)
@@ -63,10 +67,11 @@ def command(
     glide = common.load_glide(str(model), parameters["dtype"], device, weights=weights)
     with progress_bars("steps", width=9) as progress:
         again = glide.repeat(parameters, **went_in, progress=progress)
-    path, found = placing.write(out.absolute(), picture.stem, again.image, parameters)
+    drawn = a1111_text.marked(again.image, parameters) if a1111 else again.image
+    path, found = placing.write(out.absolute(), picture.stem, drawn, parameters)
     if found == "same":
         common.say(f"{path.name} was there already and stays as it is")
-    common.result(path)
+    common.result(path, {"path": path, "parameters": parameters})
 
 
 def _where_it_lay(parameters: Mapping[str, Any]) -> str:

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from glide_jax.cli.common import PLACE, result, say
+from glide_jax.cli.common import PLACE, json_option, result, say
 from glide_jax.cli.train_ import overrides
 from glide_jax.errors import InputError
 
@@ -29,6 +29,7 @@ _VIRTUAL = 8  # devices of --check
 @click.option("--effort", default=0.0, show_default=True,
               help="The compiler's effort, -1 to 1; -1 is several times quicker.")  # fmt: skip
 @click.option("--summary", is_flag=True, help="Totals without the table.")
+@json_option
 @click.pass_context
 def command(
     ctx: click.Context,
@@ -109,20 +110,26 @@ def _table(plan: "Plan", summary: bool) -> None:
     from glide_jax.scale import placement
 
     shape = " x ".join(f"{name} {n}" for name, n in plan.mesh.shape.items())
-    rows = placement.rows(plan.state_like.params)
+    rows, totals = placement.rows(plan.state_like.params), placement.totals(plan)
     if not summary:
         wide = max(len(row.name) for row in rows)
         result(f"{'parameter':{wide}}  {'shape':20}  {'spec':22}  bytes per device")
         for row in rows:
             sizes = " x ".join(map(str, row.shape)) or "scalar"
             spec = ", ".join(axis or "-" for axis in row.spec) if any(row.spec) else "whole"
-            result(f"{row.name:{wide}}  {sizes:20}  {spec:22}  {row.bytes:,}")
+            line = f"{row.name:{wide}}  {sizes:20}  {spec:22}  {row.bytes:,}"
+            result(line, {"parameter": row.name, **row._asdict()})
         result("")
-    result(f"{plan.config.name} ({plan.config.stage}) on {plan.mesh.size} devices: {shape}")
     split = sum(any(row.spec) for row in rows)
     count = sum(math.prod(row.shape) for row in rows)
+    sums = {name: {"all": whole, "each": each} for name, (whole, each) in totals.items()}
+    numbers = {"mesh": dict(plan.mesh.shape), "parameters": count, "split": split, "bytes": sums}
+    result(
+        f"{plan.config.name} ({plan.config.stage}) on {plan.mesh.size} devices: {shape}",
+        {"config": plan.config.name, "stage": plan.config.stage, **numbers},
+    )
     result(f"{count:,} parameters in {len(rows)} arrays, of which {split} are split")
-    for name, (whole, each) in placement.totals(plan).items():
+    for name, (whole, each) in totals.items():
         result(f"{name:11} {whole / 2**30:9.3f} GiB in all, {each / 2**30:8.3f} GiB per device")
 
 
@@ -145,8 +152,11 @@ def _check(config: "TrainConfig", shape: tuple[int, ...]) -> None:
             f"not those of one device, {worst.name} by {worst.relative:.2g} of its size; do not "
             "train on such a mesh."
         )
-    result(f"check: loss within {loss:.1e}, each of {len(found)} gradients within "
-          f"{worst.relative:.1e} of one device's")  # fmt: skip
+    result(
+        f"check: loss within {loss:.1e}, each of {len(found)} gradients within "
+        f"{worst.relative:.1e} of one device's",
+        {"gradients": len(found), "loss_within": loss, "gradients_within": worst.relative},
+    )
 
 
 def _compile(plan: "Plan", topology: str, what: str) -> None:
@@ -156,7 +166,14 @@ def _compile(plan: "Plan", topology: str, what: str) -> None:
     say(f"compiling the {what} program for {topology}")
     report = (pods.train_step if what == "train" else pods.sampler)(plan)
     n, chip = plan.mesh.size, roofline.chip(topology)
-    result(f"compiled in {report.seconds:.0f} s; of a device, by the compiler's report:")
+    sent = sum(traffic.sent for traffic in report.collectives.values())
+    again = 4 / 3 if what == "train" and plan.config.train.remat == "blocks" else 1.0
+    found = roofline.predict(roofline.Load(report.flops * again / n, report.accessed, sent), chip)
+    traffics = {kind: traffic._asdict() for kind, traffic in report.collectives.items()}
+    result(
+        f"compiled in {report.seconds:.0f} s; of a device, by the compiler's report:",
+        {**report._asdict(), "collectives": traffics, "predicted": found._asdict()},
+    )
     for name in ("arguments", "temporary", "code", "peak"):
         result(f"  {name:11} {getattr(report, name) / 2**30:8.3f} GiB")
     result(f"  {'accessed':11} {report.accessed / 2**30:8.1f} GiB")
@@ -167,9 +184,6 @@ def _compile(plan: "Plan", topology: str, what: str) -> None:
         else:
             result(f"  {kind:18} {traffic.count:6} of {traffic.bytes / 2**30:8.3f} GiB, "
                   f"{traffic.sent / 2**30:8.3f} GiB sent")  # fmt: skip
-    sent = sum(traffic.sent for traffic in report.collectives.values())
-    again = 4 / 3 if what == "train" and plan.config.train.remat == "blocks" else 1.0
-    found = roofline.predict(roofline.Load(report.flops * again / n, report.accessed, sent), chip)
     result(f"predicted, not measured, at {roofline.EFFICIENCY:.0%} of {chip.flops / 1e12:.0f} "
           f"TFLOP/s, {chip.bandwidth / 1e9:.0f} GB/s of memory, {chip.links / 1e9:.0f} GB/s of "
           "links:")  # fmt: skip

@@ -16,6 +16,7 @@ from glide_jax.errors import InputError
 @click.option("--steps", default="", help="With commas, or with semicolons: 25,50 or fast27;10,5.")
 @click.option("--samplers", default="", help="With commas: ddim,ddpm.")
 @eval_.protocol_options
+@common.json_option
 def command(
     guidance_scales: str,
     clip_guidance_scales: str,

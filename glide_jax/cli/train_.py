@@ -112,7 +112,7 @@ def start(
     first = next(runs, None)  # before anything starts, since it may be refused
     if first is None:
         return
-    with hosts.join(place, say=common.say) as run:
+    with hosts.join(place, say=common.warn) as run:
         description = common.choose_device(device)
         say = common.say if run.leads else lambda text: None
         say(f"device: {description}")

@@ -15,6 +15,7 @@ FAULTY, NOT_OURS, ALTERED = 2, 3, 4  # exit codes
 @click.argument("files", nargs=-1, required=True, type=common.PATH)
 @click.option("--trust", type=common.PATH,
               help="Certificates (PEM) that are trusted to sign; else none is.")  # fmt: skip
+@common.json_option
 def command(files: tuple[pathlib.Path, ...], trust: pathlib.Path | None) -> int:
     """Say where FILES claim to come from: by glide_jax or not, altered since or not, signed or not.
 
@@ -35,10 +36,10 @@ def command(files: tuple[pathlib.Path, ...], trust: pathlib.Path | None) -> int:
         try:
             verdict = verifying.verify(path, trusted)
         except InputError as error:
-            common.say(f"glide-jax: {error}")
+            common.warn(f"glide-jax: {error}")
             codes.add(FAULTY)
             continue
-        common.result(f"{path}: {verdict.words}")
+        common.result(f"{path}: {verdict.words}", {"path": path, **verdict._asdict()})
         if not verdict.ours or verdict.altered is None:
             codes.add(NOT_OURS)
         elif verdict.altered:

@@ -10,6 +10,7 @@ from PIL import Image as PILImage
 
 from glide_jax import checks, files, images
 from glide_jax.errors import InputError
+from glide_jax.sampling import a1111 as a1111_text
 
 
 @dataclasses.dataclass(frozen=True)
@@ -25,14 +26,19 @@ class Picture:
         """uint8 (h, w, 3), or (h, w, 4) where some of it is transparent."""
         return np.asarray(self.image)
 
-    def save(self, path: str | os.PathLike) -> None:
+    def save(self, path: str | os.PathLike, *, a1111: bool = False) -> None:
         """Writes a PNG that carries the parameters, whole or not at all; it may replace a file.
 
         `glide-jax repeat` draws the picture again from it. Other formats have no place for the
         parameters: `picture.image.save("star.jpg")` writes those.
 
+        Args:
+            path: the file, whose name ends in .png.
+            a1111: whether the text chunk of the AUTOMATIC1111 web UI is written, too.
+
         Raises:
-            InputError: the name does not end in .png, or the file cannot be written.
+            InputError: the name does not end in .png, the file cannot be written, or `a1111` is
+                true and the prompt is not recorded.
         """
         path = files.expanded(path)
         shown = checks.shown(str(path), 200)
@@ -43,8 +49,9 @@ class Picture:
             )
         if path.is_dir():
             raise InputError(f"{shown} is a folder; give a file's name.")
+        image = a1111_text.marked(self.image, self.parameters) if a1111 else self.image
         try:
-            images.write_png(path, self.image, self.parameters)
+            images.write_png(path, image, self.parameters)
         except OSError as error:
             raise InputError(f"{shown} cannot be written: {error.strerror}.") from None
 

@@ -154,3 +154,13 @@ def test_twenty_interrupts_of_a_start_are_one_line_each(most, pictures, tmp_path
     rng = random.Random(0)
     for k in range(20):  # Python itself takes the first tenth of a second
         interrupted_after(rng.uniform(0.1, most), pictures, tmp_path / f"w{k}", cache)
+
+
+def test_a_shell_completes_commands_and_options():
+    variables = {"COMP_WORDS": "glide-jax sample --guidance-s", "COMP_CWORD": "2"}
+    done = subprocess.run(
+        [sys.executable, "-m", "glide_jax"],
+        capture_output=True, text=True, timeout=60,
+        env={**os.environ, **variables, "_GLIDE_JAX_COMPLETE": "bash_complete"},
+    )  # fmt: skip
+    assert done.stdout == "plain,--guidance-scale\n"

@@ -43,6 +43,27 @@ def test_pictures_are_named_by_prompt_seed_and_index_and_listed(sample, tmp_path
     assert drawn[names[0]].shape == (32, 32, 3)
 
 
+def test_the_text_of_a1111_lies_beside_the_parameters(sample, cli, tmp_path):
+    (tmp_path / "prompts").write_text("red\n")
+    for k, words in enumerate((["red"], ["--prompts-file", tmp_path / "prompts"])):
+        sample(*words, "--a1111", out=str(k))
+        [path] = (tmp_path / str(k)).iterdir()
+        with Image.open(path) as picture:
+            first, fields = picture.info["parameters"].split("\n")
+        assert first == images.read_parameters(path)["prompt"] == "red"
+        assert re.fullmatch(r"Steps: 2, .*Seed: 0, Size: 32x32, .*Version: glide_jax .*", fields)
+    cli("repeat", path, "--a1111", "--out", tmp_path / "again")
+    with Image.open(tmp_path / "again" / path.name) as again:
+        assert again.info["parameters"] == f"{first}\n{fields}"
+
+
+def test_the_text_of_a1111_needs_a_recorded_prompt(cli, tmp_path):
+    result = cli("sample", "red", "--a1111", "--no-record-prompt", "--out", tmp_path / "out")
+    assert result.code == 2
+    assert "--a1111 writes the prompt" in result.complaint
+    assert not (tmp_path / "out").exists()
+
+
 def test_a_single_picture_has_no_sheet(sample):
     assert list(sample("red")[1]) == ["00000-red-s0-i0.png"]
 
