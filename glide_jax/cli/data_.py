@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from glide_jax import checks
-from glide_jax.cli import common, placing
+from glide_jax.cli import common, data_filter_, placing
 from glide_jax.cli.progress import progress_bars
 from glide_jax.data.survey import Survey, histogram
 from glide_jax.errors import InputError
@@ -249,3 +249,8 @@ def _histogram(words: list[int], what: str) -> "Image.Image | None":
     buffer = io.BytesIO()
     figure.savefig(buffer, format="png", dpi=150)
     return Image.open(buffer).convert("RGB")
+
+
+command.add_command(data_filter_.score)
+command.add_command(data_filter_.fit)
+command.add_command(data_filter_.filter_)

@@ -327,10 +327,10 @@ def _start(make: _Maker, start_step: int, workers: int) -> Any:
     read = grain.ReadOptions(num_threads=threads, prefetch_buffer_size=threads)
     steps = grain.MapDataset.range(start_step, _FOREVER)
     many = grain.multiprocessing.MultiprocessingOptions(workers, per_worker_buffer_size=2)
-    return iter(steps.map(make).to_iter_dataset(read).mp_prefetch(many, _begin_worker))
+    return iter(steps.map(make).to_iter_dataset(read).mp_prefetch(many, begin_worker))
 
 
-def _begin_worker(*_: int) -> None:
+def begin_worker(*_: int) -> None:
     """Makes a worker leave with its parent, however that ends, and by no signal before it."""
     for number in (signal.SIGINT, signal.SIGTERM):  # a parent would wait for the rest of a batch
         signal.signal(number, signal.SIG_IGN)

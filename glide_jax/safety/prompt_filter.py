@@ -10,7 +10,7 @@ import pathlib
 import re
 import tomllib
 import unicodedata
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Sequence, Set
 from typing import NamedTuple
 
 import numpy as np
@@ -61,6 +61,11 @@ class Words:
         for word in words:
             self._by_first.setdefault(word.split(" ")[0], []).append(word)
 
+    @property
+    def firsts(self) -> Set[str]:
+        """The words with which those of the list begin."""
+        return self._by_first.keys()
+
     def found(self, text: str) -> list[str]:
         """The words in a text, longest first, without those that are part of a longer one."""
         out: list[str] = []
@@ -81,8 +86,11 @@ class Words:
         return [word for word in self._all if len(word) > 3 and word in text] if text else []
 
     def _likely(self, text: str) -> list[str]:
-        firsts = {form for token in text.split() for form in (token, *_singular(token))}
-        likely = {word for first in firsts for word in self._by_first.get(first, ())}
+        firsts = _first_words(text)
+        if firsts.isdisjoint(self._by_first):
+            return []
+        firsts &= self._by_first.keys()
+        likely = {word for first in firsts for word in self._by_first[first]}
         return sorted(likely, key=lambda word: (-len(word), word))
 
 
@@ -94,6 +102,7 @@ class Lists(NamedTuple):
     weak: dict[str, Words]
     child: Words  # for a child
     young: Words  # for a child or a grown person
+    firsts: frozenset[str]  # the first words of all but the harmless
 
 
 @functools.cache
@@ -105,7 +114,9 @@ def word_lists() -> Lists:
         {name: Words(found[name][kind]) for name in CATEGORIES} for kind in ("strong", "weak")
     )
     child, young = (Words(found["children"][kind]) for kind in ("child", "young"))
-    return Lists(Words(found["harmless"]), strong, weak, child, young)
+    every = [*strong.values(), *weak.values(), child, young]
+    firsts = frozenset().union(*(each.firsts for each in every))
+    return Lists(Words(found["harmless"]), strong, weak, child, young, firsts)
 
 
 def judge(prompt: str, nearest: "Nearest | None" = None) -> Finding:
@@ -116,6 +127,9 @@ def judge(prompt: str, nearest: "Nearest | None" = None) -> Finding:
         nearest: compares it with examples of each category, too.
     """
     words, (text, spelled) = word_lists(), _readings(prompt)
+    if not spelled and _first_words(text).isdisjoint(words.firsts):  # the usual case
+        finding = Finding(dict.fromkeys(CATEGORIES, 0.0), dict.fromkeys(CATEGORIES, ()))
+        return finding if nearest is None else nearest.compared(finding, prompt)
     hits: dict[str, tuple[list[str], list[str]]] = {}
     for name in CATEGORIES:
         strong = words.strong[name].found(text) or words.strong[name].inside(spelled)
@@ -146,6 +160,12 @@ def _forms(word: str) -> tuple[str, ...]:
     return f" {word} ", f" {word}s ", f" {word}es "
 
 
+@functools.lru_cache(16)
+def _first_words(text: str) -> frozenset[str]:
+    """Returns the forms of a text's words; a dozen lists are compared with the same text."""
+    return frozenset(form for word in text.split() for form in (word, *_singular(word)))
+
+
 def _singular(token: str) -> tuple[str, ...]:
     return token.removesuffix("s"), token.removesuffix("es")
 
@@ -153,12 +173,16 @@ def _singular(token: str) -> tuple[str, ...]:
 def _readings(prompt: str) -> tuple[str, str]:
     """A prompt as it may be meant, plain and with signs for letters; and what is spelled out."""
     text = unicodedata.normalize("NFKD", prompt).casefold()
-    # Marks over letters and characters that nobody sees.
-    text = "".join(c for c in text if unicodedata.category(c) not in ("Mn", "Cf", "Me"))
-    text = text.translate(_ALIKE)
-    plain, signs = _tokens(text), _tokens(text.translate(_SIGNS))
-    read = [plain, signs, _tokens(_JOINTS.sub("", text))]
-    read += [_REPEATS.sub(times, signs) for times in (r"\1", r"\1\1")]  # sexxxy, asss
+    if not text.isascii():
+        # Marks over letters and characters that nobody sees.
+        text = "".join(c for c in text if unicodedata.category(c) not in ("Mn", "Cf", "Me"))
+        text = text.translate(_ALIKE)
+    as_signs, joined = text.translate(_SIGNS), _JOINTS.sub("", text)
+    plain = _tokens(text)
+    signs = plain if as_signs == text else _tokens(as_signs)
+    read = [plain, signs, plain if joined == text else _tokens(joined)]
+    if _REPEATS.search(signs):
+        read += [_REPEATS.sub(times, signs) for times in (r"\1", r"\1\1")]  # sexxxy, asss
     read = [word_lists().harmless.removed(text) for text in dict.fromkeys(read)]
     apart = [run.replace(" ", "") for text in (plain, signs) for run in _SPELLED.findall(text)]
     read += [f" {form} " for run in apart for form in (run, run[1:])]  # alone, or after "a"

@@ -4,8 +4,10 @@ The `parquet` source reads them, and needs neither TFDS nor ArrayRecord.
 """
 
 import io
+import itertools
 import pathlib
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from typing import Any
 
 from PIL import Image
 
@@ -46,6 +48,18 @@ def pack(
 
 
 def _write(source: built.Built, path: pathlib.Path, progress: Progress | None) -> None:
+    def rows() -> Iterator[dict[str, Any]]:
+        for done in range(1, len(source) + 1):
+            record = source.record(done - 1)
+            yield {**record, "image": _small(record["image"])}
+            if progress:
+                progress(source.split, done, len(source))
+
+    write_rows(rows(), path)
+
+
+def write_rows(rows: Iterator[dict[str, Any]], path: pathlib.Path) -> None:
+    """Writes encoded pictures ("image"), their "captions" and "name" as one Parquet file."""
     arrow, parquet = extra("pyarrow"), extra("pyarrow.parquet")
     texts = arrow.list_(arrow.string())
     schema = arrow.schema(
@@ -56,15 +70,8 @@ def _write(source: built.Built, path: pathlib.Path, progress: Progress | None) -
         files.replacing(path) as temporary,
         parquet.ParquetWriter(temporary, schema, **options) as writer,
     ):
-        rows: list[dict] = []
-        for done in range(1, len(source) + 1):
-            record = source.record(done - 1)
-            rows.append({**record, "image": _small(record["image"])})
-            if progress:
-                progress(source.split, done, len(source))
-            if len(rows) == _GROUP or done == len(source):
-                writer.write_table(arrow.Table.from_pylist(rows, schema))
-                rows = []
+        while group := list(itertools.islice(rows, _GROUP)):
+            writer.write_table(arrow.Table.from_pylist(group, schema))
 
 
 def _small(image: bytes) -> bytes:
