@@ -21,6 +21,7 @@ PRINTED = {  # words of a script, and what it then would run
     "slurm.sbatch": ("--config x --workdir w", "srun --kill-on-bad-exit=1"),
     "gke/run.sh": ("--config base_64", '"--config", "base_64", "--workdir", "/runs/glide"'),
     "gke/xpk.sh": ("--config base_64", "xpk workload create --workload glide"),
+    "bare_gpu.sh": ("bench --rounds 3", "glide_jax bench --out runs/bare/base-bf16 --stages base"),
     "train_boxed.sh": (
         "shapes glide-jax --device cpu",
         "glide-jax pack runs/shapes_64-polish/model",
@@ -134,6 +135,11 @@ def test_what_is_printed_of_a_boxed_training_is_what_runs(model, launch):
         ("gke/xpk.sh", "--config base_64 --workdir w", "no option '--workdir'"),
         ("gke/xpk.sh", "--config base_64", "set IMAGE"),
         ("slurm.sbatch", "base_64", "'base_64' follows no option"),
+        ("bare_gpu.sh", "benc", "no plan 'benc'; give one of carry"),
+        ("bare_gpu.sh", "bench fast", "'fast' follows no option"),
+        ("bare_gpu.sh", "check --print now", "'now' is left over"),
+        ("bare_gpu.sh", "train --config.seed=1", "no --config;"),
+        ("bare_gpu.sh", "bench", "there is no folder '.bare'; launch"),
         ("train_boxed.sh", "", "give shapes|emoji"),
         ("train_boxed.sh", "cats", "give shapes|emoji"),
         ("train_boxed.sh", "shapes --print --steps 3", "no option '--steps'"),
@@ -197,7 +203,9 @@ def test_setup_installs_the_package_on_a_worker_once_with_a_python_that_is_new_e
     assert log.read_text().splitlines() == [made, install, install]
 
 
-@pytest.mark.parametrize("name", ["local.sh", "tpu_vm.sh", "gke/run.sh", "gke/xpk.sh"])
+@pytest.mark.parametrize(
+    "name", ["local.sh", "tpu_vm.sh", "gke/run.sh", "gke/xpk.sh", "bare_gpu.sh"]
+)
 def test_without_words_a_script_says_what_each_variable_is(name):
     done = bash(LAUNCH / name)
     assert done.returncode == 2

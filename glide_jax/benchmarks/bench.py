@@ -133,11 +133,13 @@ def _of_network(name: str, load: Load, options: Options, tick: Callable[[], Any]
         for batch in options.batch_sizes:
             yield _evaluation(part, theirs, networks.inputs(part.config.model, batch), row, options)
     if "operations" in options.what:
-        program, args, number = networks.evaluation(part, first)
-        run = lambda: jax.block_until_ready(program(*args))
-        timed = row(f"operations of an evaluation, {size}", run, number)
-        spent = operations.seconds(program, *args, rounds=options.rounds)
-        yield dataclasses.replace(timed, operations=spent)
+        for what, make in {"an evaluation": networks.evaluation,
+                           "a gradient": networks.gradient_program}.items():  # fmt: skip
+            program, args, number = make(part, first)
+            run = functools.partial(_finished, program, args)
+            timed = row(f"operations of {what}, {size}", run, number)
+            spent = operations.seconds(program, *args, rounds=options.rounds)
+            yield dataclasses.replace(timed, operations=spent)
     if "gradient" in options.what:
         of_theirs = lambda theirs: {THEIRS: theirs.gradient(first)}
         yield row(f"gradient, {size}", *networks.gradient(part, first), of_theirs)
@@ -155,6 +157,10 @@ def _of_network(name: str, load: Load, options: Options, tick: Callable[[], Any]
             sides = {OURS: call, THROUGHOUT: networks.draw(part, first, whole)[0]}
             what = f"{preset}, {steps} steps, half of them guided, {size}"
             yield Row(f"base: {what}", in_turn(sides, options.rounds, tick=tick), 0.0)
+
+
+def _finished(program: Callable, args: tuple) -> Any:
+    return jax.block_until_ready(program(*args))
 
 
 def _evaluation(
@@ -202,6 +208,7 @@ def count(networks: Collection[str], options: Options) -> int:
     """How often `rows` will call `tick`, for networks of these names."""
     sides = {"text": 2, "evaluation": 3, "gradient": 2} if options.reference else {}
     number = {"evaluation": len(options.batch_sizes), "image": len(options.presets)}
+    number["operations"] = 2
     of_each = [what for what in options.what if what not in ("limits", "interval")]
     total = len(networks) * sum(sides.get(what, 1) * number.get(what, 1) for what in of_each)
     total += 2 * ("limits" in options.what)

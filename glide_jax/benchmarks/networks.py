@@ -118,17 +118,21 @@ def gradient(part: Part, x: Inputs) -> tuple[Callable[[], Any], float]:
     The objective is the mean squared eps and a thousandth of the mean squared var_frac, which both
     sides can compute, without dropout. Kernels are plain, as in training.
     """
+    program, args, number = gradient_program(part, x)
+    return lambda: jax.block_until_ready(program(*args)), number
+
+
+def gradient_program(part: Part, x: Inputs) -> tuple[Any, tuple, float]:
+    """The compiled program of `gradient`, what it takes, and its FLOPs."""
 
     def loss_fn(params: Params, x: Inputs) -> jax.Array:
         cond = Cond(part.stage.encode(params, x.tokens, x.mask), low_res=x.low_res)
         out = part.stage.network(params)(x.x_t, x.t, cond)
         return jnp.square(out.eps).mean() + 1e-3 * jnp.square(out.var_frac).mean()
 
-    params, batch = jax.device_put((part.host, x))
-    call = _jit(jax.value_and_grad(loss_fn))
-    return lambda: jax.block_until_ready(call(params, batch)), 3.0 * flops.count(
-        loss_fn, params, batch
-    )
+    args = jax.device_put((part.host, x))
+    program = _jit(jax.value_and_grad(loss_fn)).lower(*args).compile()
+    return program, args, 3.0 * flops.count(loss_fn, *args)
 
 
 def half_guided(part: Part, sampling: settings.StageSettings) -> settings.StageSettings:

@@ -66,13 +66,15 @@ def command(model, stages, what, batch_sizes, presets, rounds, convolutions, ref
     compiling.enable_cache(common.cache_folder() / "xla")
     loads = bench.loads(model, common.cache_folder() / "models", listed(stages))
     rows: list[bench.Row] = []
+    about = {"glide_jax": __version__, "commit": _commit(), "dtype": dtype,
+             "convolutions": convolutions, "rounds": options.rounds}  # fmt: skip
     calls, done = bench.count(loads, options), itertools.count(1)
     with progress_bars("calls") as progress:
         for row in bench.rows(loads, options, lambda: progress("timing", next(done), calls)):
             rows.append(row)
             common.say(f"{row.name}: {row.times[bench.OURS].median:.4g} s")
-    about = {"glide_jax": __version__, "commit": _commit(), **machine.facts(), "dtype": dtype,
-             "convolutions": convolutions, "rounds": options.rounds}  # fmt: skip
+            about |= machine.facts()
+            summary.write_summary(out, rows, about)  # a run that is cut short has its rows
     for line in summary.markdown(rows).split("\n"):
         common.result(line)
     if start:
