@@ -20,7 +20,7 @@ INSTALL = if command -v uv >/dev/null 2>&1; then uv pip install --quiet --python
 	else $(BIN)/python -m pip install --quiet --no-compile $(1); fi
 
 .DEFAULT_GOAL := help
-.PHONY: help install sample train-boxed docs test test-newest test-slow test-types check format clean
+.PHONY: help install sample train-boxed docs test test-newest test-slow test-docs test-types check format clean
 
 help:  ## List the targets.
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "make %-13s %s\n", $$1, $$2}' Makefile
@@ -52,6 +52,11 @@ test-newest:  ## Run the fast tests on the newest Python of those that are here.
 
 test-slow: $(VENV)/.installed-dev  ## Run the slow tests.
 	$(BIN)/python -m pytest -m slow --timeout 1800
+
+# A few minutes for each page: an own environment, models, training, servers.
+test-docs: $(VENV)/.installed-dev  ## Run every command and snippet of README and docs.
+	$(BIN)/python -m pytest -m "slow or not slow" --timeout 5400 \
+		tests/end_to_end/test_pages.py tests/end_to_end/test_first_hour.py
 
 test-types: $(VENV)/.installed-dev  ## Run the fast tests with every jaxtyping annotation checked.
 	$(BIN)/python -m pytest --jaxtyping-packages=glide_jax,beartype.beartype

@@ -45,6 +45,7 @@ copybutton_exclude = ".linenos, .gp, .go"
 # Notebooks are py:percent scripts without outputs. A cell that fails ends the build.
 nb_custom_formats = {".py": ["jupytext.reads", {"fmt": "py:percent"}]}
 nb_execution_mode = "cache"
+nb_execution_excludepatterns = ["notebooks/accelerator.*"]  # it needs a GPU or a TPU
 nb_execution_timeout = 600
 nb_execution_raise_on_error = True
 # Figures are made once and kept while the cell is as it was.

@@ -5,6 +5,8 @@ import os
 import pathlib
 import re
 
+import jupytext
+
 HERE = pathlib.Path(__file__).parent
 CONFIGS = HERE.parent / "configs"
 # What is outside of docs/ and has a page here, by its path in the repository.
@@ -40,6 +42,13 @@ def write_configs(app) -> None:
     made = PAGE.format(configs="\n\n".join(found))
     if not page.exists() or page.read_text(encoding="utf-8") != made:
         page.write_text(made, encoding="utf-8")
+
+
+def write_notebook(app) -> None:
+    """Writes the notebook for an accelerator as the file that Jupyter and Colab open."""
+    page = HERE / "_build" / "accelerator.ipynb"
+    page.parent.mkdir(exist_ok=True)
+    jupytext.write(jupytext.read(HERE / "notebooks" / "accelerator.py"), page)
 
 
 def blocks(app, what, name, obj, options, lines: list[str]) -> None:
@@ -107,6 +116,7 @@ def skipped(app, what, name: str, obj, skip: bool, options) -> bool | None:
 def setup(app) -> dict:
     """Registers all of it."""
     app.connect("builder-inited", write_configs, priority=100)
+    app.connect("builder-inited", write_notebook)
     app.connect("source-read", inward)
     app.connect("include-read", included)
     app.connect("autodoc-skip-member", skipped)

@@ -30,7 +30,8 @@ CIRCLE = "a large red circle on a white background"
 # other ones, or nothing, where another test does it.
 INSTALLS = ("make install", "pip install -e .", "pip install -e '.[cuda]'",
             "pip install -e '.[data]'", "pip install -e '.[serve]'",
-            "pip install -e '.[eval,serve]'")  # fmt: skip
+            "pip install -e '.[eval,serve]'",
+            "pip install -e . -c .ci/constraints-3.11.txt")  # fmt: skip
 ELSEWHERE = {
     **dict.fromkeys(INSTALLS, "tests/test_wheel.py installs; an extra is what this Python has"),
     "make test": "this is it",
@@ -50,6 +51,7 @@ SMALLER = {  # words that stand in the printed command, and those that are run f
     "upscale photo.png": "upscale small.png --upsample-steps 2",
     "inpaint photo.png": "inpaint photo.png --preset fast",
     "edit sketch.png": "edit sketch.png --preset fast",
+    "--keep 1 --steps 4": "--keep 1 --steps 4 --upsample-steps 2",
     "PICTURES": "pictures",
     "--config.data.path=": "--config.train.num_steps=2 --config.optim.warmup_steps=1 "
     "--config.train.batch_size=4 --config.log.sample_every_steps=0 --config.data.path=",
