@@ -11,8 +11,10 @@ from glide_jax.cli import main, train_
 from tests.conftest import ROOT
 
 FENCE = re.compile(r"^( *)```(\w*)[^\n]*\n(.*?)^\1```", re.MULTILINE | re.DOTALL)
-PROGRAMS = {"make", "pip", "python", "python3", "pytest", "glide-jax", "cat", "curl", "sbatch",
-            "rsync", "export", "eval", "launch", "IMAGE", "_GLIDE_JAX_COMPLETE", ".venv"}  # fmt: skip
+PROGRAMS = {
+    *("make", "pip", "python", "python3", "pytest", "glide-jax", "cat", "curl", "sbatch", "rsync"),
+    *("export", "eval", "launch", "IMAGE", "_GLIDE_JAX_COMPLETE", ".venv"),
+}
 
 
 def pages() -> list[pathlib.Path]:
