@@ -53,7 +53,10 @@ def write_notebook(app) -> None:
 
 def blocks(app, what, name, obj, options, lines: list[str]) -> None:
     """Makes docstrings, which are plain text, reStructuredText: a module's commands are blocks."""
-    lines[:] = [_plain(line) for line in lines]
+    example = False
+    for k, line in enumerate(lines):
+        example = line.lstrip().startswith(">>>") or (example and bool(line.strip()))
+        lines[k] = line if example else _plain(line)
     if what != "module":
         return
     made, inside = [], False

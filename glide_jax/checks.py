@@ -108,11 +108,14 @@ def shown(value: Any, limit: int = 80) -> str:
 
 
 def printable(text: str, limit: int | None = None) -> str:
-    """Text as one line that a terminal may be given: what controls a terminal is escaped.
+    r"""Text as one line that a terminal may be given: what controls a terminal is escaped.
 
     Escaped are control characters, line ends among them, marks of writing direction and lone
     surrogates; joiners stay, which some scripts and emoji are written with. Text of more than
     `limit` characters is cut.
+
+    >>> printable("red\n\x1b[31m")
+    'red\\n\\x1b[31m'
     """
     cut = limit is not None and len(text) > limit
     text = "".join(

@@ -37,6 +37,47 @@ def public_functions(tree: ast.AST, public: bool = True):
             yield node
 
 
+def public_names(tree: ast.AST):
+    """Public functions and classes with those inside of public classes."""
+    for node in ast.iter_child_nodes(tree):
+        kinds = (ast.ClassDef, ast.FunctionDef, ast.AsyncFunctionDef)
+        if isinstance(node, kinds) and not node.name.startswith("_"):
+            yield node
+            yield from public_names(node) if isinstance(node, ast.ClassDef) else ()
+
+
+def own_raises(function: ast.FunctionDef | ast.AsyncFunctionDef):
+    """The exceptions that a function's own lines raise, and not functions inside of it."""
+    waiting: list[ast.AST] = list(function.body)
+    while waiting:
+        node = waiting.pop()
+        if isinstance(node, ast.Raise) and node.exc is not None:
+            yield node
+        if not isinstance(node, ast.FunctionDef | ast.Lambda):
+            waiting += ast.iter_child_nodes(node)
+
+
+def gaps(source: str) -> list[str]:
+    """What a reader of the reference would miss: docstrings, and in them Raises and Returns."""
+    tree, found = ast.parse(source), []
+    if not ast.get_docstring(tree):
+        found.append("the module has no docstring")
+    for node in public_names(tree):
+        text, where = ast.get_docstring(node) or "", f"line {node.lineno}: {node.name}"
+        if not text:
+            found.append(f"{where} has no docstring")
+        if isinstance(node, ast.ClassDef):
+            continue
+        if any(own_raises(node)) and "Raises:" not in text:
+            found.append(f"{where} describes no Raises")
+        given = ast.unparse(node.returns) if node.returns else ""
+        several = given.startswith("tuple[") and not given.endswith("...]")
+        first = text.partition("\n\n")[0]  # "The picture and the mask." describes both
+        if several and "Returns:" not in text and not re.search(r"\band\b|[,:(]", first):
+            found.append(f"{where} describes no Returns")
+    return found
+
+
 def faults(source: str) -> list[str]:
     tree, found = ast.parse(source), []
     for function in public_functions(tree):
@@ -62,6 +103,28 @@ def test_the_package_s_prose_has_no_such_faults():
     found = {path.relative_to(ROOT): faults(path.read_text()) for path in FILES}
     assert len(found) > 150
     assert not [f"{path}: {fault}" for path, each in found.items() for fault in each]
+
+
+def test_the_reference_has_no_gaps():
+    hidden = {"cli", "configs", "boxed"}  # docs/conf.py; commands have their --help
+    files = [path for path in FILES if not hidden & set(path.relative_to(ROOT).parts)]
+    found = {path.relative_to(ROOT): gaps(path.read_text()) for path in files}
+    assert len(found) > 120
+    assert not [f"{path}: {gap}" for path, each in found.items() for gap in each]
+
+
+@pytest.mark.parametrize(
+    "source",
+    [
+        "x = 1",
+        '"""A."""\ndef f(): pass',
+        '"""A."""\nclass A:\n    """B."""\n    def f(self): pass',
+        '"""A."""\ndef f():\n    """B."""\n    raise ValueError("x")',
+        '"""A."""\ndef f() -> tuple[int, str]:\n    """B."""',
+    ],
+)
+def test_a_gap_is_seen(source):
+    assert len(gaps(source)) == 1
 
 
 @pytest.mark.parametrize(

@@ -68,14 +68,17 @@ class Transfer:
 
     @property
     def host(self) -> str | None:
+        """The server's name."""
         return urllib.parse.urlsplit(self.url).hostname
 
     @property
     def name(self) -> str:
+        """The name of the file that is to be."""
         return self.part.name.removesuffix(".part")
 
     @property
     def note(self) -> pathlib.Path:
+        """The file beside the part that describes what it is a part of."""
         return self.part.with_name(f"{self.part.name}.json")
 
     def done(self) -> int:
@@ -243,6 +246,7 @@ class Transfer:
         return md5.hex() if len(md5) == _MD5_BYTES else None
 
     def discard(self) -> None:
+        """Removes the part and its note."""
         self.part.unlink(missing_ok=True)
         self.note.unlink(missing_ok=True)
 

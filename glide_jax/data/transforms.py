@@ -112,6 +112,9 @@ def augment(
         caption: the caption.
         share: part of the pictures that is changed, in [0, 1]; 0 draws no random number.
         rng: decides.
+
+    Returns:
+        The picture and the caption.
     """
     if not share or rng.random() >= share:
         return image, caption

@@ -264,6 +264,9 @@ def solve(
         num_steps: steps of the chain.
         start: the first step to take.
         stop: the step to stop before.
+
+    Returns:
+        x_t after the steps, and the solver's memory there.
     """
 
     def body(k: Int[Array, ""], state: tuple[Image, History]) -> tuple[Image, History]:

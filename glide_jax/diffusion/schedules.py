@@ -119,6 +119,9 @@ def ddpm_beta(name: str, num_steps: int, start: float = 1e-4, end: float = 0.02)
         num_steps: length of the diffusion.
         start: first beta; "const" and "jsd" do not know it.
         end: last beta; "jsd" does not know it.
+
+    Raises:
+        InputError: there is no such schedule.
     """
     match name:
         case "linear":
@@ -171,6 +174,9 @@ def respace(spec: str | int | None, num_timesteps: int = 1000) -> np.ndarray:
 
     Raises:
         InputError: the spec cannot be read or asks for more steps than there are.
+
+    >>> respace("5", 1000).tolist()
+    [0, 250, 500, 749, 999]
     """
     text = "" if spec is None else str(spec).strip()
     if text == "":

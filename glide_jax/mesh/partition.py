@@ -101,6 +101,9 @@ def mesh_shape(
         fsdp: size of the axis.
         tensor: size of the axis.
 
+    Returns:
+        The sizes of `data`, `fsdp` and `tensor`.
+
     Raises:
         InputError: the sizes do not multiply to the number of devices.
     """

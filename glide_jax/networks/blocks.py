@@ -34,7 +34,7 @@ class GroupNorm(nn.Module):
 
     @nn.compact
     def scale_and_bias(self, channels: int) -> tuple[Array, Array]:
-        """The parameters, by themselves for `initial.initialiser`."""
+        """Scale and bias, by themselves for `initial.initialiser`."""
         scale = self.param("scale", nn.initializers.ones, (channels,))
         return scale, self.param("bias", nn.initializers.zeros, (channels,))
 

@@ -232,7 +232,11 @@ def parse(values: Mapping[str, Any], call: Call | None = None) -> Call:
 
 
 def check_no_upsampler(call: Call) -> None:
-    """Refuses options of an upsampler where none runs."""
+    """Refuses options of an upsampler where none runs.
+
+    Raises:
+        InputError: one is given.
+    """
     for name, (group, field) in options().items():
         if group == "upsampler" and field.name in call.upsampler:
             value = checks.shown(str(call.upsampler[field.name]))

@@ -96,7 +96,7 @@ class Glide:
     def __call__(self, prompts: str | Sequence[str], **options: Any) -> list[Picture]:
         """Pictures of prompts: those of `pictures`, as a list.
 
-        >>> [picture] = glide_jax.load()("a large red circle on a white background")
+        >>> [picture] = load()("a large red circle on a white background")
         >>> picture.save("circle.png")
         """
         return list(self.pictures(prompts, **options))

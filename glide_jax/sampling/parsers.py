@@ -12,7 +12,14 @@ RANDOM = "random"  # a seed that is left to chance
 
 
 def parse_mix(name: str, value: Any) -> tuple[tuple[str, float], ...]:
-    """Pairs of prompt and weight, or texts WEIGHT:PROMPT as on the command line."""
+    """Pairs of prompt and weight, or texts WEIGHT:PROMPT as on the command line.
+
+    Raises:
+        InputError: it is no list of these, or the weights leave none for the prompt.
+
+    >>> parse_mix("mix", ["0.5:a blue star"])
+    (('a blue star', 0.5),)
+    """
     if not isinstance(value, Sequence) or isinstance(value, str):
         raise InputError(
             f"{name} is {checks.shown(value)}; it must be a list of prompts and weights."
@@ -54,7 +61,11 @@ def parse_seed(name: str, value: Any) -> int:
 
 
 def parse_score(name: str, value: Any) -> Callable[..., Any]:
-    """A function of pictures."""
+    """A function of pictures.
+
+    Raises:
+        InputError: it cannot be called.
+    """
     if not callable(value):
         raise InputError(
             f"{name} is {checks.shown(value)}; it must be a function of pictures (b, h, w, 3)."

@@ -103,6 +103,9 @@ def check_same(loaded: Loaded, drawn: Mapping[str, Any], parameters: Mapping[str
         loaded: the model.
         drawn: parameters of the new picture.
         parameters: those of the old one.
+
+    Raises:
+        InputError: a value differs.
     """
     for name in sorted((parameters.keys() | drawn.keys()) - _APART, key=str):
         if not images.drawn_alike(drawn.get(name), parameters.get(name)):

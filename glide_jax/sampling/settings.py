@@ -95,6 +95,9 @@ def parse_steps(name: str, value: Any) -> Steps | Respacing:
 
     Raises:
         InputError: the value is neither, or the diffusion has no such timesteps.
+
+    >>> parse_steps("steps", "50"), parse_steps("steps", "fast27")
+    (Steps(count=50), Respacing(text='fast27'))
     """
     from glide_jax.diffusion import schedules
 

@@ -112,7 +112,11 @@ def read_merges(name: str, sha256: str, size: int) -> list[str]:
 
 
 def check_merges(spec_sha256: object, sha256: str) -> None:
-    """Raises InputError if a saved tokenizer was made from merges other than ours."""
+    """Refuses a saved tokenizer that was made from merges other than ours.
+
+    Raises:
+        InputError: it was.
+    """
     if spec_sha256 not in (None, sha256):
         raise InputError(
             f"The tokenizer was saved with merges of SHA-256 {str(spec_sha256)[:64]!r}, but this "

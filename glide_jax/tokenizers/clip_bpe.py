@@ -32,6 +32,7 @@ class ClipBPE:
         self.reference = reference
 
     def encode(self, text: str) -> list[int]:
+        """Returns the ids of the whole text, cleaned and in lower case, without markers."""
         if not isinstance(text, str) or not self.reference:
             check_text(text)
         control = {"<|startoftext|>": self.start, "<|endoftext|>": self.end}
@@ -61,6 +62,11 @@ class ClipBPE:
 
     @classmethod
     def load(cls, spec: Mapping, directory: Path) -> "ClipBPE":
+        """Returns the tokenizer of a saved spec.
+
+        Raises:
+            InputError: other merges made it, or `reference` is neither true nor false.
+        """
         bpe.check_merges(spec.get("sha256"), _SHA256)
         reference = spec.get("reference", False)
         if not isinstance(reference, bool):

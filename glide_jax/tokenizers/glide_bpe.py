@@ -23,10 +23,16 @@ class GlideBPE:
     pad = 50_256
 
     def encode(self, text: str) -> list[int]:
+        """Returns the ids of the whole text in lower case.
+
+        >>> GlideBPE().decode(GlideBPE().encode("A red circle"))
+        'a red circle'
+        """
         words = _words().findall(check_text(text).lower())
         return [i for word in words for i in _table().encode(word.encode())]
 
     def decode(self, ids: Iterable[int]) -> str:
+        """Returns the text of `ids`; padding has none."""
         return _table().decode(i for i in check_ids(ids, self.vocab_size) if i != self.pad)
 
     def __call__(self, texts: Sequence[str], context: int) -> Tokens:
@@ -39,6 +45,11 @@ class GlideBPE:
 
     @classmethod
     def load(cls, spec: Mapping, directory: Path) -> "GlideBPE":
+        """Returns the tokenizer of a saved spec.
+
+        Raises:
+            InputError: other merges made it.
+        """
         bpe.check_merges(spec.get("sha256"), _SHA256)
         return cls()
 

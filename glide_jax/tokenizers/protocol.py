@@ -38,7 +38,9 @@ class Tokenizer(Protocol):
     kind: str
 
     @property
-    def vocab_size(self) -> int: ...
+    def vocab_size(self) -> int:
+        """The number of ids."""
+        ...
 
     def encode(self, text: str) -> list[int]:
         """Returns the ids of the whole text, without markers, padding or limit."""
@@ -57,7 +59,13 @@ class Tokenizer(Protocol):
         ...
 
     @classmethod
-    def load(cls, spec: Mapping, directory: Path) -> "Tokenizer": ...
+    def load(cls, spec: Mapping, directory: Path) -> "Tokenizer":
+        """Returns the tokenizer that `save` gave the spec of.
+
+        Raises:
+            InputError: it cannot be made from the spec and the files in `directory`.
+        """
+        ...
 
 
 def check_text(text: str) -> str:

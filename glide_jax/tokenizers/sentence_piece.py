@@ -57,6 +57,7 @@ class SentencePiece:
 
     @property
     def vocab_size(self) -> int:
+        """The number of ids."""
         return self._processor.vocab_size()
 
     @property
@@ -65,9 +66,11 @@ class SentencePiece:
         return max(self._processor.pad_id(), 0)
 
     def encode(self, text: str) -> list[int]:
+        """Returns the ids of the whole text in lower case."""
         return self._processor.encode(check_text(text).lower())
 
     def decode(self, ids: Iterable[int]) -> str:
+        """Returns the text of `ids`; padding has none."""
         return self._processor.decode(check_ids(ids, self.vocab_size))
 
     def __call__(self, texts: Sequence[str], context: int) -> Tokens:
@@ -102,7 +105,11 @@ class SentencePiece:
 
     @classmethod
     def load(cls, spec: Mapping, directory: Path) -> "SentencePiece":
-        """Returns the tokenizer in the file that `spec` names, if its SHA-256 is the saved one."""
+        """Returns the tokenizer in the file that `spec` names, if its SHA-256 is the saved one.
+
+        Raises:
+            InputError: the spec names no file beside it, or that is damaged or another model's.
+        """
         name = spec.get("file")
         plain = isinstance(name, str) and name.isprintable()
         if not plain or not name or Path(name).name != name:

@@ -29,9 +29,14 @@ SPEEDS = (
 class Writer(Protocol):
     """Receives lines and pictures; see `writers`."""
 
-    def write(self, line: Mapping[str, Any]) -> None: ...
-    def picture(self, step: int, pixels: np.ndarray) -> None: ...
-    def close(self) -> None: ...
+    def write(self, line: Mapping[str, Any]) -> None:
+        """Takes a line of the log."""
+
+    def picture(self, step: int, pixels: np.ndarray) -> None:
+        """Takes a sheet of samples: uint8 (h, w, 3)."""
+
+    def close(self) -> None:
+        """Finishes what was taken."""
 
 
 def every(n: int, action: Callable[[int, TrainState], None], last: int) -> Hook:

@@ -67,6 +67,9 @@ def teacher_of(
         config: a run that distils.
         whole: the model that it starts from, if there is one.
 
+    Returns:
+        The stage's config and its parameters.
+
     Raises:
         InputError: there is none, or it can teach nothing of the kind.
     """

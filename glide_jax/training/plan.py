@@ -45,6 +45,9 @@ class Plan:
             batch: see `objectives.Batch`.
             key: decides what is drawn.
             taught_by: the teacher's parameters, where there is one.
+
+        Returns:
+            The loss, and metrics by name.
         """
         if self.teach is not None:
             key, own = jax.random.split(key)

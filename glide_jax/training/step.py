@@ -92,6 +92,9 @@ def train_step(
         ema_decays: one decay for each of `state.ema`.
         accumulate: number of parts in which the batch goes through the network, one after the
             other. A step stays one update, so count, averages, schedule and data are the same.
+
+    Returns:
+        The next state, and the metrics of the step.
     """
     key = jax.random.fold_in(key, state.step)
     scale = 1.0 if state.loss_scale is None else state.loss_scale.scale

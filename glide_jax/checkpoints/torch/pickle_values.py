@@ -79,6 +79,8 @@ class Other:
 
 
 class Global(NamedTuple):
+    """The name of a class or function that a pickle wants; it is looked up in a table alone."""
+
     module: str
     name: str
 
@@ -87,6 +89,7 @@ class Global(NamedTuple):
 
     @property
     def root(self) -> str:
+        """The package of the module."""
         return self.module.split(".")[0]
 
     @property

@@ -80,7 +80,11 @@ class WebDataset:
         return Example(decode(_read(tar, name, image, size, MOST_BYTES), name), captions, name)
 
     def captions_at(self, index: int) -> tuple[str, ...]:
-        """Returns a record's captions, without its picture; raises `Rejected` as `[index]` does."""
+        """Returns a record's captions, without its picture.
+
+        Raises:
+            Rejected: The record has none, or they cannot be read; see `[index]`.
+        """
         tar, name = self._tar_and_name(index)
         text, text_size, more, more_size, twice = map(int, self._places[index][2:])
         if twice:

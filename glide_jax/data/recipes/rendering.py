@@ -85,7 +85,11 @@ def on_white(image: Image.Image) -> NDArray[np.uint8]:
 
 
 def check_visible(image: NDArray[np.uint8], name: str) -> None:
-    """Raises Rejected "blank" if all of a picture has nearly one value."""
+    """Refuses a picture of which all has nearly one value.
+
+    Raises:
+        Rejected: It is blank.
+    """
     if np.ptp(image) < _BLANK:
         raise Rejected("blank", name)
 

@@ -36,6 +36,12 @@ def binomial_interval(right: int, n: int) -> tuple[float, float]:
 
     It covers the true proportion at least 95 times in 100, also for few trials and near 0 and 1,
     where the usual plus-or-minus does not. `right` is 0 to n.
+
+    Returns:
+        The lower and the upper end, 0 to 1.
+
+    >>> [round(end, 2) for end in binomial_interval(9, 10)]
+    [0.55, 1.0]
     """
     n = checks.whole("n", n, 1, 2**53)
     right = checks.whole("right", right, 0, n)
@@ -48,6 +54,9 @@ def difference_interval(first: tuple[int, int], second: tuple[int, int]) -> tupl
 
     Newcombe's (1998, method 10) with exact bounds of each in place of Wilson's, which makes it
     wider, never narrower than it should be for few trials.
+
+    Returns:
+        The lower and the upper end, -1 to 1.
     """
     (low_a, high_a), (low_b, high_b) = binomial_interval(*first), binomial_interval(*second)
     a, b = first[0] / first[1], second[0] / second[1]
