@@ -20,7 +20,7 @@ INSTALL = if command -v uv >/dev/null 2>&1; then uv pip install --quiet --python
 	else $(BIN)/python -m pip install --quiet --no-compile $(1); fi
 
 .DEFAULT_GOAL := help
-.PHONY: help install sample train-boxed docs test test-newest test-slow test-docs test-types check format clean
+.PHONY: help install sample page train-boxed docs test test-newest test-slow test-docs test-types check format clean
 
 help:  ## List the targets.
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "make %-13s %s\n", $$1, $$2}' Makefile
@@ -29,6 +29,9 @@ install: $(VENV)/.installed  ## Install glide_jax into .venv (JAX for the CPU).
 
 sample: $(VENV)/.installed  ## Draw PROMPT="..." with the small model that ships.
 	@$(BIN)/glide-jax sample -- "$$PROMPT"
+
+page: $(VENV)/.installed-serve  ## Serve the page on which a brush repaints pictures.
+	@$(BIN)/glide-jax serve --model shapes-inpaint
 
 train-boxed: $(VENV)/.installed-dev  ## Train the shapes model that ships, from nothing.
 	launch/train_boxed.sh shapes $(BIN)/glide-jax
@@ -100,6 +103,11 @@ $(VENV)/.installed: setup.py glide_jax/version.py | $(BIN)/python
 $(VENV)/.installed-dev: setup.py glide_jax/version.py | $(BIN)/python
 	@echo "Installing glide_jax and its developer tools into $(VENV) ..."
 	@$(call INSTALL,-e '.[dev]')
+	@touch $(VENV)/.installed $@
+
+$(VENV)/.installed-serve: setup.py glide_jax/version.py | $(BIN)/python
+	@echo "Installing glide_jax and what serves its page into $(VENV) ..."
+	@$(call INSTALL,-e '.[serve]')
 	@touch $(VENV)/.installed $@
 
 $(VENV)/.installed-docs: setup.py glide_jax/version.py | $(BIN)/python

@@ -34,7 +34,7 @@ INSTALLS = ("make install", "pip install -e .", "pip install -e '.[cuda]'",
             "pip install -e . -c .ci/constraints-3.11.txt")  # fmt: skip
 ELSEWHERE = {
     **dict.fromkeys(INSTALLS, "tests/test_wheel.py installs; an extra is what this Python has"),
-    "make test": "this is it",
+    "make page": "it is `glide-jax serve`, which docs/start.md has, after an installation",
     "glide-jax push MODEL USER/MODEL": "tests/model_dir/test_hub.py sends to a hub of its own",
     **dict.fromkeys(
         ("glide-jax download base upsample",
