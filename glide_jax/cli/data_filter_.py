@@ -62,7 +62,6 @@ def score(
         raise InputError(f"{checks.shown(flags[0])} is left over; only --runner beam takes flags.")
     cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
     count = checks.whole("workers", cores if workers is None else workers, 0, 1024)
-    common.choose_device("cpu")
     read = tuple(map(load, classifiers))
     columns = scoring.Columns(features, caption_features, unfit, read, folders(data_dir).data)
     job = score_table.prepare(what, columns, table, split=split)

@@ -155,19 +155,11 @@ _jobs: list[Job] = []  # the only job of a worker process, which opens its files
 
 def _begin(job: Job) -> None:
     begin_worker()
-    stay_on_cpu()
     _jobs.append(job)
 
 
 def _write(number: int) -> int:
     return _jobs[0].write(number)
-
-
-def stay_on_cpu() -> None:
-    """Keeps JAX on the CPU: workers would fight for an accelerator, and their rows would differ."""
-    import jax
-
-    jax.config.update("jax_platforms", "cpu")
 
 
 @dataclasses.dataclass(frozen=True)

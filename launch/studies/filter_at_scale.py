@@ -2,7 +2,7 @@
 
 python -m launch.studies.filter_at_scale pictures DATA SET.parquet    # 20,000 drawings
 python -m launch.studies.filter_at_scale records SET.parquet 1000000  # captions without pixels
-python -m launch.studies.filter_at_scale measure SET TABLE --kills 20
+python -m launch.studies.filter_at_scale measure SET TABLE --kills 20 [--kills-alone]
 """
 
 import argparse
@@ -18,10 +18,12 @@ import subprocess
 import sys
 import time
 
+import numpy as np
 from PIL import Image
 
 from glide_jax.data import catalogue
 from glide_jax.data.example import Example, Rejected
+from glide_jax.data.readers import shapes
 from glide_jax.data.recipes import emoji, packing, rendering
 from glide_jax.data.recipes.packages import fetch
 from glide_jax.safety import score_table
@@ -79,8 +81,9 @@ def row(example, side):
 
 def write_records(out, count):
     """Captions of `shapes` without pictures, as a crawler leaves them for those that are gone."""
-    words = ["a red circle", "two blue stars on a white background", "a dog beside a bicycle"]
-    rows = ({"image": None, "captions": [f"{words[k % 3]}, number {k}"], "name": f"{k}"}
+    scenes = (shapes.sample_scene(np.random.default_rng(k)) for k in range(10_000))
+    texts = [shapes.caption(scene) for scene in scenes]
+    rows = ({"image": None, "captions": [texts[k % len(texts)]], "name": f"{k}"}
             for k in range(count))  # fmt: skip
     packing.write_rows(rows, out)
 
@@ -113,10 +116,15 @@ def sums(table):
     return [hashlib.sha256(path.read_bytes()).hexdigest() for path in table.paths]
 
 
-def measure(what, out, kills):
+def measure(what, out, kills, alone):
     whole, broken = out / "whole", out / "killed"
-    for folder in (whole, broken):
-        folder.mkdir(parents=True)
+    broken.mkdir(parents=True)
+    kill(what, broken, kills, random.Random(0))
+    subprocess.run(command(what, broken), check=True)
+    again = score_table.opened(broken)  # refuses a table that has not each record once
+    print(f"after {kills} kills: {again.notes['records']:,} rows, each once")
+    if alone:
+        return
     began, before = time.monotonic(), resource.getrusage(resource.RUSAGE_CHILDREN)
     subprocess.run(command(what, whole), check=True)
     wall, after = time.monotonic() - began, resource.getrusage(resource.RUSAGE_CHILDREN)
@@ -148,13 +156,14 @@ def main():
     parser.add_argument("first")
     parser.add_argument("second")
     parser.add_argument("--kills", type=int, default=20)
+    parser.add_argument("--kills-alone", action="store_true", help="measure no speed")
     args = parser.parse_args()
     if args.what == "pictures":
         write_pictures(pathlib.Path(args.first), pathlib.Path(args.second))
     elif args.what == "records":
         write_records(pathlib.Path(args.first), int(args.second))
     else:
-        measure(args.first, pathlib.Path(args.second), args.kills)
+        measure(args.first, pathlib.Path(args.second), args.kills, args.kills_alone)
 
 
 if __name__ == "__main__":
