@@ -160,7 +160,8 @@ def filter_(
         for kind in ("exact", "near"):
             left_out[f"{kind} twins"] = sum(one.kind == kind for one in gone)
         chosen = np.setdiff1d(chosen, [one.index for one in gone])
-    notes = {"table": str(table.absolute()), "where": where, "records": len(rows),
+    notes = {"attribution": opened.notes["attribution"], "table": str(table.absolute()),
+             "where": where, "records": len(rows),
              "classifiers": {one.name: one.sha256 for one in read}, "kept": len(chosen),
              "left_out": left_out, "twins": [one._asdict() for one in gone]}  # fmt: skip
     with progress_bars("pictures") as progress:

@@ -28,4 +28,4 @@ def write_all(job: Job, flags: Sequence[str] = ()) -> None:
     with beam.Pipeline(options=options) as pipeline:
         numbers = pipeline | "parts" >> beam.Create(job.missing())
         # Without it the parts would stay together, in one bundle of one worker.
-        numbers | "spread" >> beam.Reshuffle() | "write" >> beam.ParDo(WriteParts())
+        _ = numbers | "spread" >> beam.Reshuffle() | "write" >> beam.ParDo(WriteParts())

@@ -98,8 +98,9 @@ def score(source: Source, shard: range, columns: Columns) -> Any:
     if eye:
         from glide_jax.evaluation.features.extractor import extract
 
-        pools = [vector for batch in extract(eye, squares()) for vector in batch.pool]
-        _add("features", [row for row in rows if "mark" in row], np.float16(pools))
+        pools = [batch.pool.astype(np.float16) for batch in extract(eye, squares())]
+        vectors = [vector for pool in pools for vector in pool]
+        _add("features", [row for row in rows if "mark" in row], vectors)
     else:
         collections.deque(squares(), 0)
     if columns.caption_features:
@@ -107,7 +108,7 @@ def score(source: Source, shard: range, columns: Columns) -> Any:
         texts = [caption for row in with_text for caption in row["captions"]]
         ends = np.cumsum([len(row["captions"]) for row in with_text])[:-1]
         found = np.split(_sentences(columns.data_dir)(texts), ends) if texts else []
-        _add("caption_features", with_text, [np.float16(each.mean(axis=0)) for each in found])
+        _add("caption_features", with_text, [e.mean(axis=0).astype(np.float16) for e in found])
     drawn = [row for row in rows if "mark" in row]
     marks = np.frombuffer(b"".join(row["mark"] for row in drawn), np.uint8)
     _add("hash", drawn, hashes(marks.reshape(-1, 8, 9)).tolist())
