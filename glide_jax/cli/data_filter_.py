@@ -62,7 +62,6 @@ def score(
         raise InputError(f"{checks.shown(flags[0])} is left over; only --runner beam takes flags.")
     cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
     count = checks.whole("workers", cores if workers is None else workers, 0, 1024)
-    common.choose_device("cpu")
     read = tuple(map(load, classifiers))
     columns = scoring.Columns(features, caption_features, unfit, read, folders(data_dir).data)
     job = score_table.prepare(what, columns, table, split=split)
@@ -161,7 +160,8 @@ def filter_(
         for kind in ("exact", "near"):
             left_out[f"{kind} twins"] = sum(one.kind == kind for one in gone)
         chosen = np.setdiff1d(chosen, [one.index for one in gone])
-    notes = {"table": str(table.absolute()), "where": where, "records": len(rows),
+    notes = {"attribution": opened.notes["attribution"], "table": str(table.absolute()),
+             "where": where, "records": len(rows),
              "classifiers": {one.name: one.sha256 for one in read}, "kept": len(chosen),
              "left_out": left_out, "twins": [one._asdict() for one in gone]}  # fmt: skip
     with progress_bars("pictures") as progress:

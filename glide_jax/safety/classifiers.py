@@ -27,6 +27,7 @@ _FOLDS = 5
 _PENALTY = 10.0  # scikit-learn's C
 _FEWEST = 50  # labelled pictures of each kind
 _BLOCK = 1024  # rows whose kernel is computed at once
+_WORD = r"[a-z][a-z0-9_]{0,39}"
 _ARRAYS = ("support", "dual", "mean", "scale")
 
 
@@ -64,7 +65,7 @@ class Classifier:
 
     def scores(self, features: NDArray[np.floating]) -> NDArray[np.float32]:
         """Scores of features (n, d): from 0 on a picture counts as a positive."""
-        support, dual, mean, scale = (np.float64(self.arrays[name]) for name in _ARRAYS)
+        support, dual, mean, scale = (self.arrays[name].astype(np.float64) for name in _ARRAYS)
         if features.shape[1] != support.shape[1]:
             raise InputError(
                 f"classifier {self.name!r} reads {support.shape[1]} features, not "
@@ -72,7 +73,7 @@ class Classifier:
             )
         norms, found = (support**2).sum(axis=1), []
         for start in range(0, len(features), _BLOCK):
-            x = (np.float64(features[start : start + _BLOCK]) - mean) / scale
+            x = (features[start : start + _BLOCK].astype(np.float64) - mean) / scale
             squares = (x**2).sum(axis=1)[:, None] + norms - 2.0 * x @ support.T
             found.append(np.exp(-self.gamma * squares.clip(min=0.0)) @ dual + self.offset)
         return np.concatenate([*found, np.zeros(0)]).astype(np.float32)
@@ -118,7 +119,7 @@ def fit(
     Raises:
         InputError: there are too few of a kind, or the name is none.
     """
-    if not re.fullmatch(r"[a-z][a-z0-9_]{0,39}", name):
+    if not re.fullmatch(_WORD, name):
         raise InputError(
             f"name is {checks.shown(name)}; it must be a word of small letters, such as people."
         )
@@ -133,7 +134,7 @@ def fit(
     )
     mean, scale = features[rest].mean(axis=0), features[rest].std(axis=0)
     scale = np.where(scale > 1e-6 * scale.max(), scale, 1.0)
-    x = (np.float64(features) - mean) / scale
+    x = (features.astype(np.float64) - mean) / scale
     gamma = 1.0 / x.shape[1]  # scikit-learn's "scale", for features of variance 1
     model = svm.SVC(C=_PENALTY, gamma=gamma, class_weight="balanced", cache_size=500)
     folds = selection.StratifiedKFold(_FOLDS, shuffle=True, random_state=0)
@@ -184,8 +185,8 @@ def load(path: str | os.PathLike) -> Classifier:
         numbers = np.isfinite([found.gamma, found.offset]).all()
         if support.shape != sizes or len(scale) != len(mean) or not numbers:
             raise ValueError("its sizes or numbers do not fit each other")
-        if not re.fullmatch(r"[a-z][a-z0-9_]{0,39}", found.name):
-            raise ValueError("its name is no word")
+        if not re.fullmatch(_WORD, found.name) or not isinstance(found.network, str):
+            raise ValueError("its names are no words")
     except OSError as error:
         why = error.strerror or str(error)
         raise InputError(f"{checks.shown(str(path), 200)} cannot be read: {why}.") from None

@@ -3,7 +3,6 @@
 from collections.abc import Iterator, Sequence
 
 from glide_jax.extras import extra
-from glide_jax.safety import score_table
 from glide_jax.safety.score_table import Job
 
 
@@ -23,13 +22,10 @@ def write_all(job: Job, flags: Sequence[str] = ()) -> None:
     class WriteParts(beam.DoFn):
         """Writes a part and gives its rows."""
 
-        def setup(self) -> None:
-            score_table.stay_on_cpu()
-
         def process(self, element: int) -> Iterator[int]:
             yield job.write(element)
 
     with beam.Pipeline(options=options) as pipeline:
         numbers = pipeline | "parts" >> beam.Create(job.missing())
         # Without it the parts would stay together, in one bundle of one worker.
-        numbers | "spread" >> beam.Reshuffle() | "write" >> beam.ParDo(WriteParts())
+        _ = numbers | "spread" >> beam.Reshuffle() | "write" >> beam.ParDo(WriteParts())

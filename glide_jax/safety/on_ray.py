@@ -5,7 +5,6 @@ from typing import Any
 import numpy as np
 
 from glide_jax.extras import extra
-from glide_jax.safety import score_table
 from glide_jax.safety.score_table import Job
 
 
@@ -21,9 +20,9 @@ def write_all(job: Job) -> None:
         return
     if not ray.is_initialized():
         ray.init(include_dashboard=False, logging_level="error")
+    data.DataContext.get_current().enable_progress_bars = False
 
     def write(batch: dict[str, Any]) -> dict[str, Any]:
-        score_table.stay_on_cpu()
         return {"rows": np.array([job.write(int(todo[k])) for k in batch["id"]])}
 
     parts = data.range(len(todo), override_num_blocks=len(todo))

@@ -17,6 +17,7 @@ from glide_jax.data import catalogue
 from glide_jax.data.example import Source
 from glide_jax.data.fingerprint import fingerprint
 from glide_jax.data.loader import begin_worker
+from glide_jax.data.readers import built
 from glide_jax.errors import InputError
 from glide_jax.extras import extra
 from glide_jax.safety.classifiers import Classifier
@@ -25,6 +26,10 @@ from glide_jax.safety.scoring import VECTORS, Columns, score, with_scores
 NOTES = "table.json"
 ROWS = 1024  # records in a part: seconds of work, which are what a kill costs
 _VERSION = 1
+_FACTS = {
+    **dict.fromkeys(("set", "split", "data_dir", "fingerprint", "attribution"), str),
+    **dict.fromkeys(("networks", "classifiers"), dict),
+}
 
 
 @dataclasses.dataclass(frozen=True)
@@ -79,7 +84,7 @@ def prepare(
     Raises:
         InputError: there is no such set, or the folder holds another table or other files.
     """
-    _, source = catalogue.find_source(what, columns.data_dir, split)
+    folder, source = catalogue.find_source(what, columns.data_dir, split)
     name, _, side = what.rpartition("_")
     if not ((name in catalogue.SETS and side) or what in catalogue.NAMES or "+" in what):
         what = os.path.abspath(files.expanded(what))  # the table may be read from elsewhere
@@ -94,6 +99,7 @@ def prepare(
         "networks": columns.networks(),
         "unfit": columns.unfit,
         "classifiers": {one.name: one.sha256 for one in columns.classifiers},
+        "attribution": built.notes(folder).get("attribution", "") if folder else "",
     }
     out.mkdir(parents=True, exist_ok=True)
     shown = checks.shown(str(out), 200)
@@ -155,19 +161,11 @@ _jobs: list[Job] = []  # the only job of a worker process, which opens its files
 
 def _begin(job: Job) -> None:
     begin_worker()
-    stay_on_cpu()
     _jobs.append(job)
 
 
 def _write(number: int) -> int:
     return _jobs[0].write(number)
-
-
-def stay_on_cpu() -> None:
-    """Keeps JAX on the CPU: workers would fight for an accelerator, and their rows would differ."""
-    import jax
-
-    jax.config.update("jax_platforms", "cpu")
 
 
 @dataclasses.dataclass(frozen=True)
@@ -188,11 +186,11 @@ class ScoreTable:
             one.check(self.notes["networks"])
             if one.name in self.notes["classifiers"]:
                 raise InputError(f"the table has a column score_{one.name} already.")
-        tables = (with_scores(_read(path), classifiers) for path in self.paths)
-        seen = [
-            table.select([n for n in table.column_names if n not in VECTORS]) for table in tables
-        ]
-        return extra("pyarrow").concat_tables(seen)
+        parts = []
+        for path in self.paths:
+            table = with_scores(_read(path), classifiers)
+            parts.append(table.select([n for n in table.column_names if n not in VECTORS]))
+        return _joined(parts)
 
     def vectors(self, column: str) -> Any:
         """Returns the table of the numbers of records and of a column of features."""
@@ -201,7 +199,7 @@ class ScoreTable:
             raise InputError(
                 f"the table has no column {column}: score the set with {option} into a new folder."
             )
-        return extra("pyarrow").concat_tables(_read(path, "index", column) for path in self.paths)
+        return _joined([_read(path, "index", column) for path in self.paths])
 
     def source(self) -> Source:
         """Opens the set that was scored.
@@ -228,21 +226,38 @@ def opened(out: pathlib.Path) -> ScoreTable:
     notes, name = files.read_object(out / NOTES), checks.shown(str(out), 200)
     if notes.get("version") != _VERSION:
         raise InputError(f"{name} is no table of `glide-jax data score`, or of another version.")
-    paths = _paths(out, notes["records"], notes["rows"])
-    if absent := sum(not path.exists() for path in paths):
+    if wrong := [key for key, kind in _FACTS.items() if not isinstance(notes.get(key), kind)]:
+        raise InputError(f"{name}/{NOTES} has no {wrong[0]}; remove it and score the set again.")
+    records, rows = (checks.whole(key, notes.get(key), 1, 1 << 40) for key in ("records", "rows"))
+    count = -(-records // rows)
+    paths = sorted(out.glob(f"part-*-of-{count:05}.parquet"))
+    if len(paths) < count:
         raise InputError(
-            f"{name} lacks {absent:,} of {len(paths):,} parts: the same `glide-jax data score` "
-            "goes on."
+            f"{name} lacks {count - len(paths):,} of {count:,} parts: the same `glide-jax data "
+            "score` goes on."
         )
-    numbers = [_read(path, "index")["index"].to_numpy() for path in paths]
-    if not np.array_equal(np.concatenate(numbers), np.arange(notes["records"])):
+    numbers = _joined([_read(path, "index") for path in paths])["index"].to_numpy()
+    if not np.array_equal(numbers, np.arange(records)):
         raise InputError(f"{name} has not each record once; remove it and score the set again.")
     return ScoreTable(notes, tuple(paths))
 
 
+def _joined(tables: Sequence[Any]) -> Any:
+    try:
+        return extra("pyarrow").concat_tables(tables)
+    except ValueError as error:  # Arrow's of columns that differ
+        raise InputError(
+            f"the parts of the table do not fit each other ({checks.printable(str(error), 200)}): "
+            "remove it and score the set again."
+        ) from None
+
+
 def _read(path: pathlib.Path, *columns: str) -> Any:
     try:
-        return extra("pyarrow.parquet").read_table(path, columns=list(columns) or None)
+        table = extra("pyarrow.parquet").read_table(path, columns=list(columns) or None)
+        if not columns:
+            table.select(["index", "rejected", "hash"])  # every table's
+        return table
     except Exception as error:  # a damaged file leads Arrow to whatever comes
         why = checks.printable(str(error).rstrip("."), 200)
         raise InputError(

@@ -5,6 +5,7 @@ hate symbols (https://arxiv.org/abs/2112.10741, appendix F). `score` is a pure f
 numbers of records and of the columns wanted, so any machinery may run it, in any order and twice.
 """
 
+import collections
 import contextlib
 import dataclasses
 import functools
@@ -94,18 +95,29 @@ def score(source: Source, shard: range, columns: Columns) -> Any:
                 fitted = ImageOps.fit(Image.fromarray(pixels), side, Image.Resampling.BICUBIC)
                 yield np.asarray(fitted)
 
-    vectors: dict[str, NDArray[np.float16] | None] = {}
     if eye:
         from glide_jax.evaluation.features.extractor import extract
 
-        pools = [np.asarray(batch.pool, np.float16) for batch in extract(eye, squares())]
-        vectors["features"] = np.concatenate(pools) if pools else None
+        pools = [batch.pool.astype(np.float16) for batch in extract(eye, squares())]
+        vectors = [vector for pool in pools for vector in pool]
+        _add("features", [row for row in rows if "mark" in row], vectors)
     else:
-        for _ in squares():
-            pass
+        collections.deque(squares(), 0)
     if columns.caption_features:
-        vectors["caption_features"] = _caption_vectors(rows, _sentences(columns.data_dir))
-    return _table(rows, vectors, columns)
+        with_text = [row for row in rows if row["captions"]]
+        texts = [caption for row in with_text for caption in row["captions"]]
+        ends = np.cumsum([len(row["captions"]) for row in with_text])[:-1]
+        found = np.split(_sentences(columns.data_dir)(texts), ends) if texts else []
+        _add("caption_features", with_text, [e.mean(axis=0).astype(np.float16) for e in found])
+    drawn = [row for row in rows if "mark" in row]
+    marks = np.frombuffer(b"".join(row["mark"] for row in drawn), np.uint8)
+    _add("hash", drawn, hashes(marks.reshape(-1, 8, 9)).tolist())
+    return with_scores(_table(rows, columns), columns.classifiers)
+
+
+def _add(column: str, rows: Sequence[dict[str, Any]], values: Sequence[Any]) -> None:
+    for row, value in zip(rows, values, strict=True):
+        row[column] = value
 
 
 def _row(source: Source, index: int) -> tuple[dict[str, Any], NDArray[np.uint8] | None]:
@@ -147,43 +159,22 @@ def hashes(marks: NDArray[np.uint8]) -> NDArray[np.uint64]:
     return np.packbits(parts, axis=1).view(">u8")[:, 0].astype(np.uint64)
 
 
-def _caption_vectors(rows: Sequence[dict[str, Any]], sentences: Any) -> NDArray[np.float16] | None:
-    """Returns the mean vector of each row's captions, of the rows that have some."""
-    texts = [caption for row in rows for caption in row["captions"]]
-    if not texts:
-        return None
-    counts = [len(row["captions"]) for row in rows if row["captions"]]
-    starts = np.cumsum([0, *counts[:-1]])
-    means = np.add.reduceat(sentences(texts), starts) / np.array(counts)[:, None]
-    return means.astype(np.float16)
-
-
-def _table(rows: list[dict[str, Any]], vectors: dict[str, Any], columns: Columns) -> Any:
+def _table(rows: Sequence[dict[str, Any]], columns: Columns) -> Any:
     arrow = extra("pyarrow")
-    texts = arrow.list_(arrow.string())
+    vectors = arrow.list_(arrow.float16())
     types = {"index": arrow.int64(), "name": arrow.string(), "rejected": arrow.string(),
-             "width": arrow.int32(), "height": arrow.int32(), "captions": texts,
-             "words": arrow.int32(), **dict.fromkeys(_FLAGS, arrow.float32())}  # fmt: skip
+             "width": arrow.int32(), "height": arrow.int32(),
+             "captions": arrow.list_(arrow.string()), "words": arrow.int32(),
+             **dict.fromkeys(_FLAGS, arrow.float32()), "hash": arrow.uint64()}  # fmt: skip
     if columns.unfit:
         types["unfit"] = arrow.float32()
-    table = arrow.table(
+    if columns.features != "none":
+        types["features"] = vectors
+    if columns.caption_features:
+        types["caption_features"] = vectors
+    return arrow.table(
         {name: arrow.array([row.get(name) for row in rows], kind) for name, kind in types.items()}
     )
-    drawn = np.array(["mark" in row for row in rows])
-    marks = np.frombuffer(b"".join(row["mark"] for row in rows if "mark" in row), np.uint8)
-    hashed = np.zeros(len(rows), np.uint64)
-    hashed[drawn] = hashes(marks.reshape(-1, 8, 9))
-    table = table.append_column("hash", arrow.array(hashed, mask=~drawn))
-    there = {"features": drawn, "caption_features": np.array([bool(r["captions"]) for r in rows])}
-    for name, values in vectors.items():
-        lengths = there[name] * (0 if values is None else values.shape[1])
-        ends = arrow.array(np.cumsum([0, *lengths]), arrow.int32())
-        flat = np.zeros(0, np.float16) if values is None else values.reshape(-1)
-        column = arrow.ListArray.from_arrays(
-            ends, arrow.array(flat), mask=arrow.array(~there[name])
-        )
-        table = table.append_column(name, column)
-    return with_scores(table, columns.classifiers)
 
 
 def with_scores(table: Any, classifiers: Sequence[Classifier]) -> Any:
@@ -191,9 +182,8 @@ def with_scores(table: Any, classifiers: Sequence[Classifier]) -> Any:
     arrow = extra("pyarrow")
     for one in classifiers:
         rows, features = vectors_of(table, one.column)
-        scores = np.zeros(len(table), np.float32)
-        scores[rows] = one.scores(features)
-        absent = np.ones(len(table), bool)
+        scores, absent = np.zeros(len(table), np.float32), np.ones(len(table), bool)
+        scores[rows] = one.scores(features) if len(rows) else 0.0
         absent[rows] = False
         table = table.append_column(f"score_{one.name}", arrow.array(scores, mask=absent))
     return table
@@ -204,7 +194,7 @@ def vectors_of(table: Any, column: str) -> tuple[NDArray[np.int64], NDArray[np.f
     found = table[column].combine_chunks()
     rows = np.flatnonzero(found.is_valid().to_numpy(zero_copy_only=False))
     flat = found.flatten().to_numpy(zero_copy_only=False).astype(np.float32)
-    return rows, flat.reshape(len(rows), -1)
+    return rows, flat.reshape(len(rows), len(flat) // max(len(rows), 1))
 
 
 @functools.lru_cache(2)
@@ -214,10 +204,19 @@ def _eye(name: str, data_dir: pathlib.Path) -> Any:
         return None
     from glide_jax.evaluation.features import known
 
+    _stay_on_cpu()
     return known.open_features(name, data_dir)
 
 
 def _sentences(data_dir: pathlib.Path) -> Any:
     from glide_jax.evaluation.features import minilm
 
+    _stay_on_cpu()
     return minilm.load_minilm(data_dir)
+
+
+def _stay_on_cpu() -> None:
+    """Keeps JAX on the CPU: workers would fight for an accelerator, and their rows would differ."""
+    import jax
+
+    jax.config.update("jax_platforms", "cpu")

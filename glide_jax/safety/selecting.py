@@ -146,7 +146,7 @@ def read(source: Source, index: int) -> Example:
 
 def write_set(
     source: Source,
-    indices: Sequence[int],
+    indices: Sequence[int] | NDArray[np.int64],
     out: pathlib.Path,
     notes: Mapping[str, Any],
     progress: Callable[[int, int], None] = lambda done, total: None,

@@ -2,7 +2,7 @@
 
 python -m launch.studies.filter_at_scale pictures DATA SET.parquet    # 20,000 drawings
 python -m launch.studies.filter_at_scale records SET.parquet 1000000  # captions without pixels
-python -m launch.studies.filter_at_scale measure SET TABLE --kills 20
+python -m launch.studies.filter_at_scale measure SET TABLE --kills 20 [--kills-alone]
 """
 
 import argparse
@@ -10,6 +10,7 @@ import contextlib
 import hashlib
 import io
 import json
+import os
 import pathlib
 import random
 import resource
@@ -18,10 +19,12 @@ import subprocess
 import sys
 import time
 
+import numpy as np
 from PIL import Image
 
 from glide_jax.data import catalogue
 from glide_jax.data.example import Example, Rejected
+from glide_jax.data.readers import shapes
 from glide_jax.data.recipes import emoji, packing, rendering
 from glide_jax.data.recipes.packages import fetch
 from glide_jax.safety import score_table
@@ -79,8 +82,9 @@ def row(example, side):
 
 def write_records(out, count):
     """Captions of `shapes` without pictures, as a crawler leaves them for those that are gone."""
-    words = ["a red circle", "two blue stars on a white background", "a dog beside a bicycle"]
-    rows = ({"image": None, "captions": [f"{words[k % 3]}, number {k}"], "name": f"{k}"}
+    scenes = (shapes.sample_scene(np.random.default_rng(k)) for k in range(10_000))
+    texts = [shapes.caption(scene) for scene in scenes]
+    rows = ({"image": None, "captions": [texts[k % len(texts)]], "name": f"{k}"}
             for k in range(count))  # fmt: skip
     packing.write_rows(rows, out)
 
@@ -97,26 +101,33 @@ def kill(what, table, times, chance):
         while len(list(table.glob("part-*"))) <= before and run.poll() is None:
             time.sleep(0.05)
         time.sleep(chance.uniform(0.0, 1.0))
-        listed = subprocess.run(["pgrep", "-P", str(run.pid)], capture_output=True, text=True)
-        victims = [run.pid] if number % 2 else [*map(int, listed.stdout.split()), run.pid]
+        listed = subprocess.run(["pgrep", "-P", str(run.pid), "-f", "spawn_main"],
+                                capture_output=True, text=True)  # fmt: skip
+        victims = [run.pid] if number % 2 else list(map(int, listed.stdout.split()))
         alive = run.poll() is None
         if alive:
-            subprocess.run(["kill", "-KILL", str(victims[chance.randrange(len(victims))])])
+            os.kill(chance.choice(victims), signal.SIGKILL)
         _, err = run.communicate()
         assert alive, f"the table was whole before kill {number + 1}: {err[-300:]!r}"
         assert run.returncode in (-signal.SIGKILL, 2), err
         assert b"Traceback" not in err, err
-        print(f"kill {number + 1}: exit {run.returncode}, {len(list(table.glob('part-*')))} parts")
+        left = len(list(table.glob("part-*")))
+        print(f"kill {number + 1}: exit {run.returncode}, {left} parts", flush=True)
 
 
 def sums(table):
     return [hashlib.sha256(path.read_bytes()).hexdigest() for path in table.paths]
 
 
-def measure(what, out, kills):
+def measure(what, out, kills, alone):
     whole, broken = out / "whole", out / "killed"
-    for folder in (whole, broken):
-        folder.mkdir(parents=True)
+    broken.mkdir(parents=True)
+    kill(what, broken, kills, random.Random(0))
+    subprocess.run(command(what, broken), check=True)
+    again = score_table.opened(broken)  # refuses a table that has not each record once
+    print(f"after {kills} kills: {again.notes['records']:,} rows, each once")
+    if alone:
+        return
     began, before = time.monotonic(), resource.getrusage(resource.RUSAGE_CHILDREN)
     subprocess.run(command(what, whole), check=True)
     wall, after = time.monotonic() - began, resource.getrusage(resource.RUSAGE_CHILDREN)
@@ -133,13 +144,8 @@ def measure(what, out, kills):
     each = (time.process_time() - began) / len(indices)
     print(f"reading and decoding alone: {each * 1e6:.0f} us a row ({usable:,} of {len(indices):,} "
           f"usable); a core scores at {each * rows / cpu:.0%} of that speed")  # fmt: skip
-    kill(what, broken, kills, random.Random(0))
-    subprocess.run(command(what, broken), check=True)
-    again = score_table.opened(broken)  # refuses a table that has not each record once
     assert sums(again) == sums(table)
-    print(
-        f"after {kills} kills: {again.notes['records']:,} rows, each once, byte for byte the same"
-    )
+    print("the table that was killed is that one, byte for byte")
 
 
 def main():
@@ -148,13 +154,14 @@ def main():
     parser.add_argument("first")
     parser.add_argument("second")
     parser.add_argument("--kills", type=int, default=20)
+    parser.add_argument("--kills-alone", action="store_true", help="measure no speed")
     args = parser.parse_args()
     if args.what == "pictures":
         write_pictures(pathlib.Path(args.first), pathlib.Path(args.second))
     elif args.what == "records":
         write_records(pathlib.Path(args.first), int(args.second))
     else:
-        measure(args.first, pathlib.Path(args.second), args.kills)
+        measure(args.first, pathlib.Path(args.second), args.kills, args.kills_alone)
 
 
 if __name__ == "__main__":

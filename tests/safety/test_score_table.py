@@ -104,6 +104,13 @@ def test_damaged_and_doubled_parts_are_refused(what, tmp_path):
     second.write_bytes(good[:-20])
     with pytest.raises(InputError, match=r"part-00001.* cannot be read .*: remove it"):
         score_table.opened(tmp_path / "t")
+    second.write_bytes(good)
+    pyarrow.parquet.write_table(pyarrow.table({"index": [4, 5, 6, 7]}), second)
+    with pytest.raises(InputError, match=r"part-00001.* cannot be read .*rejected.*: remove it"):
+        score_table.opened(tmp_path / "t").read()
+    (tmp_path / "t/table.json").write_text('{"version": 1, "set": 3}')
+    with pytest.raises(InputError, match=r"table.json has no set; remove it"):
+        score_table.opened(tmp_path / "t")
     (tmp_path / "t/table.json").write_text('{"version": 9}')
     with pytest.raises(InputError, match="is no table of `glide-jax data score`"):
         score_table.opened(tmp_path / "t")

@@ -11,7 +11,7 @@ from PIL import Image
 from glide_jax.data.readers.parquet import Parquet
 from glide_jax.errors import InputError
 from glide_jax.evaluation.features import known
-from glide_jax.safety import prompt_filter, scoring
+from glide_jax.safety import classifiers, prompt_filter, scoring
 from tests.data.fakes import Noise, Numbered, scenes
 
 PLAIN = scoring.Columns()
@@ -46,6 +46,29 @@ def test_the_captions_of_a_record_without_a_picture_are_checked_all_the_same(tmp
     assert row["caption_sexual"] == 1.0
 
 
+class Letters:
+    """An encoder of captions whose vectors are the numbers of their letters."""
+
+    def __call__(self, texts):
+        return np.array([[len(text), text.count("a")] for text in texts], np.float32)
+
+
+def test_a_shard_without_a_usable_record_has_the_same_columns(monkeypatch):
+    arrays = {"support": np.zeros((1, 192)), "dual": np.ones(1), "mean": np.zeros(192),
+              "scale": np.ones(192)}  # fmt: skip
+    one = classifiers.Classifier("x", "features", "", arrays, 0.1, -0.5, {})
+    monkeypatch.setattr(scoring, "_sentences", lambda data_dir: Letters())
+    columns = scoring.Columns("pixels", caption_features=True, classifiers=(one,))
+    source = Numbered(4, bad={2, 3}, captions=2)
+    good, bad = (scoring.score(source, shard, columns) for shard in (range(2), range(2, 4)))
+    assert good.schema == bad.schema
+    assert good["caption_features"].to_pylist() == [[8.0, 1.0]] * 2  # "0 said 0", "0 said 1"
+    _, features = scoring.vectors_of(good, "features")
+    assert np.allclose(good["score_x"], np.exp(-0.1 * (features**2).sum(1)) - 0.5)
+    for name in ("features", "caption_features", "score_x", "hash"):
+        assert bad[name].null_count == 2
+
+
 def test_a_row_has_the_worst_of_its_captions():
     class Two(Numbered):
         def __getitem__(self, index):
@@ -66,7 +89,6 @@ def test_a_row_does_not_depend_on_its_shard():
         scoring.score(source, shard, columns) for shard in (range(4), range(4, 5), range(5, 9))
     ]
     assert pyarrow.concat_tables(parts).equals(whole)
-    assert whole.column_names[-1] == "features"
     rows, features = scoring.vectors_of(whole, "features")
     assert rows.tolist() == [0, 1, 2, 3, 5, 6, 7, 8]
     assert features.shape == (8, 192)
