@@ -63,7 +63,11 @@ class Classifier:
         return digest.hexdigest()
 
     def scores(self, features: NDArray[np.floating]) -> NDArray[np.float32]:
-        """Scores of features (n, d): from 0 on a picture counts as a positive."""
+        """Scores of features (n, d): from 0 on a picture counts as a positive.
+
+        Raises:
+            InputError: the classifier reads another number of features.
+        """
         support, dual, mean, scale = (np.float64(self.arrays[name]) for name in _ARRAYS)
         if features.shape[1] != support.shape[1]:
             raise InputError(
