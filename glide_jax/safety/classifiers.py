@@ -64,7 +64,11 @@ class Classifier:
         return digest.hexdigest()
 
     def scores(self, features: NDArray[np.floating]) -> NDArray[np.float32]:
-        """Scores of features (n, d): from 0 on a picture counts as a positive."""
+        """Scores of features (n, d): from 0 on a picture counts as a positive.
+
+        Raises:
+            InputError: the classifier reads another number of features.
+        """
         support, dual, mean, scale = (self.arrays[name].astype(np.float64) for name in _ARRAYS)
         if features.shape[1] != support.shape[1]:
             raise InputError(

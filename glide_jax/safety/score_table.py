@@ -181,7 +181,11 @@ class ScoreTable:
     paths: tuple[pathlib.Path, ...]
 
     def read(self, classifiers: Sequence[Classifier] = ()) -> Any:
-        """Returns the columns that queries see, with the scores of more classifiers."""
+        """Returns the columns that queries see, with the scores of more classifiers.
+
+        Raises:
+            InputError: a classifier reads other networks, or its scores are there already.
+        """
         for one in classifiers:
             one.check(self.notes["networks"])
             if one.name in self.notes["classifiers"]:
@@ -193,7 +197,11 @@ class ScoreTable:
         return _joined(parts)
 
     def vectors(self, column: str) -> Any:
-        """Returns the table of the numbers of records and of a column of features."""
+        """Returns the table of the numbers of records and of a column of features.
+
+        Raises:
+            InputError: the set was scored without that column.
+        """
         if column not in self.notes["networks"]:
             option = "--features NETWORK" if column == "features" else "--caption-features"
             raise InputError(
