@@ -27,7 +27,7 @@ data_dir_option = click.option(
 
 @click.group("data", context_settings={"help_option_names": ["-h", "--help"]})
 def command() -> None:
-    """Build captioned sets and look at them."""
+    """Build captioned sets, look at them, and filter them."""
 
 
 @command.command("build")

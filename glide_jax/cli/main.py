@@ -33,7 +33,7 @@ COMMANDS = {  # name: its line in `glide-jax --help`, which imports no command
     "probe": "Report what repeated samples of open prompts show: bias, and filters.",
     "compare": "Let people choose between runs' pictures, and score the runs.",
     "neighbours": "Find the training pictures that drawn ones are nearest to.",
-    "data": "Build captioned sets and look at them.",
+    "data": "Build captioned sets, look at them, and filter them.",
     "import": "Turn PyTorch GLIDE checkpoints into a model directory.",
     "export": "Turn a model directory into PyTorch checkpoints.",
     "export-program": "Write a model's networks as programs that need no tracing.",

@@ -203,7 +203,7 @@ def test_a_missing_client_is_one_sentence(cli, tmp_path, monkeypatch):
 
 
 def test_the_help_of_all_commands_names_data(cli):
-    assert "Build captioned sets and look at them." in cli("--help").out
+    assert "Build captioned sets, look at them, and filter them." in cli("--help").out
 
 
 def test_the_speed_of_reading_is_said(cli):
