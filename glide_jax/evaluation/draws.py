@@ -70,11 +70,6 @@ def is_drawn(path: pathlib.Path, expected: dict[str, Any]) -> bool:
     return parameters is not None and {**parameters, **moved} == {**expected, **moved}
 
 
-def count_drawn(folder: pathlib.Path, n: int) -> int:
-    """The number of a run's n pictures that are there."""
-    return sum(path_of(folder, i).exists() for i in range(n))
-
-
 def read_drawn(folder: pathlib.Path, n: int) -> Iterator[UInt8[np.ndarray, "h w 3"]]:
     """The pixels of all n pictures of a run, in order.
 

@@ -61,7 +61,7 @@ def test_a_larger_run_keeps_the_pictures_of_a_smaller_one(tmp_path):
     more = Planted()
     drawn(SHAPES, 3, tmp_path, more)
     assert more.drawn == len(SHAPES.prompts)
-    assert draws.count_drawn(tmp_path, 24) == 24
+    assert len(list(draws.read_drawn(tmp_path, 24))) == 24
 
 
 class Eyes(Clip):
