@@ -19,7 +19,8 @@ _VIRTUAL = 8  # devices of --check
 
 @click.command("shard", context_settings={"ignore_unknown_options": True, "allow_extra_args": True})
 @click.option("--config", type=PLACE, required=True, help="See `glide-jax train`.")
-@click.option("--topology", help="TPUs that need not be here: v5e:16x16, v4:4x4x4. Needs libtpu.")
+@click.option("--topology", help="Devices that need not be here: v5e:16x16, v4:4x4x4 (needs "
+              "libtpu); a100, h100:8, h200 (needs JAX's CUDA plugin).")  # fmt: skip
 @click.option("--devices", type=int, help="How many devices there are, of any kind.")
 @click.option("--check", is_flag=True,
               help="Compare every gradient of a reduced model with one device's.")  # fmt: skip
@@ -56,6 +57,8 @@ def command(
     import jax
 
     os.environ.setdefault("TPU_SKIP_MDS_QUERY", "1")  # else libtpu asks a cloud that is not there
+    os.environ.setdefault("JAX_SKIP_CUDA_CONSTRAINTS_CHECK", "1")  # else it wants a driver
+    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "1")  # and notes that there is none
     jax.config.update("jax_platforms", "cpu")  # accelerators that are here are left to others
     if check:
         jax.config.update("jax_num_cpu_devices", _VIRTUAL)
@@ -168,7 +171,8 @@ def _compile(plan: "Plan", topology: str, what: str) -> None:
     n, chip = plan.mesh.size, roofline.chip(topology)
     sent = sum(traffic.sent for traffic in report.collectives.values())
     again = 4 / 3 if what == "train" and plan.config.train.remat == "blocks" else 1.0
-    found = roofline.predict(roofline.Load(report.flops * again / n, report.accessed, sent), chip)
+    accessed = 0.0 if math.isnan(report.accessed) else report.accessed
+    found = roofline.predict(roofline.Load(report.flops * again / n, accessed, sent), chip)
     traffics = {kind: traffic._asdict() for kind, traffic in report.collectives.items()}
     result(
         f"compiled in {report.seconds:.0f} s; of a device, by the compiler's report:",
@@ -176,7 +180,13 @@ def _compile(plan: "Plan", topology: str, what: str) -> None:
     )
     for name in ("arguments", "temporary", "code", "peak"):
         result(f"  {name:11} {getattr(report, name) / 2**30:8.3f} GiB")
-    result(f"  {'accessed':11} {report.accessed / 2**30:8.1f} GiB")
+    if accessed:
+        result(f"  {'accessed':11} {accessed / 2**30:8.1f} GiB")
+    else:
+        result("  the bytes that it reads and writes are not in this compiler's report")
+    if report.kernels:
+        listed = ", ".join(f"{count} of {kind}" for kind, count in report.kernels.items())
+        result(f"kernels: {listed}")
     result("collectives, of a device (those in loops once):")
     for kind, traffic in report.collectives.items() or {"none": None}.items():
         if traffic is None:

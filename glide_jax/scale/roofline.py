@@ -29,7 +29,9 @@ CHIPS = {
     "v5e": Chip(197e12, 16 * 2**30, 0.819e12, 4 * 45e9),
     "v5p": Chip(459e12, 95 * 2**30, 2.765e12, 6 * 90e9),
     "v6e": Chip(918e12, 32 * 2**30, 1.640e12, 4 * 90e9),
+    "a100": Chip(312e12, 80 * 2**30, 2.039e12, 8 * 25e9),
     "h100": Chip(989e12, 80 * 2**30, 3.35e12, 8 * 50e9),
+    "h200": Chip(989e12, 141 * 10**9, 4.8e12, 8 * 50e9),
 }
 EFFICIENCY = (
     0.6  # fraction of the peak in large convolutions and products; the other limits are bare

@@ -1,19 +1,22 @@
-"""Programs compiled for TPU pods that are not here, and the compiler's report on them."""
+"""Programs compiled for TPU pods and GPUs that are not here, and the compiler's report on them."""
 
 import math
 import re
 import time
+from collections import Counter
 from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
 from jax.experimental import topologies
 
+from glide_jax import checks
 from glide_jax.errors import InputError
 from glide_jax.mesh import partition
 from glide_jax.model_dir import schema
 from glide_jax.networks import zoo
 from glide_jax.sampling import cascade, settings, stages
+from glide_jax.scale import gpus
 from glide_jax.training import flops
 from glide_jax.training.plan import Plan, on_mesh
 from glide_jax.types import Cond
@@ -55,14 +58,22 @@ class Compiled(NamedTuple):
     accessed: float  # bytes read and written in a run of the program
     flops: float  # on all devices, counted in the traced program
     collectives: dict[str, Traffic]
+    kernels: dict[str, int]  # a GPU's: fusions by kind, and calls of libraries by name
 
 
 def devices(name: str, slices: int = 1) -> list[Any]:
-    """The devices of a TPU topology, such as "v5e:16x16", without them.
+    """The devices of a topology, such as "v5e:16x16" or "h100:8", without them.
+
+    Args:
+        name: a TPU's name and shape, or a GPU's and how many there are in one host.
+        slices: how many TPU slices.
 
     Raises:
-        InputError: libtpu is missing, or knows no such topology.
+        InputError: the compiler's plugin is missing, or knows no such topology.
     """
+    kind, _, count = name.partition(":")
+    if kind.lower() in gpus.GPUS:
+        return gpus.devices(kind.lower(), checks.whole("topology's number", count or "1", 1, 64))
     more: dict[str, Any] = {"num_slices": slices} if slices > 1 else {}
     if name.startswith("v4:"):  # both cores of a chip as one device, as programs run on it
         more["chip_config_name"] = "megacore"
@@ -72,7 +83,8 @@ def devices(name: str, slices: int = 1) -> list[Any]:
         why = " ".join(str(error).split())[:200].rstrip(".")
         raise InputError(
             f"topology {name!r} cannot be described ({why}); it needs libtpu (pip install "
-            "'glide-jax[tpu]') and a name such as v5e:2x2, v4:4x4x4 or v5p:4x4x4."
+            "'glide-jax[tpu]') and a name such as v5e:2x2, v4:4x4x4 or v5p:4x4x4; GPUs are "
+            f"{', '.join(gpus.GPUS)}, as in h100:8."
         ) from None
 
 
@@ -147,7 +159,24 @@ def _compile(lowered: jax.stages.Lowered, work: float) -> Compiled:
         accessed=float(costs.get("bytes accessed", math.nan)),
         flops=work,
         collectives=collectives(compiled.as_text() or ""),
+        kernels=kernels(compiled.as_text() or ""),
     )
+
+
+def kernels(program: str) -> dict[str, int]:
+    """How often a GPU's compiled program starts each kind of kernel, the most frequent first.
+
+    Fusions are those of the program's computations that are no fusion themselves; `kInput` ends in
+    a reduction, `kLoop` is elementwise, and `kCustom` is a product or convolution in Triton's
+    language or another template. Calls of libraries have their target's name, such as
+    `__cudnn$convForward`. Those in a loop are counted once.
+    """
+    if "__cublas" not in program and "__cudnn" not in program and "kind=kCustom" not in program:
+        return {}  # no GPU's
+    calls = re.findall(r'custom-call\(.*?custom_call_target="([^"]+)"', program)
+    fusions = re.findall(r" fusion\(.*?kind=(k\w+)", program)
+    named = [f"fusions ({kind})" for kind in fusions]
+    return dict(Counter([*calls, *named]).most_common())
 
 
 def collectives(program: str) -> dict[str, Traffic]:

@@ -1,8 +1,11 @@
 """Compiled programs: the bytes that they send, read from their text."""
 
+import re
+
 import pytest
 
-from glide_jax.scale import topology
+from glide_jax.errors import InputError
+from glide_jax.scale import gpus, roofline, topology
 from tests.eight_devices import in_a_process
 
 
@@ -26,6 +29,41 @@ ENTRY %main {
         "all-reduce": (1, 16, 16.0),
         "collective-permute": (1, 20, 20.0),
     }
+
+
+def test_a_gpus_kernels_are_counted_from_the_text_of_a_program():
+    text = """
+ENTRY %main {
+  %a = f32[8]{0} fusion(%p), kind=kLoop, calls=%c
+  %b = f32[8]{0} fusion(%a), kind=kCustom, calls=%d
+  %e = (f32[8]{0}, u8[0]{0}) custom-call(%b, %p), custom_call_target="__cudnn$conv"
+  ROOT %f = f32[8]{0} fusion(%e), kind=kLoop, calls=%c
+}
+"""
+    expected = {"fusions (kLoop)": 2, "fusions (kCustom)": 1, "__cudnn$conv": 1}
+    assert topology.kernels(text) == expected
+    assert topology.kernels("ENTRY %main {\n  %a = f32[8]{0} fusion(%p), kind=kLoop\n}") == {}
+
+
+@pytest.mark.parametrize("kind", gpus.GPUS)
+def test_a_gpu_is_described_whole_and_is_a_chip_that_is_known(kind):
+    text = gpus.description(gpus.GPUS[kind])
+    fields = dict(re.findall(r"(\w+): (\S+)", text))
+    assert text.count("{") == text.count("}") == 3
+    assert int(fields["device_memory_size"]) == roofline.chip(f"{kind}:1").memory
+    assert int(fields["memory_bandwidth"]) == roofline.chip(kind).bandwidth
+
+
+@pytest.mark.parametrize("name", ["h100", "a100:8"])
+def test_without_the_plugin_a_gpu_is_one_sentence(name, monkeypatch):
+    def missing(*_, **__):
+        raise NotImplementedError("topology not implemented for cuda")
+
+    monkeypatch.setattr("jax.experimental.topologies.get_topology_desc", missing)
+    with pytest.raises(InputError, match="it needs JAX's CUDA plugin \\(pip install"):
+        topology.devices(name)
+    with pytest.raises(InputError, match="topology's number is '0'"):
+        topology.devices("h100:0")
 
 
 @pytest.mark.slow
