@@ -85,7 +85,7 @@ picture.image
 
 # %%
 # !pip install --quiet "glide-jax[data]"
-# !glide-jax train --config shapes_64 --workdir run --config.train.num_steps=200 --config.train.init_from= --config.log.sample_every_steps=100
+# !glide-jax train --config shapes_64 --workdir run --config.train.num_steps=200 --config.log.sample_every_steps=100
 
 # %% [markdown]
 # ## Measure

@@ -105,12 +105,12 @@ Image.open(sheet)
 
 # %%
 fields = {
-    "data.path": pictures, "data.source": "folder", "model.image_size": 32, "model.channels": 32,
-    "model.channel_mult": "1,2", "model.patch": 2, "model.attention": "8", "model.head_channels": 32,
+    "data.path": pictures, "data.source": "folder", "model.image_size": 32, "model.channels": 48,
+    "model.channel_mult": "1", "model.patch": 4, "model.attention": "8", "model.head_channels": 24,
     "model.text_width": 64, "diffusion.prediction": "v", "optim.name": "muon", "optim.lr": 3e-3,
     "optim.schedule": "linear", "optim.decay_fraction": 0.5, "optim.warmup_steps": 20,
-    "train.num_steps": 240, "train.batch_size": 20, "train.ema": "0.95", "log.every_steps": 20,
-    "log.sample_every_steps": 0, "log.checkpoint_every_steps": 240,
+    "train.num_steps": 300, "train.batch_size": 20, "train.ema": "0.95", "log.every_steps": 20,
+    "log.sample_every_steps": 0, "log.checkpoint_every_steps": 300,
 }  # fmt: skip
 words = [f"--config.{name}={value}" for name, value in fields.items()]
 run("train", "--config", "folder_64:smoke", "--workdir", work / "run", *words)
