@@ -155,8 +155,8 @@ def speed(what, data_dir):
         shares.append((middle - began) / scored)
         each.append((middle - began) / BLOCK * 1e6)
     middle, *rest = (np.percentile(shares[1:], at) for at in (50, 25, 75))  # the first opens files
-    print(f"decoding {np.median(each[1:]):.0f} us a row; scoring at {middle:.0%} of its speed "
-          f"(median of {len(starts)} blocks; quartiles {rest[0]:.0%} and {rest[1]:.0%})")  # fmt: skip
+    print(f"decoding {np.median(each[1:]):.0f} us a row; scoring at {middle:.0%} of that speed")
+    print(f"quartiles of {len(starts)} blocks: {rest[0]:.0%} and {rest[1]:.0%}")
 
 
 def main():
