@@ -68,10 +68,16 @@ def score(
     if runner == "local":
         with progress_bars("records") as progress:
             score_table.write_all(job, count, lambda done, total: progress("score", done, total))
-    elif runner == "beam":
-        on_beam.write_all(job, flags)
     else:
-        on_ray.write_all(job)
+        try:
+            on_beam.write_all(job, flags) if runner == "beam" else on_ray.write_all(job)
+        except InputError:
+            raise
+        except Exception as error:  # a cluster raises whatever comes, with a page of text
+            why = checks.printable(str(error).strip().split("\n")[-1], 300).rstrip(".")
+            raise InputError(
+                f"{runner} stopped: {why}; what is written stays, and the same command goes on."
+            ) from None
     rows = score_table.opened(table).read()
     unusable = len(rows) - rows["rejected"].null_count
     common.say(f"{len(rows):,} records, {unusable:,} of them not usable; the columns are "

@@ -19,7 +19,7 @@ def write_all(job: Job) -> None:
     if not len(todo):
         return
     if not ray.is_initialized():
-        ray.init(include_dashboard=False, logging_level="error")
+        ray.init(logging_level="error")
     data.DataContext.get_current().enable_progress_bars = False
 
     def write(batch: dict[str, Any]) -> dict[str, Any]:

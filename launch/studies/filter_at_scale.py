@@ -2,7 +2,8 @@
 
 python -m launch.studies.filter_at_scale pictures DATA SET.parquet    # 20,000 drawings
 python -m launch.studies.filter_at_scale records SET.parquet 1000000  # captions without pixels
-python -m launch.studies.filter_at_scale measure SET TABLE --kills 20 [--kills-alone]
+python -m launch.studies.filter_at_scale kills SET TABLE [--beside TABLE]
+    python -m launch.studies.filter_at_scale speed SET [DATA]
 """
 
 import argparse
@@ -13,7 +14,6 @@ import json
 import os
 import pathlib
 import random
-import resource
 import signal
 import subprocess
 import sys
@@ -27,10 +27,10 @@ from glide_jax.data.example import Example, Rejected
 from glide_jax.data.readers import shapes
 from glide_jax.data.recipes import emoji, packing, rendering
 from glide_jax.data.recipes.packages import fetch
-from glide_jax.safety import score_table
+from glide_jax.safety import score_table, scoring
 
 WANTED = 20_000
-LOOKED_AT = 2_000  # records whose decoding is timed
+BLOCK, BLOCKS = 128, 24  # records that are timed together, and how often
 
 
 def drawings(data_dir):
@@ -93,14 +93,19 @@ def command(what, table):
     return [sys.executable, "-m", "glide_jax", "data", "score", what, str(table), "--workers", "2"]
 
 
+def begun(table):
+    """Parts that were begun, those of killed processes among them."""
+    return set(table.glob(".part-*.tmp"))
+
+
 def kill(what, table, times, chance):
-    """Starts the command and ends it or one of its workers by SIGKILL, `times` times."""
+    """Starts the command and ends it, or one of its workers, by SIGKILL within a part."""
     for number in range(times):
-        before = len(list(table.glob("part-*")))
+        before, began = begun(table), time.monotonic()
         run = subprocess.Popen(command(what, table), stderr=subprocess.PIPE)
-        while len(list(table.glob("part-*"))) <= before and run.poll() is None:
-            time.sleep(0.05)
-        time.sleep(chance.uniform(0.0, 1.0))
+        while begun(table) <= before and run.poll() is None:
+            time.sleep(0.02)
+        time.sleep(chance.uniform(0.0, 0.3) * (time.monotonic() - began))
         listed = subprocess.run(["pgrep", "-P", str(run.pid), "-f", "spawn_main"],
                                 capture_output=True, text=True)  # fmt: skip
         victims = [run.pid] if number % 2 else list(map(int, listed.stdout.split()))
@@ -119,49 +124,57 @@ def sums(table):
     return [hashlib.sha256(path.read_bytes()).hexdigest() for path in table.paths]
 
 
-def measure(what, out, kills, alone):
-    whole, broken = out / "whole", out / "killed"
-    broken.mkdir(parents=True)
-    kill(what, broken, kills, random.Random(0))
-    subprocess.run(command(what, broken), check=True)
-    again = score_table.opened(broken)  # refuses a table that has not each record once
-    print(f"after {kills} kills: {again.notes['records']:,} rows, each once")
-    if alone:
-        return
-    began, before = time.monotonic(), resource.getrusage(resource.RUSAGE_CHILDREN)
-    subprocess.run(command(what, whole), check=True)
-    wall, after = time.monotonic() - began, resource.getrusage(resource.RUSAGE_CHILDREN)
-    cpu = after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime
-    table = score_table.opened(whole)
-    rows = table.notes["records"]
-    print(f"{rows:,} rows in {wall:.0f} s with 2 workers, {cpu / rows * 1e6:.0f} us of CPU a row")
-    _, source = catalogue.find_source(what)
-    indices = range(0, rows, max(1, rows // LOOKED_AT))
-    began, usable = time.process_time(), 0
-    for index in indices:
-        with contextlib.suppress(Rejected):
-            usable += len(source[index].image) > 0
-    each = (time.process_time() - began) / len(indices)
-    print(f"reading and decoding alone: {each * 1e6:.0f} us a row ({usable:,} of {len(indices):,} "
-          f"usable); a core scores at {each * rows / cpu:.0%} of that speed")  # fmt: skip
-    assert sums(again) == sums(table)
-    print("the table that was killed is that one, byte for byte")
+def kills(what, out, times, beside):
+    """Kills, a last run, and the proof that each row is there once."""
+    out.mkdir(parents=True)
+    kill(what, out, times, random.Random(0))
+    began = time.monotonic()
+    subprocess.run(command(what, out), check=True)
+    table = score_table.opened(out)  # refuses a table that has not each record once
+    print(f"after {times} kills: {table.notes['records']:,} rows, each once; the last run took "
+          f"{time.monotonic() - began:.0f} s with 2 workers")  # fmt: skip
+    if beside:
+        assert sums(table) == sums(score_table.opened(beside))
+        print(f"byte for byte the table in {beside}")
+
+
+def speed(what, data_dir):
+    """CPU time of reading and decoding alone, and of all that makes rows, in turns."""
+    _, source = catalogue.find_source(what, data_dir)
+    starts = range(0, len(source) - BLOCK, len(source) // BLOCKS)
+    shares, each = [], []
+    for start in (starts[0], *starts):
+        block = range(start, start + BLOCK)
+        began = time.process_time()
+        for index in block:
+            with contextlib.suppress(Rejected):
+                source[index]
+        middle = time.process_time()
+        scoring.score(source, block, scoring.Columns())
+        scored = time.process_time() - middle
+        shares.append((middle - began) / scored)
+        each.append((middle - began) / BLOCK * 1e6)
+    middle, *rest = (np.percentile(shares[1:], at) for at in (50, 25, 75))  # the first opens files
+    print(f"decoding {np.median(each[1:]):.0f} us a row; scoring at {middle:.0%} of that speed")
+    print(f"quartiles of {len(starts)} blocks: {rest[0]:.0%} and {rest[1]:.0%}")
 
 
 def main():
     parser = argparse.ArgumentParser()
-    parser.add_argument("what", choices=("pictures", "records", "measure"))
+    parser.add_argument("what", choices=("pictures", "records", "kills", "speed"))
     parser.add_argument("first")
-    parser.add_argument("second")
-    parser.add_argument("--kills", type=int, default=20)
-    parser.add_argument("--kills-alone", action="store_true", help="measure no speed")
+    parser.add_argument("second", nargs="?")
+    parser.add_argument("--times", type=int, default=20)
+    parser.add_argument("--beside", type=pathlib.Path, help="a table that was not killed")
     args = parser.parse_args()
     if args.what == "pictures":
         write_pictures(pathlib.Path(args.first), pathlib.Path(args.second))
     elif args.what == "records":
         write_records(pathlib.Path(args.first), int(args.second))
+    elif args.what == "speed":
+        speed(args.first, args.second)
     else:
-        measure(args.first, pathlib.Path(args.second), args.kills, args.kills_alone)
+        kills(args.first, pathlib.Path(args.second), args.times, args.beside)
 
 
 if __name__ == "__main__":

@@ -93,3 +93,17 @@ def test_mistakes_are_named_before_any_work(cli, tmp_path, words, complaint):
     assert done.code == 2
     assert complaint in done.complaint
     assert not (tmp_path / "t").exists()
+
+
+@pytest.mark.slow
+def test_a_runner_that_stops_is_a_sentence(cli, tmp_path):
+    pytest.importorskip("apache_beam", reason="pip install apache-beam")
+    (tmp_path / "set").mkdir()
+    Image.new("RGB", (16, 16)).save(tmp_path / "set/1.png")
+    (tmp_path / "set/1.txt").write_text("black")
+    words = ("data", "score", tmp_path / "set", tmp_path / "t", "--runner", "beam")
+    done = cli(*words, "--", "--runner=Nonesuch")
+    assert done.code == 2
+    assert done.complaint.startswith("beam stopped: ")
+    assert "Nonesuch" in done.complaint
+    assert cli(*words).code == 0
