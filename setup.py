@@ -74,7 +74,7 @@ EXTRAS = {  # glide_jax/extras.py knows them too
     "safety": SAFETY,  # the output filter's network
     "filter": FILTER,  # scores of training data: queries over them, and classifiers
     "serve": SERVE,
-    "docs": [*DOCS, *SERVE],  # the site; its reference imports every module
+    "docs": [*DOCS, *SERVE, *DATA],  # its reference imports every module, a notebook trains
     "dev": [
         *DATA,
         *EVAL,

@@ -13,9 +13,8 @@
 # %% [markdown]
 # # Training on twenty pictures
 #
-# Twenty small pictures are made, a network is trained on them from nothing, and draws what it has learned. It takes about
-# a minute on two CPU cores, so the network is tiny and the pictures are 32 pixels wide; the commands are those of a real
-# run.
+# Twenty small pictures are made, a network is trained on them from nothing, and draws what it has learned. The page is made
+# on two CPU cores, so the network is tiny and the pictures are 32 pixels wide; the commands are those of a real run.
 
 # %%
 import json
