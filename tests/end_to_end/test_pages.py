@@ -54,8 +54,8 @@ NOT_RUN = {  # the beginning of a command: why it is not run
 FEW = "--steps 2 --upsample-steps 2"
 BENCH = "bench --model shapes --stages base --batch-sizes 1 --rounds 1"
 SMALLER = {  # words that stand in the printed command, and those that are run for them
-    "--n 63": "--n 1 --steps 2",
-    "runs/eval\n": "runs/eval --n 1 --steps 2 --no-upsample\n",
+    "--n 63": "--n 1",
+    "runs/eval\n": "runs/eval --n 1 --no-upsample\n",
     "probe --n 64": "probe --n 1 --steps 2 --no-upsample",
     "compare serve": "compare serve --port 0",
     "bench --model MODEL --rounds 9": f"{BENCH} --what evaluation",
