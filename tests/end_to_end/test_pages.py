@@ -72,7 +72,7 @@ SMALLER = {  # words that stand in the printed command, and those that are run f
     "--sign mine.pem": f"--sign self {FEW}",
     "--sign self\n": f"--sign self {FEW} --seed 1\n",
     "verify PICTURE ... [--trust CERTIFICATES.pem]": "verify out/*.png",
-    "serve --": "serve --port 0 --",
+    "glide-jax serve": "glide-jax serve --port 0",
     "--config shapes_64 --workdir": "--config shapes_64:smoke --workdir",
     "--config base_64 --workdir": "--config base_64:smoke --workdir",
     "folder_64:tiny": "folder_64:smoke",
