@@ -104,7 +104,7 @@ def _profile(run: Callable[[], Any], kinds: Mapping[str, str]) -> dict[str, floa
         on_device = [plane for plane in planes if plane.name.startswith("/device:")]
         for plane in on_device or planes:
             for event in (event for line in plane.lines for event in line.events):
-                operation = dict(event.stats).get("hlo_op")
-                if operation in kinds:
-                    spent[kinds[operation]] += event.duration_ns / 1e9
+                kind = kinds.get(str(dict(event.stats).get("hlo_op")))
+                if kind is not None:
+                    spent[kind] += event.duration_ns / 1e9
     return spent
