@@ -71,6 +71,7 @@ def test_a_picture_is_enlarged_and_repeated(run, repeats, tmp_path):
     assert repeats(large) == large.read_bytes()
 
 
+@pytest.mark.slow
 def test_a_strip_and_an_animation_are_written_and_the_strip_repeated(run, repeats):
     strip, gif = run("interpolate", "red", "blue", "--frames", 3, "--to-seed", 5, "--gif", *FEW)
     assert Image.open(strip).size == (96, 32)

@@ -30,6 +30,7 @@ def test_one_command_judges_a_model_and_goes_on_where_it_stopped(cli, tiny_model
     assert not list(tmp_path.rglob("samples"))
 
 
+@pytest.mark.slow
 def test_probes_are_one_command_and_grow(cli, tiny_full, tmp_path):
     argv = ("probe", "--model", tiny_full, "--out", tmp_path, "--steps", "2", "--no-upsample",
             "--batch-size", "8")  # fmt: skip

@@ -131,6 +131,7 @@ def recipe(cli, monkeypatch, tmp_path, cache):
         yield commands
 
 
+@pytest.mark.slow
 def test_the_recipe_of_the_released_model_works_as_it_is_printed(
     cli, recipe, tmp_path, monkeypatch
 ):

@@ -157,7 +157,7 @@ def test_what_a_program_cannot_do_is_said(with_program):
     ("weights", "bytes_of_a_kernel", "levels"),
     [
         ("bfloat16", 2, 1.0),
-        ("int8", 1, 2.0),
+        pytest.param("int8", 1, 2.0, marks=pytest.mark.slow),
         pytest.param("float8_e4m3fn", 1, 8.0, marks=pytest.mark.slow),
     ],
 )

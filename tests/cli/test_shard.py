@@ -5,6 +5,7 @@ import re
 import pytest
 
 
+@pytest.mark.slow
 def test_the_table_says_where_the_papers_model_lies_on_a_pod(shell):
     done = shell("shard", "--config", "base_64", "--devices", 256, "--config.mesh.fsdp=256")
     assert done.code == 0, done.err

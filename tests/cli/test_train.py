@@ -254,6 +254,7 @@ def test_data_that_has_changed_stops_a_run_before_it_goes_on(whole, home, cli, a
     assert before == sorted((path, path.stat().st_mtime_ns) for path in whole.rglob("*"))
 
 
+@pytest.mark.slow
 def test_a_run_may_go_on_with_other_data_and_says_so(whole, home, cli, tmp_path, another_picture):
     shutil.copytree(whole, tmp_path / "w")
     on = ("--config.train.num_steps=9", "--config.data.changed=allow")
@@ -425,6 +426,7 @@ def test_what_redraw_names_is_drawn_anew_and_the_rest_is_the_models(whole):
     jax.tree.map(np.testing.assert_array_equal, run.start["unet"], params["unet"])
 
 
+@pytest.mark.slow
 def test_a_run_that_draws_words_anew_has_a_vocabulary_of_its_own(whole):
     changes = [f"train.init_from={whole / 'model'}", "diffusion.prediction=v"]
     changes += ["model.vocab_size=290", "tokenizer.vocab_size=290", "model.text_context=20"]

@@ -128,6 +128,7 @@ def test_hosts_share_a_batch_by_its_rows(plain):
         assert_equal(plain, together)
 
 
+@pytest.mark.slow
 def test_two_workers_give_the_batches_of_none(plain):
     assert_equal(plain, load(Noise(20, captions=3), workers=2, **EVERYTHING))
 

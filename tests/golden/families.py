@@ -70,8 +70,9 @@ CASES = {
 }
 # Cases that compile for a quarter of a minute or more, and whose parts others have as well.
 LONG = {
-    "t05_superres_4level", "t08_nonsquare_superres", "t11_upsampler_like_6level",
-    "t03_no_scale_shift", "t07_superres_inpaint", "clip_guided_ddim10", "clip_guided_ddpm10",
-    "up_ddim_fast27", "up_inpaint_ddpm_fast27", "cfg_ddpm25_batch2_scale5",
+    "t03_no_scale_shift", "t05_superres_4level", "t07_superres_inpaint", "t08_nonsquare_superres",
+    "t11_upsampler_like_6level", "t12_three_channels_per_group_48ch_heads",
+    "clip_guided_ddim10", "clip_guided_ddpm10", "up_ddim_fast27", "up_inpaint_ddpm_fast27",
+    "cfg_ddpm25_batch2_scale5",
 }  # fmt: skip
 ONE_IS_QUICK = {"train"}  # compiling a backward pass takes half a minute: the others are slow

@@ -338,6 +338,7 @@ def test_only_the_brushed_part_changes_and_an_accepted_picture_goes_on(opened, t
     assert "path" not in images.parameters_of(second)["edit"]["image"]
 
 
+@pytest.mark.slow
 def test_a_stroke_is_undone(opened, tmp_path):
     page, (path, _) = opened(), noise(tmp_path)
     go_to(page, "repaint")

@@ -42,6 +42,7 @@ def minimum(loss, params):
     return build(flat - jnp.float32(step))
 
 
+@pytest.mark.slow
 def test_a_student_trained_on_gaussian_pictures_takes_its_teachers_steps_two_at_a_time():
     n = 4
     t = grids.timesteps("trailing", 2 * n, ALPHA_BAR)

@@ -59,6 +59,7 @@ def narrow(monkeypatch):
     monkeypatch.setattr(choice, "MIN_SIDE_4", 16)
 
 
+@pytest.mark.slow
 def test_a_network_with_prepared_kernels_is_the_same_network(narrow):
     config = tiny.BASE
     rng = np.random.default_rng(0)
