@@ -38,10 +38,6 @@ def _idle(call: Call, stages: Mapping[str, StageSettings]) -> Iterator[tuple[str
         yield from ((name, value, why) for name, value in named.items() if value)
     else:
         yield from _idle_guidance(call, stages["base"])
-    for name, settings in stages.items():
-        if settings.reuse > 1 and str(settings.steps) == "1":
-            option = "reuse" if name == "base" else "upsample_reuse"
-            yield option, settings.reuse, "there is one step only, which is computed whole"
     if call.preset is not None and all(_overridden(call, stage) for stage in stages):
         why = "sampler, grid and steps are given, too, and it is nothing besides"
         yield "preset", call.preset, why

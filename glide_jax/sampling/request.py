@@ -171,7 +171,7 @@ def _check_guides(call: Call, loaded: Loaded) -> None:
 
 
 def _check_reuse(call: Call, name: str, loaded: Loaded, settings: StageSettings) -> None:
-    """Refuses reuse of features by a stage that keeps none.
+    """Refuses reuse of features by a stage that keeps none or has no step to use them in.
 
     Raises:
         InputError: it is one.
@@ -182,6 +182,8 @@ def _check_reuse(call: Call, name: str, loaded: Loaded, settings: StageSettings)
         why = "an exported program computes its networks whole"
     elif stage.distilled:
         why = f"the {name} of {loaded.name!r} is distilled to steps that share nothing"
+    elif str(settings.steps) == "1":
+        why = "there is one step only, which is computed whole"
     elif picture is not None:
         factor = stage.image_size // loaded.stages["base"].image_size
         if max(picture.shape[:2]) * factor > stage.image_size:

@@ -90,7 +90,7 @@ class Running:
             first=jnp.int32(self.first), resampling=jax.tree.map(jnp.int32, chain.resampling)
         )
         self.knobs = jax.tree.map(jnp.float32, settings.traced())
-        kept = cascade.kept_like(stage, inputs, x_T)
+        kept = cascade.kept_like(stage, inputs, x_T) if "reuse" in self.knobs else None
         self.history = cascade.fresh_history(self.sampler, self.knobs, x_T, kept)
         self.inputs = inputs._replace(guides=jax.tree.map(jnp.asarray, inputs.guides))
 

@@ -5,36 +5,35 @@ machine that has JAX's CUDA plugin. The compiler then cannot try out which of se
 quickest: memory and fusions are those of its first choice.
 """
 
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
-from glide_jax.errors import InputError
+from glide_jax.scale import roofline
 
 
 class Gpu(NamedTuple):
-    """A GPU as its maker states it (whitepapers of the A100 and H100, datasheet of the H200)."""
+    """A GPU as its maker states it, beside what `roofline.CHIPS` has of it.
+
+    Sources: whitepapers of the A100 and H100, datasheet of the H200.
+    """
 
     name: str
     capability: tuple[int, int]
     processors: int  # streaming multiprocessors
-    memory: int  # bytes
-    bandwidth: float  # bytes a second
     cache: int  # bytes of the second level
     shared: int  # bytes of shared memory of a processor
     clock: float  # GHz
 
 
-_80_GB = 80 * 2**30
 GPUS = {
-    "a100": Gpu(
-        "NVIDIA A100-SXM4-80GB", (8, 0), 108, _80_GB, 2.039e12, 40 * 2**20, 164 << 10, 1.41
-    ),
-    "h100": Gpu("NVIDIA H100 80GB HBM3", (9, 0), 132, _80_GB, 3.35e12, 50 * 2**20, 228 << 10, 1.98),
-    "h200": Gpu("NVIDIA H200", (9, 0), 132, 141 * 10**9, 4.8e12, 50 * 2**20, 228 << 10, 1.98),
+    "a100": Gpu("NVIDIA A100-SXM4-80GB", (8, 0), 108, 40 * 2**20, 164 << 10, 1.41),
+    "h100": Gpu("NVIDIA H100 80GB HBM3", (9, 0), 132, 50 * 2**20, 228 << 10, 1.98),
+    "h200": Gpu("NVIDIA H200", (9, 0), 132, 50 * 2**20, 228 << 10, 1.98),
 }
 
 
-def description(gpu: Gpu) -> str:
-    """XLA's GpuTargetConfigProto of a GPU, as text."""
+def description(kind: str) -> str:
+    """XLA's GpuTargetConfigProto of one of GPUS, as text."""
+    gpu, chip = GPUS[kind], roofline.chip(kind)
     major, minor = gpu.capability
     per_block = gpu.shared - 1024  # the driver keeps a kilobyte of each block's
     return f"""
@@ -46,8 +45,8 @@ gpu_device_info {{
   core_count: {gpu.processors}
   fpus_per_core: {128 if major >= 9 else 64}
   clock_rate_ghz: {gpu.clock}
-  device_memory_size: {gpu.memory}
-  memory_bandwidth: {int(gpu.bandwidth)}
+  device_memory_size: {chip.memory}
+  memory_bandwidth: {int(chip.bandwidth)}
   l2_cache_size: {gpu.cache}
   shared_memory_per_core: {gpu.shared}
   shared_memory_per_block: 49152
@@ -61,26 +60,3 @@ gpu_device_info {{
   block_dim_limit_y: 65535
   block_dim_limit_z: 65535
 }}"""
-
-
-def devices(kind: str, count: int) -> list[Any]:
-    """So many GPUs of a host, without them.
-
-    Args:
-        kind: one of GPUS.
-        count: 1 or more.
-
-    Raises:
-        InputError: JAX's CUDA plugin is missing, or refuses the description.
-    """
-    from jax.experimental import topologies
-
-    more = {"target_config": description(GPUS[kind]), "topology": f"1x1x{count}"}
-    try:
-        return topologies.get_topology_desc(kind, platform="cuda", **more).devices
-    except (RuntimeError, NotImplementedError, ValueError) as error:
-        why = " ".join(str(error).split())[:200].rstrip(".")
-        raise InputError(
-            f"{kind} cannot be described ({why}); it needs JAX's CUDA plugin (pip install "
-            "jax-cuda12-plugin jax-cuda12-pjrt, in the version of jax)."
-        ) from None

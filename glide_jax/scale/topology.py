@@ -71,20 +71,35 @@ def devices(name: str, slices: int = 1) -> list[Any]:
     Raises:
         InputError: the compiler's plugin is missing, or knows no such topology.
     """
-    kind, _, count = name.partition(":")
-    if kind.lower() in gpus.GPUS:
-        return gpus.devices(kind.lower(), checks.whole("topology's number", count or "1", 1, 64))
-    more: dict[str, Any] = {"num_slices": slices} if slices > 1 else {}
-    if name.startswith("v4:"):  # both cores of a chip as one device, as programs run on it
-        more["chip_config_name"] = "megacore"
+    kind, _, count = name.lower().partition(":")
+    more: dict[str, Any]
+    if kind in gpus.GPUS:
+        number = checks.whole("topology's number", count or "1", 1, 64)
+        more = {"target_config": gpus.description(kind), "topology": f"1x1x{number}"}
+        platform, needs = (
+            "cuda",
+            (
+                "JAX's CUDA plugin (pip install jax-cuda12-plugin jax-cuda12-pjrt, in the version of "
+                "jax)"
+            ),
+        )
+    else:
+        more = {"num_slices": slices} if slices > 1 else {}
+        if name.startswith("v4:"):  # both cores of a chip as one device, as programs run on it
+            more["chip_config_name"] = "megacore"
+        platform, needs = (
+            "tpu",
+            (
+                "libtpu (pip install 'glide-jax[tpu]') and a name such as v5e:2x2, v4:4x4x4 or "
+                f"v5p:4x4x4; GPUs are {', '.join(gpus.GPUS)}, as in h100:8"
+            ),
+        )
     try:
-        return topologies.get_topology_desc(platform="tpu", topology_name=name, **more).devices
+        return topologies.get_topology_desc(name, platform=platform, **more).devices
     except (RuntimeError, NotImplementedError, ValueError) as error:
         why = " ".join(str(error).split())[:200].rstrip(".")
         raise InputError(
-            f"topology {name!r} cannot be described ({why}); it needs libtpu (pip install "
-            "'glide-jax[tpu]') and a name such as v5e:2x2, v4:4x4x4 or v5p:4x4x4; GPUs are "
-            f"{', '.join(gpus.GPUS)}, as in h100:8."
+            f"topology {name!r} cannot be described ({why}); it needs {needs}."
         ) from None
 
 
@@ -148,7 +163,7 @@ def _compile(lowered: jax.stages.Lowered, work: float) -> Compiled:
     began = time.monotonic()
     compiled = lowered.compile()
     seconds, memory = time.monotonic() - began, compiled.memory_analysis()
-    costs = compiled.cost_analysis() or {}
+    costs, text = compiled.cost_analysis() or {}, compiled.as_text() or ""
     size = lambda name: int(getattr(memory, f"{name}_in_bytes", 0) or 0)
     return Compiled(
         seconds=seconds,
@@ -158,8 +173,8 @@ def _compile(lowered: jax.stages.Lowered, work: float) -> Compiled:
         peak=size("peak_memory"),
         accessed=float(costs.get("bytes accessed", math.nan)),
         flops=work,
-        collectives=collectives(compiled.as_text() or ""),
-        kernels=kernels(compiled.as_text() or ""),
+        collectives=collectives(text),
+        kernels=kernels(text),
     )
 
 

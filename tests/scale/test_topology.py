@@ -47,7 +47,7 @@ ENTRY %main {
 
 @pytest.mark.parametrize("kind", gpus.GPUS)
 def test_a_gpu_is_described_whole_and_is_a_chip_that_is_known(kind):
-    text = gpus.description(gpus.GPUS[kind])
+    text = gpus.description(kind)
     fields = dict(re.findall(r"(\w+): (\S+)", text))
     assert text.count("{") == text.count("}") == 3
     assert int(fields["device_memory_size"]) == roofline.chip(f"{kind}:1").memory
