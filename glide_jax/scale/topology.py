@@ -76,12 +76,9 @@ def devices(name: str, slices: int = 1) -> list[Any]:
     if kind in gpus.GPUS:
         number = checks.whole("topology's number", count or "1", 1, 64)
         more = {"target_config": gpus.description(kind), "topology": f"1x1x{number}"}
-        platform, needs = (
-            "cuda",
-            (
-                "JAX's CUDA plugin (pip install jax-cuda12-plugin jax-cuda12-pjrt, in the version of "
-                "jax)"
-            ),
+        platform = "cuda"
+        needs = (
+            "JAX's CUDA plugin (pip install jax-cuda12-plugin jax-cuda12-pjrt, of jax's version)"
         )
     else:
         more = {"num_slices": slices} if slices > 1 else {}
