@@ -12,7 +12,7 @@ from glide_jax.errors import InputError
 @click.option("--guidance-scales", default="1,1.5,2,3,4", show_default=True, help="With commas.")
 @click.option("--clip-guidance-scales", default="",
               help="With commas: runs guided by the model's CLIP besides.")  # fmt: skip
-@click.option("--preset", help="fast, balanced or reference: sampler, grid and steps.")
+@click.option("--preset", help="fastest, fast, balanced or reference: sampler, grid, steps.")
 @click.option("--steps", default="", help="With commas, or with semicolons: 25,50 or fast27;10,5.")
 @click.option("--samplers", default="", help="With commas: ddim,ddpm.")
 @eval_.protocol_options

@@ -97,7 +97,7 @@ class Call:
     preset: str | None = option(
         None,
         _parse_one_of(*PRESETS),
-        "fast, balanced or reference: sampler, grid and steps of all.",
+        "fastest, fast, balanced or reference: sampler, grid, steps.",
     )
     base: Mapping[str, Any] = dataclasses.field(default_factory=dict)
     upsample: bool = option(True, help="Run the upsampler, if any.")

@@ -103,9 +103,9 @@ def table_of_times(times: dict[str, np.ndarray]) -> str:
     return table(rows, ("preset", "seconds", "times"))
 
 
-def together(runs: list[dict[str, Any]], aspect: str) -> tuple[int, int]:
+def together(runs: list[dict[str, Any]], aspect: str, group: str = "*") -> tuple[int, int]:
     """Right ones and all of them, of every seed."""
-    found = [run["shapes"]["*"][aspect] for run in runs]
+    found = [run["shapes"][group][aspect] for run in runs]
     return sum(s["right"] for s in found), sum(s["n"] for s in found)
 
 

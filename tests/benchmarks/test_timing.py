@@ -105,7 +105,7 @@ def test_the_report_has_each_side_its_share_of_the_limit_and_its_ratio(tmp_path)
     ("field", "value", "message"),
     [
         ("what", ("speed",), "what is 'speed'; it must be one of limits, text"),
-        ("presets", ("quick",), "preset is 'quick'; it must be one of fast, balanced, reference"),
+        ("presets", ("quick",), "preset is 'quick'; it must be one of fastest, fast"),
         ("rounds", 0, "rounds is 0; it must be a whole number from 1"),
         ("batch_sizes", (0,), "batch_size is 0; it must be a whole number from 1"),
         ("dtype", "int8", "dtype is 'int8'; it must be one of float32"),
