@@ -35,6 +35,7 @@ html_theme_options = {
     "show_navbar_depth": 1,
     "use_download_button": False,
     "use_fullscreen_button": False,
+    "navbar_persistent": [],  # the sidebar has the search
 }
 
 # Links may name headings of other pages, as they do where the repository is read on the web.

@@ -52,7 +52,7 @@ def test_a_program_draws_what_its_network_draws_at_any_batch(n, sampler, with_pr
     )
 
 
-@pytest.mark.parametrize("name", ["base", "upsample"])
+@pytest.mark.parametrize("name", [pytest.param("base", marks=pytest.mark.slow), "upsample"])
 def test_one_evaluation_is_the_same_as_users_compile_it(name, with_program, glide_full):
     params, stage = glide_full.loaded.params[name], glide_full.loaded.stages[name]
     side, context = stage.image_size, stage.context

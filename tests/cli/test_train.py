@@ -308,6 +308,7 @@ def test_a_dry_run_tells_what_a_run_costs_and_writes_nothing(home, cli, tmp_path
     assert not (tmp_path / "w").exists()
 
 
+@pytest.mark.slow
 def test_a_dry_run_needs_no_data_and_says_so(home, cli, tmp_path):
     nowhere = ("--config.data.path=nowhere", "--dry-run")
     result = cli(*words(home, tmp_path / "w", *nowhere))

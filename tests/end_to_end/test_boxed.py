@@ -66,6 +66,7 @@ def test_the_boxed_emoji_are_of_the_colour_that_the_caption_says_on_white():
     assert min(r, g) > 1.5 * b
 
 
+@pytest.mark.slow
 def test_the_boxed_inpainting_model_puts_back_what_was_erased_and_nothing_else():
     glide = glide_jax.load("shapes-inpaint", cache=None)
     outcomes = []
@@ -78,6 +79,7 @@ def test_the_boxed_inpainting_model_puts_back_what_was_erased_and_nothing_else()
     assert sum(outcome.object for outcome in outcomes) >= 2
 
 
+@pytest.mark.slow
 def test_the_boxed_clip_knows_which_caption_is_a_scenes_also_through_noise():
     found = loading.load(reading.BOXED / "shapes")
     clip, tokenizer, params = found.clip, found.clip_tokenizer, found.params["clip"]

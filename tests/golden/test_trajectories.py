@@ -234,7 +234,9 @@ def test_the_same_noise_gives_the_same_picture(goldens, trajectory_case):
     check(stored, once(key, lambda: entries(meta, stored, trajectory_case)), family)
 
 
-@pytest.mark.parametrize("case", ["cfg_ddim10_eta0", "clip_guided_ddpm10"])
+@pytest.mark.parametrize(
+    "case", ["cfg_ddim10_eta0", pytest.param("clip_guided_ddpm10", marks=pytest.mark.slow)]
+)
 def test_ten_tolerances_are_seen_in_every_array(case, tmp_path):
     assert_seen(Family(f"traj/{case}", case, read, entries), tmp_path)
 
