@@ -25,6 +25,7 @@ from glide_jax.configs import presets, shapes_64
 
 TINY = ("tiny", "more", "polish")
 TRIALS = ("plain-v", "named-v", "plain-x0", "named-x0")
+WORDS = ("(^|/)text/.*embedding",)  # parameters that another vocabulary begins anew
 STYLES = ("twemoji", "flat", "emojione")  # the first is the default
 
 
@@ -61,7 +62,7 @@ def anew(config: ConfigDict, name: str) -> ConfigDict:
     """A run of shapes as one of emoji that goes on from the shapes model, but for its words."""
     config = of_emoji(config)
     config.name = name
-    config.train.update(init_from="shapes", redraw=("(^|/)text/.*embedding",))
+    config.train.update(init_from="shapes", redraw=WORDS)
     return config
 
 
