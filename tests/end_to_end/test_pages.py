@@ -11,6 +11,7 @@ import subprocess
 import sys
 
 import pytest
+from PIL import Image
 
 from tests import pages, processes
 from tests.conftest import ROOT
@@ -34,6 +35,8 @@ NOT_RUN = {  # the beginning of a command: why it is not run
     "glide-jax probe --model MODEL --clip-file": OPENAI,
     "glide-jax finetune glide": OPENAI,
     "glide-jax sweep --protocol emoji": A_SET, "glide-jax neighbours": A_SET,
+    "glide-jax data score SET TABLE --runner": "tests/safety/test_runners.py runs Beam and Ray",
+    "python -m launch.studies.filter_at_scale": "it makes a million records, and kills",
     "glide-jax data build emoji_64": A_SET, "glide-jax eval --protocol emoji": A_SET,
     "python -m launch.studies.measure_filters prompts": A_SET,
     "python -m launch.studies.measure_filters pictures": "it needs pictures of people",
@@ -76,9 +79,11 @@ SMALLER = {  # words that stand in the printed command, and those that are run f
     "--config shapes_64 --workdir": "--config shapes_64:smoke --workdir",
     "--config base_64 --workdir": "--config base_64:smoke --workdir",
     "folder_64:tiny": "folder_64:smoke",
+    "score emoji_64 TABLE --features mobilenet-v2": "score people TABLE --features pixels",
+    "--config emoji_64 --config.data.source": "--config emoji_64:smoke --config.data.source",
     "PICTURES": "pictures",
     "launch/local.sh": f"{ROOT}/launch/local.sh",
-    "--config.data.path=": "--config.data.source=folder --config.data.path=",
+    "runs/mine --config.data.path=": "runs/mine --config.data.source=folder --config.data.path=",
 }
 
 
@@ -166,6 +171,12 @@ def prepare(folder) -> None:
     from glide_jax.evaluation import votes
 
     test_first_hour.prepare(folder)
+    (folder / "people").mkdir()
+    for k in range(120):
+        colour = (200 + k % 50, k, 0) if k % 2 else (k, 200 + k % 50, 9)
+        Image.new("RGB", (64, 64), colour).save(folder / f"people/{k:03}.png")
+        who = "person in red" if k % 2 else "thing in green"
+        (folder / f"people/{k:03}.txt").write_text(f"a {who}, number {k}")
     for answer in ("left", "right", "left"):
         votes.append_vote(folder / "votes.jsonl", votes.Vote("caption", "w1", "w3", 1, answer))
 
