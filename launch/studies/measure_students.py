@@ -55,8 +55,8 @@ PROMPTS = (
     "a small pink diamond on a gray background",
 )
 ABOUT = """\
-Made by `launch/studies/measure_students.py --n {n} --times {times}`: {pictures} captions of the
-shapes protocol, seen and held out, one picture each from the seeds {seeds}, guidance scale
+Made by `launch/studies/measure_students.py --n {n}{more} --times {times}`: {pictures} captions of
+the shapes protocol, seen and held out, one picture each from the seeds {seeds}, guidance scale
 {scale:g}. Percent right by the exact judge with exact 95% intervals; points are the difference from
 the first row, with its interval. Distances are to as many true scenes of the same captions, on
 colours of an 8 x 8 grid, seed by seed. Seconds are the median of {times} pictures from prompt to
@@ -69,7 +69,7 @@ OF_UPSAMPLERS = """\
 Each upsampler enlarges the same {n} pictures from the same noise. The distance is the root mean
 square of the difference from what {steps} steps of {sampler} of the teacher lead to, in percent of
 the pixels' standard deviation."""
-OF_CASCADES = "Pictures have 256 px. The judge and the distances see them made smaller."
+OF_CASCADES = "Pictures have 256 px, of {pictures} captions."
 
 
 class Model(NamedTuple):
@@ -141,15 +141,16 @@ def teraflop(directory: pathlib.Path) -> dict[str, float]:
     return found
 
 
-def table_of(rows: Sequence[Row], each: dict[str, float], args: argparse.Namespace) -> str:
+def table_of(rows: Sequence[Row], n: int, each: dict[str, float], args: argparse.Namespace) -> str:
     """Draws, judges and times the rows; the others are compared with the first.
 
     Args:
         rows: the first is the teacher.
+        n: captions of each group.
         each: see `teraflop`.
         args: the command line.
     """
-    evaluator = Evaluator(protocols.open_protocol("shapes", n=args.n), known.pixels())
+    evaluator = Evaluator(protocols.open_protocol("shapes", n=n), known.pixels())
     results, times = [evaluate(row, evaluator, args) for row in rows], seconds(rows, args)
     first, lines = together(results[0], "all"), []
     for row, runs, spent in zip(rows, results, times, strict=True):
@@ -248,6 +249,7 @@ def main() -> None:
     parser.add_argument("--upsamplers", nargs="*", default=[], help="directories of students")
     parser.add_argument("--seeds", type=int, nargs="+", default=[0, 1])
     parser.add_argument("--n", type=int, default=25, help="captions of each of 8 groups")
+    parser.add_argument("--n-both", type=int, help="the same for whole cascades; --n by default")
     parser.add_argument("--guidance-scale", type=float, default=3.0)
     parser.add_argument("--batch-size", type=int, default=25)
     parser.add_argument("--times", type=int, default=5, help="pictures of each to time")
@@ -263,14 +265,17 @@ def main() -> None:
     each = teraflop(reading.find_model(args.teacher, cache / "models"))
     of_bases, whole = bases(teacher, students), cascades(teacher, students, uppers)
     about = ABOUT.format(
+        more=f" --n-both {args.n_both}" if args.n_both else "",
         n=args.n, times=args.times, pictures=8 * args.n, seeds=", ".join(map(str, args.seeds)),
         scale=args.guidance_scale, teacher=args.teacher, sha256=teacher.sha256[:16],
     )  # fmt: skip
-    blocks = [about, "## Base", OF_BASES, table_of(of_bases, each, args)]
+    blocks = [about, "## Base", OF_BASES, table_of(of_bases, args.n, each, args)]
     if uppers:
         text = OF_UPSAMPLERS.format(n=len(PROMPTS), steps=CONVERGED[2], sampler=CONVERGED[0])
         blocks += ["## Upsampler", text, upsamplers_table(teacher, uppers)]
-        blocks += ["## Both", OF_CASCADES, table_of(whole, each, args)]
+        few = args.n_both or args.n
+        text = OF_CASCADES.format(pictures=8 * few)
+        blocks += ["## Both", text, table_of(whole, few, each, args)]
     sheet = args.out.with_suffix(".png")
     write_sheet(whole if uppers else of_bases, sheet, args)
     blocks.append(report.picture(sheet.name, "each model's pictures from the same noise"))
