@@ -30,6 +30,7 @@ LIBTPU = "it needs libtpu, which describes TPUs"
 TESTS = "these are tests themselves"
 NOT_RUN = {  # the beginning of a command: why it is not run
     "pip install": INSTALLS,
+    "launch/bare_gpu.sh": "it is for a GPU; tests/test_launch.py runs each plan with --print",
     "export ": A_CLOUD, "launch/tpu_vm.sh": A_CLOUD, "sbatch": A_CLOUD, "IMAGE=": A_CLOUD,
     "glide-jax train ... --coordinator": "tests/mesh runs processes that meet",
     "glide-jax probe --model MODEL --clip-file": OPENAI,
