@@ -27,6 +27,7 @@ OPENAI = "it needs released weights, 0.3 to 3 GB from OpenAI's storage"
 A_SET = "it needs a built set, which npm and Debian packages make"
 HOURS = "it takes hours"
 LIBTPU = "it needs libtpu, which describes TPUs"
+CUDA = "it needs JAX's CUDA plugin, which compiles for GPUs"
 TESTS = "these are tests themselves"
 NOT_RUN = {  # the beginning of a command: why it is not run
     "pip install": INSTALLS,
@@ -53,6 +54,7 @@ NOT_RUN = {  # the beginning of a command: why it is not run
     "glide-jax bench --reference": "it needs the reference's PyTorch",
     "glide-jax shard --config base_64 --topology": LIBTPU,
     "glide-jax shard --config upsample_256 --topology": LIBTPU,
+    "glide-jax shard --config finetune:base --topology": CUDA,
     "pytest tests/golden": TESTS, "python -m pytest tests/end_to_end/test_boxed.py": TESTS,
 }  # fmt: skip
 FEW = "--steps 2 --upsample-steps 2"
