@@ -25,7 +25,6 @@ from glide_jax.configs import presets, shapes_64
 
 TINY = ("tiny", "more", "polish")
 TRIALS = ("plain-v", "named-v", "plain-x0", "named-x0")
-WORDS = ("(^|/)text/.*embedding",)  # parameters that another vocabulary begins anew
 STYLES = ("twemoji", "flat", "emojione")  # the first is the default
 
 
@@ -60,9 +59,8 @@ def of_emoji(config: ConfigDict) -> ConfigDict:
 
 def anew(config: ConfigDict, name: str) -> ConfigDict:
     """A run of shapes as one of emoji that goes on from the shapes model, but for its words."""
-    config = of_emoji(config)
+    config = presets.from_shapes(of_emoji(config))
     config.name = name
-    config.train.update(init_from="shapes", redraw=WORDS)
     return config
 
 

@@ -22,8 +22,7 @@ def get_config(size: str = "full") -> ConfigDict:
     config.log.prompts = ()
     presets.shapes_tokens(config, 4096 if size == "full" else 1000)
     if size != "full":
-        config.model.text_context = 32
-        config.train.update(init_from="shapes", redraw=emoji_64.WORDS)
+        presets.from_shapes(config).model.text_context = 32
         config.diffusion.noisy_share = 0.0
         config.sampling.eta = 0.0  # what noise in every step gains was measured on shapes alone
         config.optim.accumulate = 1

@@ -139,6 +139,12 @@ def shapes_tokens(config: ConfigDict, vocab_size: int = 400) -> ConfigDict:
     return config
 
 
+def from_shapes(config: ConfigDict) -> ConfigDict:
+    """Goes on from the shapes model in the box, with another vocabulary: words begin anew."""
+    config.train.update(init_from="shapes", redraw=("(^|/)text/.*embedding",))
+    return config
+
+
 def smoke(config: ConfigDict) -> ConfigDict:
     """The same run in miniature: seconds on a CPU, through the same code."""
     model = config.model

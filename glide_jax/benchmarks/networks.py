@@ -48,6 +48,17 @@ class Part:
         """The network as functions."""
         return stages.stage(self.config, self.dtype)
 
+    def network(self, params: Params, x_t: Any, t: Any, cond: Cond) -> types.Prediction:
+        """One evaluation as a function of the weights, too.
+
+        Args:
+            params: plain, or prepared for drawing.
+            x_t: (b, h, w, c) float32.
+            t: (b,) steps of the trained diffusion.
+            cond: the encoded text, and an upsampler's small pictures.
+        """
+        return self.stage.network(params)(x_t, t, cond)
+
 
 def random_params(config: zoo.ModelConfig) -> Params:
     """Weights under which activations keep their size, none of them zero; numpy float32.
@@ -102,14 +113,19 @@ def evaluate(part: Part, x: Inputs) -> tuple[Callable[[], Any], float]:
     return lambda: jax.block_until_ready(program(*args)), number
 
 
+def evaluation_flops(part: Part, x: Inputs) -> float:
+    """FLOPs of the plain network's `evaluate`; compiles nothing."""
+    text = jax.eval_shape(part.stage.encode, part.host, x.tokens, x.mask)
+    return flops.count(part.network, part.host, x.x_t, x.t, Cond(text, low_res=x.low_res))
+
+
 def evaluation(part: Part, x: Inputs) -> tuple[Any, tuple, float]:
     """The compiled program of `evaluate`, what it takes, and its FLOPs."""
-    network = lambda params, x_t, t, cond: part.stage.network(params)(x_t, t, cond)
     x_t, t, low_res = jax.device_put((x.x_t, x.t, x.low_res))
     text = _jit(part.stage.encode)(part.params, *jax.device_put((x.tokens, x.mask)))
     inputs = (x_t, t, Cond(text, low_res=low_res))
-    program = _jit(network).lower(part.params, *inputs).compile()
-    return program, (part.params, *inputs), flops.count(network, part.host, *inputs)
+    program = _jit(part.network).lower(part.params, *inputs).compile()
+    return program, (part.params, *inputs), evaluation_flops(part, x)
 
 
 def gradient(part: Part, x: Inputs) -> tuple[Callable[[], Any], float]:

@@ -243,6 +243,15 @@ def from_config(values: Mapping[str, Any], where: str) -> StageSettings:
     return StageSettings(**parsed)
 
 
+def _on_logsnr(base: int, upsample: int, **of_base: Any) -> dict[str, dict[str, Any]]:
+    """Few steps of each stage by the samplers that were nearest to the converged picture."""
+    grid = {"grid": "logsnr"}
+    return {
+        "base": {"sampler": "unipc", **grid, "steps": Steps(base), **of_base},
+        "upsample": {"sampler": "dpmpp_2m", **grid, "steps": Steps(upsample)},
+    }
+
+
 # "reference" is what the released notebooks do. The others are chosen from distances to the
 # converged picture, docs/results/samplers.md. After 20 evaluations the base of the box is no
 # farther from it than after 40, which leave room for harder ones; its upsampler after 10 is nearer
@@ -250,23 +259,9 @@ def from_config(values: Mapping[str, Any], where: str) -> StageSettings:
 # decide what is drawn (docs/results/reuse.md); five steps of the upsampler are as near to its
 # converged picture as the notebooks' 27.
 PRESETS: dict[str, dict[str, dict[str, Any]]] = {
-    "fastest": {
-        "base": {
-            "sampler": "unipc",
-            "grid": "logsnr",
-            "steps": Steps(20),
-            "guidance_interval": (300.0, 999.0),
-        },
-        "upsample": {"sampler": "dpmpp_2m", "grid": "logsnr", "steps": Steps(5)},
-    },
-    "fast": {
-        "base": {"sampler": "unipc", "grid": "logsnr", "steps": Steps(20)},
-        "upsample": {"sampler": "dpmpp_2m", "grid": "logsnr", "steps": Steps(10)},
-    },
-    "balanced": {
-        "base": {"sampler": "unipc", "grid": "logsnr", "steps": Steps(40)},
-        "upsample": {"sampler": "dpmpp_2m", "grid": "logsnr", "steps": Steps(20)},
-    },
+    "fastest": _on_logsnr(20, 5, guidance_interval=(300.0, 999.0)),
+    "fast": _on_logsnr(20, 10),
+    "balanced": _on_logsnr(40, 20),
     "reference": {
         "base": {"sampler": "ddpm", "grid": "", "steps": Steps(100)},
         "upsample": {"sampler": "ddim", "grid": "", "steps": Respacing("fast27")},

@@ -21,6 +21,12 @@ from glide_jax.training import flops
 from glide_jax.training.plan import Plan, on_mesh
 from glide_jax.types import Cond
 
+# What a description that is refused may have lacked.
+_CUDA = "JAX's CUDA plugin (pip install jax-cuda12-plugin jax-cuda12-pjrt, of jax's version)"
+_LIBTPU = (
+    "libtpu (pip install 'glide-jax[tpu]') and a name such as v5e:2x2, v4:4x4x4 or v5p:4x4x4; "
+    f"GPUs are {', '.join(gpus.GPUS)}, as in h100:8"
+)
 _BITS = {"pred": 8, "s4": 4, "u4": 4} | {
     f"{kind}{bits}": bits for kind in ("f", "bf", "s", "u", "c") for bits in (8, 16, 32, 64)
 }
@@ -75,22 +81,13 @@ def devices(name: str, slices: int = 1) -> list[Any]:
     more: dict[str, Any]
     if kind in gpus.GPUS:
         number = checks.whole("topology's number", count or "1", 1, 64)
+        platform, needs = "cuda", _CUDA
         more = {"target_config": gpus.description(kind), "topology": f"1x1x{number}"}
-        platform = "cuda"
-        needs = (
-            "JAX's CUDA plugin (pip install jax-cuda12-plugin jax-cuda12-pjrt, of jax's version)"
-        )
     else:
+        platform, needs = "tpu", _LIBTPU
         more = {"num_slices": slices} if slices > 1 else {}
         if name.startswith("v4:"):  # both cores of a chip as one device, as programs run on it
             more["chip_config_name"] = "megacore"
-        platform, needs = (
-            "tpu",
-            (
-                "libtpu (pip install 'glide-jax[tpu]') and a name such as v5e:2x2, v4:4x4x4 or "
-                f"v5p:4x4x4; GPUs are {', '.join(gpus.GPUS)}, as in h100:8"
-            ),
-        )
     try:
         return topologies.get_topology_desc(name, platform=platform, **more).devices
     except (RuntimeError, NotImplementedError, ValueError) as error:

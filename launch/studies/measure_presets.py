@@ -10,13 +10,15 @@ seconds of a picture.
 """
 
 import argparse
+import functools
 import pathlib
-import time
+from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
 
 import glide_jax
+from glide_jax.benchmarks import timing
 from glide_jax.evaluation import protocols, setup
 from glide_jax.evaluation.evaluate import Evaluator
 from glide_jax.evaluation.features import known
@@ -45,6 +47,52 @@ the least and the most; "times" is how often its median goes into that of {last}
 CAPTION = "a large red circle on a white background"
 
 
+def add_options(parser: argparse.ArgumentParser, **defaults: Any) -> None:
+    """Gives a study what `judged` takes, --times and --out.
+
+    Args:
+        parser: the study's.
+        **defaults: those of work, n, batch_size and times.
+    """
+    parser.add_argument("--seeds", type=int, nargs="+", default=[0, 1])
+    parser.add_argument("--n", type=int, help="captions of each of 8 groups")
+    parser.add_argument("--guidance-scale", type=float, default=3.0)
+    parser.add_argument("--batch-size", type=int)
+    parser.add_argument("--times", type=int, help="rounds in which each is timed")
+    parser.add_argument("--work", type=pathlib.Path)
+    parser.add_argument("--out", type=pathlib.Path, required=True)
+    parser.set_defaults(**defaults)
+
+
+def judged(
+    evaluator: Evaluator,
+    glide: Glide,
+    name: str,
+    options: Mapping[str, Any],
+    args: argparse.Namespace,
+) -> list[dict[str, Any]]:
+    """The results of a model's pictures from every seed; what is drawn already is kept.
+
+    Args:
+        evaluator: has the captions.
+        glide: the model.
+        name: that of the pictures' folders, which has no slash.
+        options: of sampling, which go over the study's guidance scale.
+        args: see `add_options`.
+    """
+    runs = []
+    for seed in args.seeds:
+        each = dict(seed=seed, guidance_scale=args.guidance_scale) | dict(options)
+        with progress(f"{name}-seed{seed}") as report:
+            runs.append(
+                evaluator.run(
+                    glide, args.work / f"{name}-seed{seed}", each,
+                    batch_size=args.batch_size, progress=report,
+                )
+            )  # fmt: skip
+    return runs
+
+
 def evaluate_presets(glide: Glide, sha256: str, args: argparse.Namespace) -> Results:
     """Draws missing pictures, judges and measures everything.
 
@@ -57,16 +105,9 @@ def evaluate_presets(glide: Glide, sha256: str, args: argparse.Namespace) -> Res
     setup.claim_folder(args.work, sha256)
     results: Results = {}
     for preset in args.presets:
-        for seed in args.seeds:
-            name = f"{preset.replace('/', '+')}-seed{seed}"
-            options = dict(seed=seed, upsample=args.upsample, guidance_scale=args.guidance_scale)
-            options |= options_of(preset)
-            with progress(name) as report:
-                result = evaluator.run(
-                    glide, args.work / name, options,
-                    batch_size=args.batch_size, progress=report,
-                )  # fmt: skip
-            results.setdefault(preset, []).append(result)
+        options = dict(upsample=args.upsample) | options_of(preset)
+        name = preset.replace("/", "+")
+        results[preset] = judged(evaluator, glide, name, options, args)
     return results
 
 
@@ -77,16 +118,15 @@ def options_of(preset: str) -> dict[str, Any]:
 
 
 def measured_times(glide: Glide, args: argparse.Namespace) -> dict[str, np.ndarray]:
-    """Seconds of a picture, (times,) for each preset; all are warm before the first is timed."""
-    found: dict[str, list[float]] = {preset: [] for preset in args.presets}
-    for turn in range(args.times + 1):
-        for preset, seconds in found.items():
-            options = dict(guidance_scale=args.guidance_scale) | options_of(preset)
-            began = time.perf_counter()
-            glide(CAPTION, n=args.batch_size, batch_size=args.batch_size, upsample=False, **options)
-            if turn:
-                seconds.append((time.perf_counter() - began) / args.batch_size)
-    return {preset: np.array(seconds) for preset, seconds in found.items()}
+    """Seconds of a picture, (times,) for each preset, in turn."""
+
+    def batch(preset: str) -> None:
+        options = dict(guidance_scale=args.guidance_scale) | options_of(preset)
+        glide(CAPTION, n=args.batch_size, batch_size=args.batch_size, upsample=False, **options)
+
+    calls = {preset: functools.partial(batch, preset) for preset in args.presets}
+    times = timing.in_turn(calls, args.times)
+    return {preset: np.array(t.seconds) / args.batch_size for preset, t in times.items()}
 
 
 def table_of_times(times: dict[str, np.ndarray]) -> str:
@@ -150,14 +190,8 @@ def main() -> None:
     parser.add_argument("--model", default="shapes", help="a directory or a name")
     parser.add_argument("--presets", nargs="+", default=list(settings.PRESETS),
                         help="the last is what the others are compared with")  # fmt: skip
-    parser.add_argument("--seeds", type=int, nargs="+", default=[0, 1])
-    parser.add_argument("--n", type=int, default=40, help="captions of each of 8 groups")
-    parser.add_argument("--guidance-scale", type=float, default=3.0)
     parser.add_argument("--upsample", action="store_true", help="run the upsampler too")
-    parser.add_argument("--batch-size", type=int, default=16)
-    parser.add_argument("--times", type=int, default=0, help="batches of each to time")
-    parser.add_argument("--work", type=pathlib.Path, default=pathlib.Path("runs/presets"))
-    parser.add_argument("--out", type=pathlib.Path, required=True)
+    add_options(parser, work=pathlib.Path("runs/presets"), n=40, batch_size=16, times=0)
     args = parser.parse_args()
     cache = cache_folder()
     sha256 = setup.sha256_of_model(args.model, cache / "models")

@@ -14,30 +14,28 @@ import dataclasses
 import functools
 import pathlib
 import re
-import time
+import shlex
+import sys
 from collections.abc import Sequence
 from typing import Any, NamedTuple
 
-import jax
 import jax.numpy as jnp
 import numpy as np
 
 import glide_jax
 from glide_jax import contact_sheets, images
-from glide_jax.benchmarks import networks
+from glide_jax.benchmarks import bench, networks, timing
 from glide_jax.evaluation import protocols, report, setup
 from glide_jax.evaluation.evaluate import Evaluator
 from glide_jax.evaluation.features import known
 from glide_jax.evaluation.metrics.intervals import difference_interval, percent, share_of
-from glide_jax.model_dir import reading
 from glide_jax.sampling import cascade
 from glide_jax.sampling.glide import Glide
 from glide_jax.tables import table
-from glide_jax.training import flops
 from glide_jax.types import Cond
 from launch.studies import convergence
-from launch.studies.measure_presets import DISTANCES, together
-from launch.studies.shared import cache_folder, progress
+from launch.studies.measure_presets import DISTANCES, add_options, judged, together
+from launch.studies.shared import cache_folder
 
 # A student's steps are those of DDIM on this grid, so its teacher is drawn alike.
 ALIKE: dict[str, Any] = dict(sampler="ddim", grid="trailing")
@@ -55,13 +53,13 @@ PROMPTS = (
     "a small pink diamond on a gray background",
 )
 ABOUT = """\
-Made by `launch/studies/measure_students.py --n {n}{more} --times {times}`: {pictures} captions of
-the shapes protocol, seen and held out, one picture each from the seeds {seeds}, guidance scale
-{scale:g}. Percent right by the exact judge with exact 95% intervals; points are the difference from
-the first row, with its interval. Distances are to as many true scenes of the same captions, on
-colours of an 8 x 8 grid, seed by seed. Seconds are the median of {times} pictures from prompt to
-picture, one at a time and every row in turn, with the least and the most. TFLOP are those of the
-plain networks. The teacher is `{teacher}` (sha256 {sha256})."""
+Made by `python -m launch.studies.measure_students {command}`.
+There are {pictures} captions of the shapes protocol, seen and held out, one picture each from the
+seeds {seeds}, guidance scale {scale:g}. Percent right by the exact judge with exact 95% intervals;
+points are the difference from the first row, with its interval. Distances are to as many true
+scenes of the same captions, on colours of an 8 x 8 grid, seed by seed. Seconds are the median of
+{times} pictures from prompt to picture, one at a time and every row in turn, with the least and the
+most. TFLOP are those of the plain networks. The teacher is `{teacher}` (sha256 {sha256})."""
 OF_BASES = (
     "Pictures have 64 px. A step of the teacher is two evaluations, with the prompt and without."
 )
@@ -104,40 +102,27 @@ class Row(NamedTuple):
     evaluations: dict[str, int]
 
 
-def evaluate(row: Row, evaluator: Evaluator, args: argparse.Namespace) -> list[dict[str, Any]]:
-    """A row's results, one for every seed."""
-    runs, name = [], re.sub(r"\W+", "-", row.name)
-    for seed in args.seeds:
-        folder = args.work / f"{name}-{row.model.sha256[:32]}-seed{seed}"
-        options = row.options | dict(seed=seed, guidance_scale=args.guidance_scale)
-        run = functools.partial(evaluator.run, batch_size=args.batch_size)
-        with progress(f"{row.name}, seed {seed}") as shown:
-            runs.append(run(row.model.glide, folder, options, progress=shown))
-    return runs
-
-
 def seconds(rows: Sequence[Row], args: argparse.Namespace) -> list[np.ndarray]:
-    """Seconds of one picture, (times,) for each row in turn; all are warm before the first."""
-    found: list[list[float]] = [[] for _ in rows]
-    for turn in range(args.times + 1):
-        for row, times in zip(rows, found, strict=True):
-            began = time.perf_counter()
-            options = row.options | dict(seed=turn, guidance_scale=args.guidance_scale)
-            row.model.glide(PROMPTS[0], **options)
-            if turn:
-                times.append(time.perf_counter() - began)
-    return [np.array(times) for times in found]
+    """Seconds of one picture, (times,) for each row in turn."""
+    draw = lambda row: row.model.glide(
+        PROMPTS[0], guidance_scale=args.guidance_scale, **row.options
+    )
+    times = timing.in_turn({row.name: functools.partial(draw, row) for row in rows}, args.times)
+    return [np.array(times[row.name].seconds) for row in rows]
 
 
-def teraflop(directory: pathlib.Path) -> dict[str, float]:
-    """The arithmetic of one evaluation of each stage for one picture, in 10^12."""
+def teraflop(teacher: str, models: pathlib.Path) -> dict[str, float]:
+    """The arithmetic of one evaluation of each stage for one picture, in 10^12.
+
+    Args:
+        teacher: a directory or a name.
+        models: the folder of models by name.
+    """
     found = {}
-    for name, (config, params) in reading.read_model(directory).stages.items():
-        stage = networks.Part(name, config, params, params, "float32").stage
-        x = networks.inputs(config.model, 1)
-        text = jax.eval_shape(stage.encode, params, x.tokens, x.mask)
-        network, cond = stage.network(params), Cond(text, low_res=x.low_res)
-        found[name] = flops.count(network, x.x_t, x.t, cond) / 1e12
+    for name, load in bench.loads(teacher, models, ("base", "upsample")).items():
+        config, params = load()
+        part = networks.Part(name, config, params, params, "float32")
+        found[name] = networks.evaluation_flops(part, networks.inputs(config.model, 1)) / 1e12
     return found
 
 
@@ -151,7 +136,9 @@ def table_of(rows: Sequence[Row], n: int, each: dict[str, float], args: argparse
         args: the command line.
     """
     evaluator = Evaluator(protocols.open_protocol("shapes", n=n), known.pixels())
-    results, times = [evaluate(row, evaluator, args) for row in rows], seconds(rows, args)
+    stem = lambda row: re.sub(r"\W+", "-", row.name) + f"-{row.model.sha256[:32]}"
+    results = [judged(evaluator, row.model.glide, stem(row), row.options, args) for row in rows]
+    times = seconds(rows, args)
     first, lines = together(results[0], "all"), []
     for row, runs, spent in zip(rows, results, times, strict=True):
         right = together(runs, "all")
@@ -173,16 +160,24 @@ def table_of(rows: Sequence[Row], n: int, each: dict[str, float], args: argparse
 
 
 def bases(teacher: Model, students: Sequence[Model]) -> list[Row]:
-    """The teacher at many steps and at its students', and the students, all without upsampler."""
+    """The teacher at many steps and at its students', and the students, all without upsampler.
+
+    A student of guidance alone is drawn at many steps, and at those that the first student of
+    steps had before it.
+    """
     own = lambda n: ALIKE | dict(steps=n, upsample=False)
     of_steps = [n for student in students if (n := student.steps("base")) > 1]
     rows = [Row(f"teacher, {n} steps", teacher, own(n), {"base": 2 * n}) for n in (MANY, *of_steps)]
     for student in students:
-        n = student.steps("base")
-        options, each = (dict(upsample=False), n) if n else (own(MANY), MANY)
-        name = f"student of {n} steps" if n else f"student of guidance, {MANY} steps"
-        each = each if student.guides() else 2 * each
-        rows.append(Row(name, student, options, {"base": each}))
+        each = 1 if student.guides() else 2
+        if n := student.steps("base"):
+            named = {f"student of {n} steps": (n, dict(upsample=False))}
+        else:
+            many = sorted({MANY, *(2 * most for most in of_steps[:1])}, reverse=True)
+            named = {f"student of guidance, {n} steps": (n, own(n)) for n in many}
+        rows += [
+            Row(name, student, options, {"base": each * n}) for name, (n, options) in named.items()
+        ]
     return rows
 
 
@@ -202,8 +197,8 @@ def cascades(teacher: Model, students: Sequence[Model], uppers: Sequence[Model])
 
 def upsamplers_table(teacher: Model, students: Sequence[Model]) -> str:
     """How far each upsampler is from where the teacher's many steps lead."""
-    small = [p.image for p in teacher.glide(list(PROMPTS), upsample=False, batch_size=len(PROMPTS))]
-    low_res = jnp.asarray(np.stack([images.from_uint8(np.asarray(image)) for image in small]))
+    small = [p.array for p in teacher.glide(list(PROMPTS), upsample=False, batch_size=len(PROMPTS))]
+    low_res = jnp.asarray(np.stack([images.from_uint8(array) for array in small]))
     keys = cascade.image_keys(0, np.arange(len(PROMPTS)), 1)
 
     def draws(model: Model) -> convergence.Draw:
@@ -247,14 +242,8 @@ def main() -> None:
     parser.add_argument("--teacher", default="shapes", help="a directory or a name")
     parser.add_argument("--bases", nargs="+", required=True, help="directories of students")
     parser.add_argument("--upsamplers", nargs="*", default=[], help="directories of students")
-    parser.add_argument("--seeds", type=int, nargs="+", default=[0, 1])
-    parser.add_argument("--n", type=int, default=25, help="captions of each of 8 groups")
-    parser.add_argument("--n-both", type=int, help="the same for whole cascades; --n by default")
-    parser.add_argument("--guidance-scale", type=float, default=3.0)
-    parser.add_argument("--batch-size", type=int, default=25)
-    parser.add_argument("--times", type=int, default=5, help="pictures of each to time")
-    parser.add_argument("--work", type=pathlib.Path, default=pathlib.Path("runs/students"))
-    parser.add_argument("--out", type=pathlib.Path, required=True)
+    parser.add_argument("--n-both", type=int, help="the same for cascades, 0: none")
+    add_options(parser, work=pathlib.Path("runs/students"), n=25, batch_size=25, times=5)
     args = parser.parse_args()
     cache = cache_folder()
     opened = lambda name: Model(
@@ -262,22 +251,23 @@ def main() -> None:
     )
     teacher, students = opened(args.teacher), [opened(name) for name in args.bases]
     uppers = [opened(name) for name in args.upsamplers]
-    each = teraflop(reading.find_model(args.teacher, cache / "models"))
+    each = teraflop(args.teacher, cache / "models")
+    few = args.n if args.n_both is None else args.n_both
     of_bases, whole = bases(teacher, students), cascades(teacher, students, uppers)
     about = ABOUT.format(
-        more=f" --n-both {args.n_both}" if args.n_both else "",
-        n=args.n, times=args.times, pictures=8 * args.n, seeds=", ".join(map(str, args.seeds)),
-        scale=args.guidance_scale, teacher=args.teacher, sha256=teacher.sha256[:16],
+        command=shlex.join(sys.argv[1:]), times=args.times, pictures=8 * args.n,
+        seeds=", ".join(map(str, args.seeds)), scale=args.guidance_scale,
+        teacher=args.teacher, sha256=teacher.sha256[:16],
     )  # fmt: skip
     blocks = [about, "## Base", OF_BASES, table_of(of_bases, args.n, each, args)]
     if uppers:
         text = OF_UPSAMPLERS.format(n=len(PROMPTS), steps=CONVERGED[2], sampler=CONVERGED[0])
         blocks += ["## Upsampler", text, upsamplers_table(teacher, uppers)]
-        few = args.n_both or args.n
+    if uppers and few:
         text = OF_CASCADES.format(pictures=8 * few)
         blocks += ["## Both", text, table_of(whole, few, each, args)]
     sheet = args.out.with_suffix(".png")
-    write_sheet(whole if uppers else of_bases, sheet, args)
+    write_sheet(whole if uppers and few else of_bases, sheet, args)
     blocks.append(report.picture(sheet.name, "each model's pictures from the same noise"))
     report.write_page(args.out, "Students against their teacher", blocks)
     print(args.out)

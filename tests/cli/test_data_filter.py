@@ -7,18 +7,14 @@ import pytest
 from PIL import Image
 
 from glide_jax.data import catalogue
+from tests.data.fakes import red_and_green
 
 
 @pytest.fixture
 def table(cli, tmp_path):
     """Red and green squares, of which every twelfth has no caption."""
-    (tmp_path / "set").mkdir()
-    for k in range(120):
-        colour = (200 + k % 50, k, 0) if k % 2 else (k, 200 + k % 50, 9)
-        Image.new("RGB", (16, 16), colour).save(tmp_path / f"set/{k:03}.png")
-        if k % 12:
-            caption = f"a {'red' if k % 2 else 'green'} thing, number {k}"
-            (tmp_path / f"set/{k:03}.txt").write_text(caption)
+    said = (f"a {'red' if k % 2 else 'green'} thing, number {k}" for k in range(120))
+    red_and_green(tmp_path / "set", [text if k % 12 else "" for k, text in enumerate(said)])
     done = cli("data", "score", tmp_path / "set", tmp_path / "t", "--features", "pixels",
                "--workers", 0)  # fmt: skip
     assert done.code == 0, done.err

@@ -4,9 +4,20 @@ import os
 import sys
 
 import numpy as np
+from PIL import Image
 
 from glide_jax.data.example import Example, Rejected
 from glide_jax.data.readers import shapes
+
+
+def red_and_green(folder, captions, side=16):
+    """Squares of both in turn, one for each caption; one that is empty is not written."""
+    folder.mkdir()
+    for k, caption in enumerate(captions):
+        colour = (200 + k % 50, k, 0) if k % 2 else (k, 200 + k % 50, 9)
+        Image.new("RGB", (side, side), colour).save(folder / f"{k:03}.png")
+        if caption:
+            (folder / f"{k:03}.txt").write_text(caption)
 
 
 class Numbered:

@@ -11,10 +11,10 @@ import subprocess
 import sys
 
 import pytest
-from PIL import Image
 
 from tests import pages, processes
 from tests.conftest import ROOT
+from tests.data.fakes import red_and_green
 from tests.end_to_end import test_first_hour
 
 ELSEWHERE = (ROOT / "README.md", ROOT / "docs" / "start.md")  # test_first_hour
@@ -26,6 +26,7 @@ A_CLOUD = "it needs machines of a cloud; tests/test_launch.py runs every launche
 OPENAI = "it needs released weights, 0.3 to 3 GB from OpenAI's storage"
 A_SET = "it needs a built set, which npm and Debian packages make"
 HOURS = "it takes hours"
+A_MILLION = "it makes a million records, and kills the processes that read them"
 LIBTPU = "it needs libtpu, which describes TPUs"
 CUDA = "it needs JAX's CUDA plugin, which compiles for GPUs"
 TESTS = "these are tests themselves"
@@ -38,7 +39,7 @@ NOT_RUN = {  # the beginning of a command: why it is not run
     "glide-jax finetune glide": OPENAI,
     "glide-jax sweep --protocol emoji": A_SET, "glide-jax neighbours": A_SET,
     "glide-jax data score SET TABLE --runner": "tests/safety/test_runners.py runs Beam and Ray",
-    "python -m launch.studies.filter_at_scale": "it makes a million records, and kills",
+    "python -m launch.studies.filter_at_scale": A_MILLION,
     "glide-jax data build emoji_64": A_SET, "glide-jax eval --protocol emoji": A_SET,
     "python -m launch.studies.measure_filters prompts": A_SET,
     "python -m launch.studies.measure_filters pictures": "it needs pictures of people",
@@ -174,12 +175,8 @@ def prepare(folder) -> None:
     from glide_jax.evaluation import votes
 
     test_first_hour.prepare(folder)
-    (folder / "people").mkdir()
-    for k in range(120):
-        colour = (200 + k % 50, k, 0) if k % 2 else (k, 200 + k % 50, 9)
-        Image.new("RGB", (64, 64), colour).save(folder / f"people/{k:03}.png")
-        who = "person in red" if k % 2 else "thing in green"
-        (folder / f"people/{k:03}.txt").write_text(f"a {who}, number {k}")
+    who = [f"a {'person in red' if k % 2 else 'thing in green'}, number {k}" for k in range(120)]
+    red_and_green(folder / "people", who, side=64)
     for answer in ("left", "right", "left"):
         votes.append_vote(folder / "votes.jsonl", votes.Vote("caption", "w1", "w3", 1, answer))
 

@@ -27,6 +27,7 @@ def test_a_row_counts_the_evaluations_that_its_model_makes(models):
         ("teacher, 50 steps", {"base": 100}),
         ("teacher, 2 steps", {"base": 4}),
         ("student of guidance, 50 steps", {"base": 50}),
+        ("student of guidance, 4 steps", {"base": 4}),
         ("student of 2 steps", {"base": 2}),
     ]
     rows = measure_students.cascades(models["teacher"], students, [models["few"], models["more"]])
@@ -45,7 +46,7 @@ def test_a_cascade_of_two_models_has_the_base_of_one_and_the_upsampler_of_the_ot
 
 
 def test_the_arithmetic_is_that_of_an_evaluation_in_the_benchmark(tiny_model):
-    found = measure_students.teraflop(tiny_model)
+    found = measure_students.teraflop(str(tiny_model), tiny_model)
     assert set(found) == {"base", "upsample"}
     for name, load_stage in bench.loads(str(tiny_model), tiny_model, list(found)).items():
         part = networks.part(name, *load_stage(), "float32", "direct")
