@@ -108,7 +108,7 @@ def start(
 
     cache = common.cache_folder()
     stage = Start(reading.find_model(model[0], cache / "models"), model[1]) if model else None
-    runs = rounds.runs(config, changes, stage, workdir, common.say)
+    runs = rounds.runs(config, changes, stage, workdir, common.say, finished=dry_run)
     first = next(runs, None)  # before anything starts, since it may be refused
     if first is None:
         return

@@ -3,6 +3,7 @@
 import math
 from collections.abc import Callable
 
+import jax
 import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float, Int
@@ -15,49 +16,59 @@ from glide_jax.types import Denoiser, Image, Score, Step, Timestep, X0Fn
 WEIGHTS = ("snr+1", "truncated")
 
 
-def shares(alpha_bar: np.ndarray) -> np.ndarray:
-    """The share of the second of two steps of DDIM in the one that leads as far.
+def weights(alpha_bar: np.ndarray, leap: int = 2) -> np.ndarray:
+    """The weights of a teacher's predictions in the one step that leads as far as all of its steps.
 
-    From x_t, two steps with predictions x_1 and x_2 of x_0 end where one with
-    (1 - share) x_1 + share x_2 does. That is the target of Salimans & Ho (2022, algorithm 2)
-    without its division by a small difference: both weights are between 0 and 1.
+    Steps of DDIM from x_t with the predictions x_1, x_2, ... of x_0 end where one step with their
+    weighted mean does. The weight of each is the growth of sqrt(SNR) in its step, as a share of
+    the growth in all. That is the target of Salimans & Ho (2022, algorithm 2), there for two
+    steps, without its division by a small difference: weights are between 0 and 1, with sum 1.
 
     Args:
         alpha_bar: float64 (n,), at the steps of the chain.
+        leap: how many steps are taken.
 
     Returns:
-        Float64 (n,); entry i is of the two steps from i. From step 0 there is only one.
+        Float64 (n, leap); row i is of the steps from i. Steps beyond the clean picture have
+        weight 0.
     """
     behind = np.append(1.0, alpha_bar)  # entry i is before step i: the clean picture's is 1
-    end, mid, start = np.append(1.0, behind[:-2]), behind[:-1], alpha_bar
-    last = np.sqrt((1.0 - end) / np.maximum(1.0 - mid, 1e-300))  # 0 where the end is clean
-    both = np.sqrt((1.0 - end) / (1.0 - start))
-    found = (np.sqrt(end) - last * np.sqrt(mid)) / (np.sqrt(end) - both * np.sqrt(start))
-    return np.append(0.0, found[1:])
+    met = np.arange(1, len(behind))[:, None] - np.arange(leap + 1)
+    # Where the clean picture is met, all growth is in the step that leads there: it is infinite.
+    with np.errstate(divide="ignore", invalid="ignore"):
+        root_snr = np.sqrt(behind / (1.0 - behind))[np.maximum(met, 0)]
+        shares = np.diff(root_snr) / (root_snr[:, -1:] - root_snr[:, :1])
+    return np.where(met[:, -1:] <= 0, met[:, 1:] == 0, shares)
 
 
-def two_steps(
+def leap(
     predict: Callable[[Image, Timestep], Image],
     schedule: Schedule,
-    share: Float[Array, " n"],
+    weight: Float[Array, "n k"],
     x_t: Image,
     i: Int[Array, " b"],
 ) -> Image:
-    """The x_0 by which one step of DDIM from x_t ends where two of a teacher end.
+    """The x_0 by which one step of DDIM from x_t ends where a teacher's k steps end.
 
     Args:
         predict: the teacher's x_0 at (x_t, t), constrained as its sampler does.
         schedule: the teacher's chain.
-        share: `shares` of that chain.
+        weight: `weights` of that chain.
         x_t: (b, h, w, c).
-        i: the step of each picture; from step 0 there is only one to take.
+        i: the step of each picture; where fewer than k are left, those are taken.
     """
-    s = schedule.at(i)
-    x_1 = predict(x_t, schedule.t[i])
-    eps = samplers.predict_eps(s, x_t, x_1)
-    x_mid = s.sqrt_alpha_bar_prev * x_1 + jnp.sqrt(s.one_minus_alpha_bar_prev) * eps
-    x_2 = predict(x_mid, schedule.t[i - 1])
-    return x_1 + share[i][:, None, None, None] * (x_2 - x_1)
+
+    def step(carry: tuple[Image, Image], k: Int[Array, ""]) -> tuple[tuple[Image, Image], None]:
+        x_t, mean = carry
+        now = jnp.maximum(i - k, 0)
+        s = schedule.at(now)
+        x_0 = predict(x_t, schedule.t[now])
+        eps = samplers.predict_eps(s, x_t, x_0)
+        x_next = s.sqrt_alpha_bar_prev * x_0 + jnp.sqrt(s.one_minus_alpha_bar_prev) * eps
+        return (x_next, mean + weight[i, k][:, None, None, None] * x_0), None
+
+    (_, mean), _ = jax.lax.scan(step, (x_t, jnp.zeros_like(x_t)), jnp.arange(weight.shape[1]))
+    return mean
 
 
 def renoised(

@@ -39,8 +39,8 @@ class Steps(NamedTuple):
     """The steps that a teacher takes."""
 
     chain: Schedule
-    share: Float[Array, " n"]  # see `distillation.shares`
-    every: bool = False  # a student begins at each of them, and not at every second
+    weight: Float[Array, "n k"]  # see `distillation.weights`; a student's step is k of them
+    every: bool = False  # a student begins at each of them, and not at every k-th
 
 
 class Asked(NamedTuple):
@@ -150,7 +150,7 @@ def of_guidance(teacher: Part, schedule: Schedule, how: Guided, options: Diffusi
 
 
 def of_steps(teacher: Part, steps: Steps, how: Guided, options: Diffusion) -> Teach:
-    """Lessons in two steps of DDIM at once (Salimans & Ho, 2022, algorithm 2).
+    """Lessons in two or more steps of DDIM at once (Salimans & Ho, 2022, algorithm 2).
 
     Args:
         teacher: a network that is evaluated once a step.
@@ -158,7 +158,7 @@ def of_steps(teacher: Part, steps: Steps, how: Guided, options: Diffusion) -> Te
         how: guidance, if it is an input.
         options: fractions.
     """
-    chain, stride = steps.chain, 1 if steps.every else 2
+    chain, stride = steps.chain, 1 if steps.every else steps.weight.shape[1]
 
     def teach(params: Params, batch: Batch, key: Array) -> Lesson:
         *i_keys, eps_key, null_key, asked_key = jax.random.split(key, 5)
@@ -174,7 +174,7 @@ def of_steps(teacher: Part, steps: Steps, how: Guided, options: Diffusion) -> Te
             s = chain.at_timestep(t)
             return constraints.clip(parameterization.x_0_of(s, x_t, out.eps, teacher.prediction))
 
-        x_0 = distillation.two_steps(predict, chain, steps.share, x_t, i)
+        x_0 = distillation.leap(predict, chain, steps.weight, x_t, i)
         return Lesson(batch, asked, x_t, chain.t[i], x_0, None)
 
     return teach

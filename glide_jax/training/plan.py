@@ -289,8 +289,9 @@ def _distilling(
     alpha_bar = schedules.alpha_bar(config.diffusion.noise_schedule)
     t = grids.timesteps("trailing", config.distill.of_teacher, alpha_bar)
     chain = schedules.from_alpha_bar(alpha_bar, t)
-    share, every = jnp.float32(distillation.shares(alpha_bar[t])), config.distill.renoise
-    return loss, distil.of_steps(taught, distil.Steps(chain, share, every), how, config.diffusion)
+    weight = jnp.float32(distillation.weights(alpha_bar[t], config.distill.leap))
+    steps = distil.Steps(chain, weight, every=config.distill.renoise)
+    return loss, distil.of_steps(taught, steps, how, config.diffusion)
 
 
 def _clip_loss(

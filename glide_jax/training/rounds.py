@@ -18,8 +18,9 @@ def runs(
     start: Start | None,
     workdir: pathlib.Path,
     say: Callable[[str], None],
+    finished: bool = False,
 ) -> Iterator[tuple[TrainConfig, pathlib.Path]]:
-    """Each run that is not finished, and the folder that it works in.
+    """Each run that is to be done, and the folder that it works in.
 
     A run is to be at its end before the next is asked for.
 
@@ -28,14 +29,18 @@ def runs(
         changes: "section.field=value".
         start: the model to go on from; without one there are no rounds.
         workdir: the folder of the only run, or of folders `steps-N`, one for each round.
-        say: takes a line about each round that is finished.
+        say: takes a line about each run or round that is finished, and is passed over.
+        finished: whether those come as well.
 
     Raises:
         InputError: a config is wrong, or a folder holds another run.
     """
     first = read_config(config, changes, start)
     if start is None or not first.distill.rounds:
-        yield first, workdir
+        if not finished and _finished(first, workdir):
+            say(f"the run is finished; its model is in {workdir / 'model'}")
+        else:
+            yield first, workdir
         return
     if first.distill.steps:
         raise InputError(
@@ -47,7 +52,7 @@ def runs(
         length = first.train.num_steps * (2 if n <= _FEW else 1)
         own = (f"distill.steps={n}", f"name={first.name}-{n}", f"train.num_steps={length}")
         read = read_config(config, [*changes, *own], start)
-        if _finished(read, folder):
+        if not finished and _finished(read, folder):
             say(f"the round of {n} steps is finished; its model is in {folder / 'model'}")
         else:
             yield read, folder

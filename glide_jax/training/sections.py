@@ -64,14 +64,16 @@ class Distill:
     A student reads `null_fraction`, `max_snr`, `noisy_share` and `noisy_from` of `Diffusion`.
     """
 
-    # guidance: one evaluation for the two of guidance; steps: one step for two; "": no student.
+    # guidance: one evaluation for the two of guidance; steps: one step for `leap`; "": no student.
     what: str = _word("", "", "guidance", "steps")
-    # The student's; the teacher takes twice as many. 0: those of the first round.
+    # The student's; the teacher takes `leap` times as many. 0: those of the first round.
     steps: int = _whole(0, 0, 500)
+    leap: int = _whole(2, 2, 8)  # steps of the teacher in one of the student
     # Noise is put back for half of each step, so that there are as many as the teacher's: the
     # stochastic variant of Meng et al. (2022), which is a last round.
     renoise: bool = False
-    rounds: tuple[int, ...] = ()  # steps of one student after the other, each half of those before
+    # Steps of one student after the other, each those before divided by `leap`.
+    rounds: tuple[int, ...] = ()
     # Fraction of captions that keep away from another's, where `model.away` is true.
     away_fraction: float = _real(0.25, 0.0, 1.0)
     weight: str = _word("snr+1", *distillation.WEIGHTS)  # the weight of x_0's error
@@ -84,19 +86,25 @@ class Distill:
     @property
     def of_teacher(self) -> int:
         """The teacher's steps."""
-        return self.count if self.renoise else 2 * self.count
+        return self.count if self.renoise else self.leap * self.count
 
     def __post_init__(self):
-        """Refuses rounds that are no halves."""
+        """Refuses rounds that do not lead to each other."""
+        if self.renoise and self.leap != 2:
+            raise InputError(
+                f"leap is {self.leap} and renoise true; noise is put back for half of a "
+                "step of two of the teacher's, so give a leap of 2."
+            )
         if self.renoise and len(self.rounds) > 1:
             raise InputError(
                 f"rounds is {checks.shown(self.rounds)} and renoise true; a student with noise "
                 "teaches no other, so give one round."
             )
         for more, fewer in itertools.pairwise(self.rounds):
-            if more != 2 * fewer:
+            if more != self.leap * fewer:
                 raise InputError(
-                    f"rounds is {checks.shown(self.rounds)}; each must be half of the one before."
+                    f"rounds is {checks.shown(self.rounds)}; each must be the one before divided "
+                    f"by the leap, {self.leap}."
                 )
 
 

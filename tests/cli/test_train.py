@@ -61,6 +61,13 @@ def whole(cli, home):
     if not folder.exists():
         result = cli(*words(home, folder))
         assert result.code == 0, result.err
+        (folder / "told.txt").write_text(result.err)
+    return folder
+
+
+def unfinished(whole, folder):
+    """A copy of the whole run as it was before its model was written."""
+    shutil.copytree(whole, folder, ignore=shutil.ignore_patterns("model"))
     return folder
 
 
@@ -90,19 +97,20 @@ def assert_same(a, b):
 
 
 def test_a_run_tells_what_it_costs_and_leaves_a_model_a_curve_and_samples(whole, home, cli):
-    result = cli(*words(home, whole))  # done already: says so, and trains no further
-    assert result.code == 0
     told = (
         "device: ",
         " parameters (base) on ",
         " TFLOP a step of 4 images",
         "memory of a device: ",
         " steps in about ",
-        "resumed from the checkpoint of step 8",
-        "finished after step 8",
+        f"finished after step 8; the model is in {whole / 'model'}",
     )
     for part in told:
-        assert part in result.err
+        assert part in (whole / "told.txt").read_text()
+    result = cli(*words(home, whole))  # done already: says so, and compiles and trains nothing
+    assert result.code == 0
+    assert f"the run is finished; its model is in {whole / 'model'}" in result.err
+    assert " parameters (base) on " not in result.err
     assert [line["step"] for line in curve(whole)] == [2, 4, 6, 8]
     assert {"loss", "mse_q0", "mse_q3", "grad_norm", "lr", "skipped"} <= curve(whole)[0].keys()
     assert [p.name for p in sorted((whole / "samples").iterdir())] == [
@@ -118,8 +126,7 @@ def test_a_run_tells_what_it_costs_and_leaves_a_model_a_curve_and_samples(whole,
 
 
 def test_a_run_can_be_drawn_with_at_its_newest_checkpoint_and_is_left_alone(whole, cli, tmp_path):
-    run = shutil.copytree(whole, tmp_path / "run")
-    shutil.rmtree(run / "model")  # as before its end
+    run = unfinished(whole, tmp_path / "run")
     (run / "checkpoints" / "9.orbax-checkpoint-tmp").mkdir()  # as one that is being written
     state = lambda: {p: (p.is_file() and p.stat().st_mtime_ns) for p in run.rglob("*")}
     before = state()
@@ -198,7 +205,7 @@ def test_a_second_run_names_the_first_and_harms_nothing(home, tmp_path, cache):
 
 
 def test_a_damaged_checkpoint_is_told_of_and_the_one_before_is_used(whole, home, cli, tmp_path):
-    shutil.copytree(whole, tmp_path / "w")
+    unfinished(whole, tmp_path / "w")
     files = [path for path in newest(tmp_path / "w").rglob("*") if path.is_file()]
     for path in files:
         path.write_bytes(path.read_bytes()[: path.stat().st_size // 2])
@@ -244,14 +251,17 @@ def another_picture(home):
         (home / f"pictures/new.{suffix}").unlink()
 
 
-def test_data_that_has_changed_stops_a_run_before_it_goes_on(whole, home, cli, another_picture):
-    before = sorted((path, path.stat().st_mtime_ns) for path in whole.rglob("*"))
-    result = cli(*words(home, whole))
+def test_data_that_has_changed_stops_a_run_before_it_goes_on(
+    whole, home, cli, tmp_path, another_picture
+):
+    run = unfinished(whole, tmp_path / "w")
+    before = sorted((path, path.stat().st_mtime_ns) for path in run.rglob("*"))
+    result = cli(*words(home, run))
     assert result.code == 2
     assert "it had 8 examples (hash '" in result.complaint
     assert "and has 9 (hash '" in result.complaint
     assert "--config.data.changed=allow" in result.complaint
-    assert before == sorted((path, path.stat().st_mtime_ns) for path in whole.rglob("*"))
+    assert before == sorted((path, path.stat().st_mtime_ns) for path in run.rglob("*"))
 
 
 @pytest.mark.slow
@@ -281,7 +291,7 @@ def new_programs(folder):
 @pytest.mark.slow
 def test_another_rate_is_told_trained_at_and_compiles_nothing(whole, home, cli, tmp_path):
     for name in ("same", "w"):
-        shutil.copytree(whole, tmp_path / name)
+        unfinished(whole, tmp_path / name)
     on = "--config.train.num_steps=9"
     with new_programs(tmp_path / "xla") as steps:
         assert cli(*words(home, tmp_path / "same")).code == 0

@@ -45,25 +45,26 @@ def walked(schedule, predict, x_t):
 
 
 @pytest.mark.parametrize("name", NAMES)
-def test_a_grid_of_a_student_is_every_second_timestep_of_its_teachers(name):
+@pytest.mark.parametrize("leap", range(2, 9))
+def test_a_grid_of_a_student_is_every_kth_timestep_of_its_teachers(name, leap):
     alpha_bar = schedules.alpha_bar(name)
     for n in (1, 2, 4, 8, 16, 32, 3, 5, 25):
-        student, teacher = (grids.timesteps("trailing", k, alpha_bar) for k in (n, 2 * n))
-        np.testing.assert_array_equal(student, teacher[1::2])
-        assert len(set(teacher)) == 2 * n
+        student, teacher = (grids.timesteps("trailing", k, alpha_bar) for k in (n, leap * n))
+        np.testing.assert_array_equal(student, teacher[leap - 1 :: leap])
+        assert len(set(teacher)) == leap * n
 
 
 @pytest.mark.parametrize("name", NAMES)
-@pytest.mark.parametrize("n", [1, 4])
-def test_a_student_of_n_steps_ends_where_its_teacher_does_in_2n(name, n):
-    (teacher, alpha_bar), (student, _) = chain(name, 2 * n), chain(name, n)
-    share = jnp.float32(distillation.shares(alpha_bar))
+@pytest.mark.parametrize(("n", "leap"), [(1, 2), (4, 2), (1, 3), (4, 3), (2, 8)])
+def test_a_student_of_n_steps_ends_where_its_teacher_does_in_all_of_its(name, n, leap):
+    (teacher, alpha_bar), (student, _) = chain(name, leap * n), chain(name, n)
+    weight = jnp.float32(distillation.weights(alpha_bar, leap))
     x_T = jax.random.normal(jax.random.key(0), (4, 3, 3, 3))
     predict = perfect(teacher)
 
     def learned(x_t, t):
         i = jnp.searchsorted(teacher.t, t)
-        return distillation.two_steps(predict, teacher, share, x_t, i)
+        return distillation.leap(predict, teacher, weight, x_t, i)
 
     expected, found = walked(teacher, predict, x_T), walked(student, learned, x_T)
     assert float(jnp.abs(expected - walked(student, predict, x_T)).max()) > 1e-3  # not so alone
@@ -74,10 +75,12 @@ def test_a_student_of_n_steps_ends_where_its_teacher_does_in_2n(name, n):
 @pytest.mark.parametrize("n", [2, 32, 500])
 def test_the_target_is_the_papers_and_lies_between_the_two_predictions(name, n):
     _, alpha_bar = chain(name, n)
-    share = distillation.shares(alpha_bar)
-    assert (share >= 0).all()
-    assert (share <= 1).all()
+    weight = distillation.weights(alpha_bar)
+    assert (weight >= 0).all()
+    np.testing.assert_allclose(weight.sum(axis=1), 1.0, atol=1e-12)
+    share = weight[:, 1]
     assert share[1] == 1.0  # the end is clean: the second prediction is the picture
+    assert share[0] == 0.0  # there is no second
     signal = np.append(1.0, np.sqrt(alpha_bar))  # entry i + 1 is step i's
     noise = np.append(0.0, np.sqrt(1.0 - alpha_bar))
     x_t, x_1, x_2 = 0.7, -0.3, 0.5

@@ -60,8 +60,7 @@ def test_a_student_trained_on_gaussian_pictures_takes_its_teachers_steps_two_at_
         return Prediction(v, jnp.zeros_like(x_t))
 
     t_student = grids.timesteps("trailing", n, ALPHA_BAR)
-    share = jnp.float32(distillation.shares(ALPHA_BAR[t]))
-    steps = distil.Steps(chain, share)
+    steps = distil.Steps(chain, jnp.float32(distillation.weights(ALPHA_BAR[t])))
     teach = distil.of_steps(distil.Part(perfect, encode, "eps"), steps, PLAIN, OPTIONS)
     weigh = functools.partial(distillation.weight_of_v, name="truncated")
     loss = distil.student(distil.Part(linear, encode, "v"), SCHEDULE, PLAIN, weigh)
@@ -167,7 +166,7 @@ PARAMS = {"a": jnp.float32(0.3), "b": jnp.float32(-0.1), "c": jnp.zeros(4), "d":
 def test_a_student_that_puts_noise_back_begins_at_every_step_of_its_teacher():
     t = grids.timesteps("trailing", 4, ALPHA_BAR)
     chain = schedules.from_alpha_bar(ALPHA_BAR, t)
-    steps = distil.Steps(chain, jnp.float32(distillation.shares(ALPHA_BAR[t])), every=True)
+    steps = distil.Steps(chain, jnp.float32(distillation.weights(ALPHA_BAR[t])), every=True)
     teacher = distil.Part(worded, encode, "v")
     lesson = distil.of_steps(teacher, steps, HOW, OPTIONS)({}, batch(), jax.random.key(1))
     assert set(np.asarray(lesson.i).tolist()) == set(t.tolist())
