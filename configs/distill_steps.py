@@ -29,8 +29,11 @@ def get_config(size: str = "full") -> ConfigDict:
         config.diffusion.max_snr = 5.0
         config.optim.update(name="muon", lr=2e-4, b1=0.95, b2=0.99)
     if size == "shapes":
+        config.distill.grid = "noisy"
+        config.distill.away_fraction = 0.1
         config.optim.accumulate = 2
         config.train.update(num_steps=500, batch_size=64)
     if size == "shapes-upsample":
+        config.distill.grid = "logsnr_trailing"
         config.train.update(num_steps=300, batch_size=16)
     return config

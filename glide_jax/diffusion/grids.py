@@ -8,6 +8,7 @@ from glide_jax import checks
 # at -9.9, where an error of eps comes back 20,000 times as large in x_0; at -5.1 it is 164 times,
 # and the picture's share of x_t is still only 0.6 %.
 LAMBDA_MIN = -5.1
+NOISY = 1.5  # the power by which steps grow towards the clean picture
 RHO = 7.0  # Karras et al. (2022), section 5
 
 
@@ -36,8 +37,22 @@ def _trailing(k: np.ndarray, lam: np.ndarray) -> np.ndarray:
     return number * len(lam) / len(k) - 1.0
 
 
+def _log_snr_trailing(k: np.ndarray, lam: np.ndarray) -> np.ndarray:
+    n = len(k)
+    return _log_snr((np.rint(k * (n - 1)) + 1.0) / n, lam)
+
+
+def _noisy(k: np.ndarray, lam: np.ndarray) -> np.ndarray:
+    left = 1.0 - (np.rint(k * (len(k) - 1)) + 1.0) / len(k)  # 0 at the noisiest timestep
+    return (1.0 - left**NOISY) * len(lam) - 1.0
+
+
 # Each maps 0 ... 1 (clean ... noisy) to real timesteps, given lambda at the timesteps to use.
-GRIDS = {"uniform": _uniform, "logsnr": _log_snr, "karras": _karras, "trailing": _trailing}
+GRIDS = {"uniform": _uniform, "logsnr": _log_snr, "karras": _karras, "trailing": _trailing,
+         "noisy": _noisy, "logsnr_trailing": _log_snr_trailing}  # fmt: skip
+# Those of which every k-th timestep of n * k steps is one of n steps, and up to how many: more have
+# steps that are shorter than a timestep.
+NESTED = {"trailing": 900, "noisy": 96, "logsnr_trailing": 16}
 
 
 def timesteps(name: str, num_steps: int, alpha_bar: np.ndarray) -> np.ndarray:
@@ -47,7 +62,9 @@ def timesteps(name: str, num_steps: int, alpha_bar: np.ndarray) -> np.ndarray:
     sigma^(1/7) (Karras et al., 2022, eq. 5). All start where lambda is at least LAMBDA_MIN, unless
     so many steps are asked for that noisier timesteps are needed, and those three end at t = 0.
     "trailing" is even in t and ends a step before the clean picture (Salimans & Ho, 2022,
-    algorithm 1): every second of its timesteps are those of half as many steps.
+    algorithm 1): every k-th of its timesteps are those of n / k steps. So are those of "noisy",
+    whose steps are shorter where there is more noise: i steps from the start, 1 - (i / n)^1.5 of
+    all timesteps are left. So are those of "logsnr_trailing", even in lambda.
 
     Args:
         name: one of GRIDS.

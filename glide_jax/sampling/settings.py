@@ -150,7 +150,9 @@ class StageSettings:
         "Sampler of the upsampler, see --sampler.", traced=False,
     )  # fmt: skip
     grid: str = option(  # "" where the steps are a respacing, or evenly spread
-        "", _parse_grid, "Grid of the base's timesteps: uniform, logsnr, karras or trailing.",
+        "", _parse_grid,
+        "Grid of the base's timesteps: "
+        "uniform, logsnr, karras, trailing, noisy or logsnr_trailing.",
         "Grid of the upsampler, see --grid.", traced=False,
     )  # fmt: skip
     guidance_scale: float = real(3.0, -100.0, 100.0, "Classifier-free guidance; 1 is none.")

@@ -117,7 +117,7 @@ def student_sampling(
     """
     own = dict(sampling)
     if distill.what == "steps":
-        own |= {"steps": str(distill.count), "grid": "trailing"}
+        own |= {"steps": str(distill.count), "grid": distill.grid}
         own["sampler"] = "renoised" if distill.renoise else "ddim"
     if not model.guidance:
         return own

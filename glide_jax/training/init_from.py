@@ -106,7 +106,14 @@ def teacher_of(
     if have.distilled not in (0, distill.of_teacher):
         raise InputError(
             f"{where} is distilled to {have.distilled} steps, and its student is to have "
-            f"{distill.count}; it must be half of them, or as many with distill.renoise."
+            f"{distill.count}; it must be those divided by distill.leap, {distill.leap}, or as "
+            "many with distill.renoise."
+        )
+    own = have.sampling.get("grid")
+    if have.distilled and own != distill.grid:
+        raise InputError(
+            f"{where} is distilled on the grid {own}, and distill.grid is {distill.grid}; give "
+            f"--config.distill.grid={own}."
         )
     return have, params
 

@@ -287,7 +287,7 @@ def _distilling(
     if config.distill.what == "guidance":
         return loss, distil.of_guidance(taught, schedule, how, config.diffusion)
     alpha_bar = schedules.alpha_bar(config.diffusion.noise_schedule)
-    t = grids.timesteps("trailing", config.distill.of_teacher, alpha_bar)
+    t = grids.timesteps(config.distill.grid, config.distill.of_teacher, alpha_bar)
     chain = schedules.from_alpha_bar(alpha_bar, t)
     weight = jnp.float32(distillation.weights(alpha_bar[t], config.distill.leap))
     steps = distil.Steps(chain, weight, every=config.distill.renoise)

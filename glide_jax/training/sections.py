@@ -6,7 +6,7 @@ import itertools
 from typing import Any
 
 from glide_jax import checks
-from glide_jax.diffusion import distillation
+from glide_jax.diffusion import distillation, grids
 from glide_jax.errors import InputError
 
 STYLED = ("emoji", "emoji_flat", "emoji_no_people")  # sources whose pictures have a style
@@ -69,6 +69,8 @@ class Distill:
     # The student's; the teacher takes `leap` times as many. 0: those of the first round.
     steps: int = _whole(0, 0, 500)
     leap: int = _whole(2, 2, 8)  # steps of the teacher in one of the student
+    # The grid of the timesteps of both; noisy has shorter steps where there is more noise.
+    grid: str = _word("trailing", *grids.NESTED)
     # Noise is put back for half of each step, so that there are as many as the teacher's: the
     # stochastic variant of Meng et al. (2022), which is a last round.
     renoise: bool = False
@@ -99,6 +101,11 @@ class Distill:
             raise InputError(
                 f"rounds is {checks.shown(self.rounds)} and renoise true; a student with noise "
                 "teaches no other, so give one round."
+            )
+        if self.of_teacher > grids.NESTED[self.grid]:
+            raise InputError(
+                f"a student of {self.count} steps has a teacher of {self.of_teacher}; the grid "
+                f"{self.grid} has up to {grids.NESTED[self.grid]}."
             )
         for more, fewer in itertools.pairwise(self.rounds):
             if more != self.leap * fewer:

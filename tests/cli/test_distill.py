@@ -55,6 +55,8 @@ def guided(cli, home, tiny_model):
          "distill.steps is 4, but each of the rounds (4, 2) has its own; give distill.rounds"),
         (("--what", "steps", "--config.distill.rounds=4,3"),
          "rounds is (4, 3); each must be the one before divided by the leap, 2"),
+        (("--what", "steps", "--config.distill.rounds=64", "--config.distill.grid=noisy"),
+         "a student of 64 steps has a teacher of 128; the grid noisy has up to 96"),
         (("--config.distill.weight=no",), "distill.weight is 'no'; it must be one of snr+1, "
                                           "truncated"),
         (("--config.distil.weight=no",), "config has no field 'distil.weight'; did you mean "

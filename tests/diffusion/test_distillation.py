@@ -14,9 +14,9 @@ ROUNDING = 3 * 164 * 2.0**-23
 NAMES = ("squaredcos_cap_v2", "linear")
 
 
-def chain(name, n):
+def chain(name, n, grid="trailing"):
     alpha_bar = schedules.alpha_bar(name)
-    t = grids.timesteps("trailing", n, alpha_bar)
+    t = grids.timesteps(grid, n, alpha_bar)
     return schedules.from_alpha_bar(alpha_bar, t), alpha_bar[t]
 
 
@@ -44,20 +44,27 @@ def walked(schedule, predict, x_t):
     return x_t
 
 
+@pytest.mark.parametrize("grid", grids.NESTED)
 @pytest.mark.parametrize("name", NAMES)
 @pytest.mark.parametrize("leap", range(2, 9))
-def test_a_grid_of_a_student_is_every_kth_timestep_of_its_teachers(name, leap):
+def test_a_grid_of_a_student_is_every_kth_timestep_of_its_teachers(name, leap, grid):
     alpha_bar = schedules.alpha_bar(name)
-    for n in (1, 2, 4, 8, 16, 32, 3, 5, 25):
-        student, teacher = (grids.timesteps("trailing", k, alpha_bar) for k in (n, leap * n))
+    for n in (1, 2, 4, 8, 16, 32, 3, 5, 25, grids.NESTED[grid] // leap):
+        if leap * n > grids.NESTED[grid]:
+            continue
+        student, teacher = (grids.timesteps(grid, k, alpha_bar) for k in (n, leap * n))
         np.testing.assert_array_equal(student, teacher[leap - 1 :: leap])
         assert len(set(teacher)) == leap * n
 
 
 @pytest.mark.parametrize("name", NAMES)
-@pytest.mark.parametrize(("n", "leap"), [(1, 2), (4, 2), (1, 3), (4, 3), (2, 8)])
-def test_a_student_of_n_steps_ends_where_its_teacher_does_in_all_of_its(name, n, leap):
-    (teacher, alpha_bar), (student, _) = chain(name, leap * n), chain(name, n)
+@pytest.mark.parametrize(
+    ("n", "leap", "grid"),
+    [(1, 2, "trailing"), (4, 2, "trailing"), (1, 3, "trailing"), (4, 3, "trailing"),
+     (2, 8, "noisy")],
+)  # fmt: skip
+def test_a_student_of_n_steps_ends_where_its_teacher_does_in_all_of_its(name, n, leap, grid):
+    (teacher, alpha_bar), (student, _) = chain(name, leap * n, grid), chain(name, n, grid)
     weight = jnp.float32(distillation.weights(alpha_bar, leap))
     x_T = jax.random.normal(jax.random.key(0), (4, 3, 3, 3))
     predict = perfect(teacher)

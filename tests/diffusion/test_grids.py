@@ -18,8 +18,16 @@ def test_any_number_of_distinct_timesteps_is_possible(name, steps, schedule):
     assert (np.diff(t) > 0).all()
     assert t[0] >= 0
     assert t[-1] <= 999
-    if name == "trailing":  # ends a step before the clean picture, which is no timestep
-        assert abs(t[0] - t[-1] / steps) <= 1.5
+    if name in grids.NESTED:  # these end a step before the clean picture, which is no timestep
+        left = 1.0 / steps
+        if name == "noisy":
+            left = 1.0 - (1.0 - left) ** grids.NOISY
+        if name == "logsnr_trailing":
+            lam = grids.half_log_snr(schedules.alpha_bar(schedule))[: t[-1] + 1]
+            wanted = lam[0] + left * (lam[-1] - lam[0])
+            left = np.interp(-wanted, -lam, np.arange(len(lam)))
+            left = (left + 1.0) / (t[-1] + 1)
+        assert abs(t[0] + 1 - left * (t[-1] + 1)) <= 1.5
     else:
         assert steps == 1 or t[0] == 0
 
