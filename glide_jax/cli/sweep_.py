@@ -6,13 +6,14 @@ import click
 
 from glide_jax.cli import common, eval_
 from glide_jax.errors import InputError
+from glide_jax.sampling.settings import PRESETS_HELP
 
 
 @click.command("sweep")
 @click.option("--guidance-scales", default="1,1.5,2,3,4", show_default=True, help="With commas.")
 @click.option("--clip-guidance-scales", default="",
               help="With commas: runs guided by the model's CLIP besides.")  # fmt: skip
-@click.option("--preset", help="fastest, fast, balanced or reference: sampler, grid, steps.")
+@click.option("--preset", help=PRESETS_HELP)
 @click.option("--steps", default="", help="With commas, or with semicolons: 25,50 or fast27;10,5.")
 @click.option("--samplers", default="", help="With commas: ddim,ddpm.")
 @eval_.protocol_options

@@ -15,6 +15,7 @@ from glide_jax.sampling import parsers
 from glide_jax.sampling.settings import (
     NUM_TIMESTEPS,
     PRESETS,
+    PRESETS_HELP,
     Respacing,
     StageSettings,
     option,
@@ -94,11 +95,7 @@ class Call:
     first_index: int = whole(0, 0, 2**31 - 1, "Number of the first picture of a seed.")
     number_on: bool = option(False)  # count on from prompt to prompt
     as_recorded: bool = option(False)  # from a picture's record, which also names what was idle
-    preset: str | None = option(
-        None,
-        _parse_one_of(*PRESETS),
-        "fastest, fast, balanced or reference: sampler, grid, steps.",
-    )
+    preset: str | None = option(None, _parse_one_of(*PRESETS), PRESETS_HELP)
     base: Mapping[str, Any] = dataclasses.field(default_factory=dict)
     upsample: bool = option(True, help="Run the upsampler, if any.")
     upsampler: Mapping[str, Any] = dataclasses.field(default_factory=dict)

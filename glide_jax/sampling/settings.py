@@ -269,3 +269,4 @@ PRESETS: dict[str, dict[str, dict[str, Any]]] = {
         "upsample": {"sampler": "ddim", "grid": "", "steps": Respacing("fast27")},
     },
 }
+PRESETS_HELP = f"{', '.join(PRESETS)}: sampler, grid, steps."
