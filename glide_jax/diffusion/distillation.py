@@ -41,6 +41,41 @@ def weights(alpha_bar: np.ndarray, leap: int = 2) -> np.ndarray:
     return np.where(met[:, -1:] <= 0, met[:, 1:] == 0, shares)
 
 
+def shares(alpha_bar: np.ndarray, leap: int) -> np.ndarray:
+    """The weight of a student's own prediction, a step of its teacher on, in what it is to predict.
+
+    A student that goes to the end of its step from each timestep in it is to end where a step of
+    the teacher and then the rest of its own end (Heek et al., 2024, "Multistep consistency
+    models", algorithm 1). As in `weights`, both predictions count by the growth of sqrt(SNR).
+
+    Args:
+        alpha_bar: float64 (n,), at the steps of the teacher's chain.
+        leap: how many of them are one of the student's, the first from step 0.
+
+    Returns:
+        Float64 (n,), from 0, where the teacher's step is the last of the student's, to 1.
+    """
+    n = len(alpha_bar)
+    return np.array([1.0 - weights(alpha_bar, i % leap + 1)[i, 0] for i in range(n)])
+
+
+def one_step(
+    predict: Callable[[Image, Timestep], Image], schedule: Schedule, x_t: Image, i: Int[Array, " b"]
+) -> tuple[Image, Image]:
+    """A teacher's x_0 at step i, and where its step of DDIM ends.
+
+    Args:
+        predict: see `leap`.
+        schedule: the teacher's chain.
+        x_t: (b, h, w, c).
+        i: the step of each picture.
+    """
+    s = schedule.at(i)
+    x_0 = predict(x_t, schedule.t[i])
+    eps = samplers.predict_eps(s, x_t, x_0)
+    return x_0, s.sqrt_alpha_bar_prev * x_0 + jnp.sqrt(s.one_minus_alpha_bar_prev) * eps
+
+
 def leap(
     predict: Callable[[Image, Timestep], Image],
     schedule: Schedule,
@@ -60,11 +95,7 @@ def leap(
 
     def step(carry: tuple[Image, Image], k: Int[Array, ""]) -> tuple[tuple[Image, Image], None]:
         x_t, mean = carry
-        now = jnp.maximum(i - k, 0)
-        s = schedule.at(now)
-        x_0 = predict(x_t, schedule.t[now])
-        eps = samplers.predict_eps(s, x_t, x_0)
-        x_next = s.sqrt_alpha_bar_prev * x_0 + jnp.sqrt(s.one_minus_alpha_bar_prev) * eps
+        x_0, x_next = one_step(predict, schedule, x_t, jnp.maximum(i - k, 0))
         return (x_next, mean + weight[i, k][:, None, None, None] * x_0), None
 
     (_, mean), _ = jax.lax.scan(step, (x_t, jnp.zeros_like(x_t)), jnp.arange(weight.shape[1]))

@@ -41,6 +41,7 @@ class Steps(NamedTuple):
     chain: Schedule
     weight: Float[Array, "n k"]  # see `distillation.weights`; a student's step is k of them
     every: bool = False  # a student begins at each of them, and not at every k-th
+    own: Float[Array, " n"] | None = None  # see `distillation.shares`, for consistency
 
 
 class Asked(NamedTuple):
@@ -49,6 +50,14 @@ class Asked(NamedTuple):
     scale: Float[Array, " b"] | None = None
     tokens: Int[Array, "b n"] | None = None  # the prompt to keep away from, mostly the empty one
     mask: Bool[Array, "b n"] | None = None
+
+
+class Later(NamedTuple):
+    """Where a student's own prediction is a part of what it is to predict."""
+
+    x_t: Image
+    i: Int[Array, " b"]  # steps of the trained diffusion
+    share: Float[Array, " b"]  # what that prediction counts, see `distillation.shares`
 
 
 class Lesson(NamedTuple):
@@ -60,6 +69,7 @@ class Lesson(NamedTuple):
     i: Int[Array, " b"]  # steps of the trained diffusion
     x_0: Image
     var_frac: Image | None  # None where the student's is not used
+    later: Later | None = None
 
 
 class Guided(NamedTuple):
@@ -174,8 +184,12 @@ def of_steps(teacher: Part, steps: Steps, how: Guided, options: Diffusion) -> Te
             s = chain.at_timestep(t)
             return constraints.clip(parameterization.x_0_of(s, x_t, out.eps, teacher.prediction))
 
-        x_0 = distillation.leap(predict, chain, steps.weight, x_t, i)
-        return Lesson(batch, asked, x_t, chain.t[i], x_0, None)
+        if steps.own is None:
+            x_0 = distillation.leap(predict, chain, steps.weight, x_t, i)
+            return Lesson(batch, asked, x_t, chain.t[i], x_0, None)
+        x_0, x_next = distillation.one_step(predict, chain, x_t, i)
+        later = Later(x_next, chain.t[jnp.maximum(i - 1, 0)], steps.own[i])
+        return Lesson(batch, asked, x_t, chain.t[i], x_0, None, later)
 
     return teach
 
@@ -198,7 +212,10 @@ def student(part: Part, schedule: Schedule, how: Guided, weigh: Callable[[Array]
         v = out.eps
         if part.prediction == "x_0":
             v = parameterization.v_of_x_0(s, lesson.x_t, v)
-        target = parameterization.v_of_x_0(s, lesson.x_t, lesson.x_0)
+        x_0 = lesson.x_0
+        if lesson.later is not None:
+            x_0 = _with_own(part, params, schedule, x_0, lesson.later, cond)
+        target = parameterization.v_of_x_0(s, lesson.x_t, x_0)
         mse = ((v - target) ** 2).mean(axis=(1, 2, 3))
         snr = schedule.alpha_bar[lesson.i] / (1.0 - schedule.alpha_bar[lesson.i])
         total = (weigh(snr) * mse).mean()
@@ -209,3 +226,13 @@ def student(part: Part, schedule: Schedule, how: Guided, weigh: Callable[[Array]
         return total, found | quartiles.by_quartile("mse", mse, lesson.i, schedule.num_steps)
 
     return loss
+
+
+def _with_own(
+    part: Part, params: Params, schedule: Schedule, x_0: Image, later: Later, cond: Cond
+) -> Image:
+    """The teacher's x_0, and the student's own of the steps that follow, by their shares."""
+    own = part.predict(params, later.x_t, schedule.t[later.i], cond).eps
+    own = parameterization.x_0_of(schedule.at(later.i), later.x_t, own, part.prediction)
+    own = jax.lax.stop_gradient(constraints.clip(own))
+    return x_0 + later.share[:, None, None, None] * (own - x_0)

@@ -289,8 +289,11 @@ def _distilling(
     alpha_bar = schedules.alpha_bar(config.diffusion.noise_schedule)
     t = grids.timesteps(config.distill.grid, config.distill.of_teacher, alpha_bar)
     chain = schedules.from_alpha_bar(alpha_bar, t)
-    weight = jnp.float32(distillation.weights(alpha_bar[t], config.distill.leap))
-    steps = distil.Steps(chain, weight, every=config.distill.renoise)
+    leap, own, every = config.distill.leap, None, config.distill.renoise
+    if config.distill.consistency:
+        own, every = jnp.float32(distillation.shares(alpha_bar[t], leap)), True
+    weight = jnp.float32(distillation.weights(alpha_bar[t], leap))
+    steps = distil.Steps(chain, weight, every, own)
     return loss, distil.of_steps(taught, steps, how, config.diffusion)
 
 

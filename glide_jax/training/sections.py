@@ -71,6 +71,9 @@ class Distill:
     leap: int = _whole(2, 2, 8)  # steps of the teacher in one of the student
     # The grid of the timesteps of both; noisy has shorter steps where there is more noise.
     grid: str = _word("trailing", *grids.NESTED)
+    # The teacher takes one of the `leap` steps, and the student's own prediction stands for the
+    # rest: multistep consistency (Heek et al., 2024).
+    consistency: bool = False
     # Noise is put back for half of each step, so that there are as many as the teacher's: the
     # stochastic variant of Meng et al. (2022), which is a last round.
     renoise: bool = False
@@ -96,6 +99,11 @@ class Distill:
             raise InputError(
                 f"leap is {self.leap} and renoise true; noise is put back for half of a "
                 "step of two of the teacher's, so give a leap of 2."
+            )
+        if self.renoise and self.consistency:
+            raise InputError(
+                "renoise and consistency are true; noise is put back between steps of the "
+                "teacher's, of which consistency takes one, so give one of them."
             )
         if self.renoise and len(self.rounds) > 1:
             raise InputError(

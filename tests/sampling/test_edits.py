@@ -200,6 +200,7 @@ def test_a_large_picture_is_enlarged_in_windows(glide):
     assert differs(moved.image, large.image)[:, :8].any()
 
 
+@pytest.mark.slow
 def test_frames_begin_and_end_with_what_the_prompts_draw_alone(glide, monkeypatch):
     # Also of a model that draws with noise in every step, unless it is told not to.
     noisy = dataclasses.replace(glide.loaded.sampling["base"], sampler="ddim", eta=1.0)

@@ -104,6 +104,7 @@ def test_values_that_mean_off_leave_the_picture_and_the_program_alone(glide):
     assert programs() == before
 
 
+@pytest.mark.slow
 def test_reuse_draws_the_same_in_any_company_and_in_pieces(glide, monkeypatch):
     options = dict(BASE, sampler="dpmpp_2m", steps=4, guidance_interval=(0, 900), reuse=2)
     whole = glide(RED, n=2, batch_size=2, **options)

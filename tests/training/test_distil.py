@@ -43,7 +43,8 @@ def minimum(loss, params):
 
 
 @pytest.mark.slow
-def test_a_student_trained_on_gaussian_pictures_takes_its_teachers_steps_two_at_a_time():
+@pytest.mark.parametrize("consistency", [False, True])
+def test_a_student_trained_on_gaussian_pictures_takes_its_teachers_steps_two_at_a_time(consistency):
     n = 4
     t = grids.timesteps("trailing", 2 * n, ALPHA_BAR)
     chain = schedules.from_alpha_bar(ALPHA_BAR, t)
@@ -55,19 +56,26 @@ def test_a_student_trained_on_gaussian_pictures_takes_its_teachers_steps_two_at_
         return Prediction(samplers.predict_eps(s, x_t, x_0), jnp.zeros_like(x_t))
 
     def linear(params, x_t, t, cond):  # the student: one line for each of its steps
-        i = jnp.searchsorted(jnp.asarray(t_student), t)
+        i = jnp.searchsorted(jnp.asarray(t_looked), t)
         v = params["a"][i][:, None, None, None] * x_t + params["b"][i][:, None, None, None]
         return Prediction(v, jnp.zeros_like(x_t))
 
     t_student = grids.timesteps("trailing", n, ALPHA_BAR)
-    steps = distil.Steps(chain, jnp.float32(distillation.weights(ALPHA_BAR[t])))
+    steps, t_looked = (
+        distil.Steps(chain, jnp.float32(distillation.weights(ALPHA_BAR[t]))),
+        t_student,
+    )
+    if consistency:
+        own = jnp.float32(distillation.shares(ALPHA_BAR[t], 2))
+        steps, t_looked = steps._replace(every=True, own=own), t
     teach = distil.of_steps(distil.Part(perfect, encode, "eps"), steps, PLAIN, OPTIONS)
     weigh = functools.partial(distillation.weight_of_v, name="truncated")
     loss = distil.student(distil.Part(linear, encode, "v"), SCHEDULE, PLAIN, weigh)
     lesson = teach({}, batch(), jax.random.key(1))
-    assert set(np.asarray(lesson.i).tolist()) == set(t_student.tolist())
-    start = {"a": jnp.zeros(n), "b": jnp.zeros(n)}
-    trained = minimum(lambda p: loss(p, lesson, jax.random.key(2))[0], start)
+    assert set(np.asarray(lesson.i).tolist()) == set(t_looked.tolist())
+    trained = {"a": jnp.zeros(len(t_looked)), "b": jnp.zeros(len(t_looked))}
+    for _ in range(1 + consistency):  # first the steps that end with the teacher's, then the rest
+        trained = minimum(lambda p: loss(p, lesson, jax.random.key(2))[0], trained)
     assert float(loss(trained, lesson, jax.random.key(2))[0]) < 1e-9
 
     def walked(schedule, part, params):
@@ -105,7 +113,7 @@ def scaled(params, x_t, t, cond):
     return Prediction(v, jnp.full_like(x_t, 0.25))
 
 
-@pytest.mark.parametrize("away", [0.0, 0.5])
+@pytest.mark.parametrize("away", [pytest.param(0.0, marks=pytest.mark.slow), 0.5])
 def test_guidance_in_one_evaluation_is_that_in_two_at_scales_that_were_not_drawn(away):
     how = distil.Guided(NULL, (1.0, 4.0), away)
     teacher = distil.Part(worded, encode, "v")

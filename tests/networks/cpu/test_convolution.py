@@ -96,7 +96,10 @@ def clip_loss(params, x):
     return encoder.apply({"params": params["image"]}, x, jnp.array([3, 500])).sum()
 
 
-@pytest.mark.parametrize(("loss", "config"), [(glide_loss, tiny.BASE), (clip_loss, tiny.CLIP)])
+@pytest.mark.parametrize(
+    ("loss", "config"),
+    [pytest.param(glide_loss, tiny.BASE, marks=pytest.mark.slow), (clip_loss, tiny.CLIP)],
+)
 def test_every_gradient_in_a_loop_is_one_that_a_cpu_is_quick_at(loss, config):
     def looped(params, x):
         gradients = lambda x: jax.grad(loss, argnums=(0, 1))(params, x)
