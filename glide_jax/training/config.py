@@ -34,7 +34,8 @@ FILE, CHECKPOINTS = "config.json", "checkpoints"  # names in a workdir
 # Fields that a resumed run may change; "x." is everything in section x.
 _MAY_CHANGE = (
     "train.num_steps", "train.max_nonfinite_in_a_row", "optim.lr", "data.workers",
-    "data.max_rejected", "data.changed", "distill.rounds", "log.", "mesh.", "sampling.",
+    "data.max_rejected", "data.changed", "distill.rounds", "distill.own_way", "log.", "mesh.",
+    "sampling.",
 )  # fmt: skip
 _PATHS = (("data", "path"), ("train", "init_from"))
 _SECTIONS = ("model", "diffusion", "data", "tokenizer", "optim", "train", "log", "mesh")

@@ -35,6 +35,9 @@ class Part(NamedTuple):
         return lambda x_t, t, cond: self.predict(params, x_t, t, cond)
 
 
+Predict = Callable[[Image, Array], Image]  # x_0 at (x_t, t)
+
+
 class Steps(NamedTuple):
     """The steps that a teacher takes."""
 
@@ -42,6 +45,7 @@ class Steps(NamedTuple):
     weight: Float[Array, "n k"]  # see `distillation.weights`; a student's step is k of them
     every: bool = False  # a student begins at each of them, and not at every k-th
     own: Float[Array, " n"] | None = None  # see `distillation.shares`, for consistency
+    own_way: float = 0.0  # how many pictures come to their step by the student's before
 
 
 class Asked(NamedTuple):
@@ -50,14 +54,6 @@ class Asked(NamedTuple):
     scale: Float[Array, " b"] | None = None
     tokens: Int[Array, "b n"] | None = None  # the prompt to keep away from, mostly the empty one
     mask: Bool[Array, "b n"] | None = None
-
-
-class Later(NamedTuple):
-    """Where a student's own prediction is a part of what it is to predict."""
-
-    x_t: Image
-    i: Int[Array, " b"]  # steps of the trained diffusion
-    share: Float[Array, " b"]  # what that prediction counts, see `distillation.shares`
 
 
 class Lesson(NamedTuple):
@@ -69,7 +65,6 @@ class Lesson(NamedTuple):
     i: Int[Array, " b"]  # steps of the trained diffusion
     x_0: Image
     var_frac: Image | None  # None where the student's is not used
-    later: Later | None = None
 
 
 class Guided(NamedTuple):
@@ -114,7 +109,8 @@ class Guided(NamedTuple):
         return cond._replace(guidance=asked.scale)
 
 
-Teach = Callable[[Params, Batch, Array], Lesson]  # (the teacher's parameters, batch, key)
+# (the teacher's parameters, the student's, batch, key)
+Teach = Callable[[Params, Params, Batch, Array], Lesson]
 
 
 def of_guidance(teacher: Part, schedule: Schedule, how: Guided, options: Diffusion) -> Teach:
@@ -127,7 +123,8 @@ def of_guidance(teacher: Part, schedule: Schedule, how: Guided, options: Diffusi
         options: fractions.
     """
 
-    def teach(params: Params, batch: Batch, key: Array) -> Lesson:
+    def teach(params: Params, own: Params, batch: Batch, key: Array) -> Lesson:
+        del own
         *i_keys, eps_key, null_key, asked_key = jax.random.split(key, 5)
         batch = objectives.emptied(batch, how.null_tokens, options.null_fraction, null_key)
         b = len(batch.image)
@@ -159,37 +156,54 @@ def of_guidance(teacher: Part, schedule: Schedule, how: Guided, options: Diffusi
     return teach
 
 
-def of_steps(teacher: Part, steps: Steps, how: Guided, options: Diffusion) -> Teach:
+def of_steps(teacher: Part, own: Part, steps: Steps, how: Guided, options: Diffusion) -> Teach:
     """Lessons in two or more steps of DDIM at once (Salimans & Ho, 2022, algorithm 2).
 
     Args:
         teacher: a network that is evaluated once a step.
+        own: the student's.
         steps: the teacher's.
         how: guidance, if it is an input.
         options: fractions.
     """
-    chain, stride = steps.chain, 1 if steps.every else steps.weight.shape[1]
+    chain, leap = steps.chain, steps.weight.shape[1]
+    stride = 1 if steps.every else leap
 
-    def teach(params: Params, batch: Batch, key: Array) -> Lesson:
+    def predicting(part: Part, params: Params, batch: Batch, asked: Asked) -> Predict:
+        cond = how.condition(part, params, batch, asked)
+
+        def predict(x_t: Image, t: Array) -> Image:
+            out = part.predict(params, x_t, t, cond)
+            s = chain.at_timestep(t)
+            return constraints.clip(parameterization.x_0_of(s, x_t, out.eps, part.prediction))
+
+        return predict
+
+    def teach(params: Params, own_params: Params, batch: Batch, key: Array) -> Lesson:
         *i_keys, eps_key, null_key, asked_key = jax.random.split(key, 5)
         batch = objectives.emptied(batch, how.null_tokens, options.null_fraction, null_key)
         b, n = len(batch.image), chain.num_steps // stride
         i = stride * objectives.drawn_steps(tuple(i_keys), b, n, options) + stride - 1
         eps = jax.random.normal(eps_key, batch.image.shape)
         x_t, asked = samplers.q_sample(chain.at(i), batch.image, eps), how.draw(batch, asked_key)
-        cond = how.condition(teacher, params, batch, asked)
-
-        def predict(x_t: Image, t: Array) -> Image:
-            out = teacher.predict(params, x_t, t, cond)
-            s = chain.at_timestep(t)
-            return constraints.clip(parameterization.x_0_of(s, x_t, out.eps, teacher.prediction))
-
+        by_teacher = predicting(teacher, params, batch, asked)
+        by_itself = predicting(own, own_params, batch, asked)
+        if steps.own_way:
+            came = jax.random.bernoulli(jax.random.fold_in(key, 0), steps.own_way, (b,))
+            start = jnp.where(came & (i + leap < chain.num_steps), i + leap, i)
+            x_start = samplers.q_sample(chain.at(start), batch.image, eps)
+            x_0 = by_itself(x_start, chain.t[start])
+            x_came = samplers.q_sample(
+                chain.at(i), x_0, samplers.predict_eps(chain.at(start), x_start, x_0)
+            )
+            x_t = jnp.where((start > i)[:, None, None, None], x_came, x_t)
         if steps.own is None:
-            x_0 = distillation.leap(predict, chain, steps.weight, x_t, i)
-            return Lesson(batch, asked, x_t, chain.t[i], x_0, None)
-        x_0, x_next = distillation.one_step(predict, chain, x_t, i)
-        later = Later(x_next, chain.t[jnp.maximum(i - 1, 0)], steps.own[i])
-        return Lesson(batch, asked, x_t, chain.t[i], x_0, None, later)
+            x_0 = distillation.leap(by_teacher, chain, steps.weight, x_t, i)
+        else:
+            x_0, x_next = distillation.one_step(by_teacher, chain, x_t, i)
+            rest = by_itself(x_next, chain.t[jnp.maximum(i - 1, 0)])
+            x_0 += steps.own[i][:, None, None, None] * (rest - x_0)
+        return Lesson(batch, asked, x_t, chain.t[i], x_0, None)
 
     return teach
 
@@ -212,10 +226,7 @@ def student(part: Part, schedule: Schedule, how: Guided, weigh: Callable[[Array]
         v = out.eps
         if part.prediction == "x_0":
             v = parameterization.v_of_x_0(s, lesson.x_t, v)
-        x_0 = lesson.x_0
-        if lesson.later is not None:
-            x_0 = _with_own(part, params, schedule, x_0, lesson.later, cond)
-        target = parameterization.v_of_x_0(s, lesson.x_t, x_0)
+        target = parameterization.v_of_x_0(s, lesson.x_t, lesson.x_0)
         mse = ((v - target) ** 2).mean(axis=(1, 2, 3))
         snr = schedule.alpha_bar[lesson.i] / (1.0 - schedule.alpha_bar[lesson.i])
         total = (weigh(snr) * mse).mean()
@@ -226,13 +237,3 @@ def student(part: Part, schedule: Schedule, how: Guided, weigh: Callable[[Array]
         return total, found | quartiles.by_quartile("mse", mse, lesson.i, schedule.num_steps)
 
     return loss
-
-
-def _with_own(
-    part: Part, params: Params, schedule: Schedule, x_0: Image, later: Later, cond: Cond
-) -> Image:
-    """The teacher's x_0, and the student's own of the steps that follow, by their shares."""
-    own = part.predict(params, later.x_t, schedule.t[later.i], cond).eps
-    own = parameterization.x_0_of(schedule.at(later.i), later.x_t, own, part.prediction)
-    own = jax.lax.stop_gradient(constraints.clip(own))
-    return x_0 + later.share[:, None, None, None] * (own - x_0)

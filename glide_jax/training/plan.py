@@ -51,7 +51,7 @@ class Plan:
         """
         if self.teach is not None:
             key, own = jax.random.split(key)
-            batch = jax.lax.stop_gradient(self.teach(taught_by, batch, own))
+            batch = self.teach(taught_by, jax.lax.stop_gradient(params), batch, own)
         return self.loss_fn(params, batch, key)
 
     def create(self, params: Params) -> TrainState:
@@ -138,7 +138,7 @@ class Plan:
         """
         batch, key, taught = self.batch_like, self.key_like, 0.0
         if self.teach is not None:
-            teaching = (*self.teacher_like, batch, key)
+            teaching = (*self.teacher_like, self.state_like.params, batch, key)
             taught = flops.count(self.teach, *teaching)
             batch = jax.eval_shape(self.teach, *teaching)
         forward = lambda *args: self.loss_fn(*args)[0]
@@ -293,8 +293,8 @@ def _distilling(
     if config.distill.consistency:
         own, every = jnp.float32(distillation.shares(alpha_bar[t], leap)), True
     weight = jnp.float32(distillation.weights(alpha_bar[t], leap))
-    steps = distil.Steps(chain, weight, every, own)
-    return loss, distil.of_steps(taught, steps, how, config.diffusion)
+    steps = distil.Steps(chain, weight, every, own, config.distill.own_way)
+    return loss, distil.of_steps(taught, functions(part), steps, how, config.diffusion)
 
 
 def _clip_loss(

@@ -74,6 +74,9 @@ class Distill:
     # The teacher takes one of the `leap` steps, and the student's own prediction stands for the
     # rest: multistep consistency (Heek et al., 2024).
     consistency: bool = False
+    # Fraction of pictures that come to where they are looked at by the student's own step before,
+    # so that it learns what to make of its own errors; the others are the data's.
+    own_way: float = _real(0.0, 0.0, 1.0)
     # Noise is put back for half of each step, so that there are as many as the teacher's: the
     # stochastic variant of Meng et al. (2022), which is a last round.
     renoise: bool = False

@@ -43,8 +43,10 @@ def minimum(loss, params):
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("consistency", [False, True])
-def test_a_student_trained_on_gaussian_pictures_takes_its_teachers_steps_two_at_a_time(consistency):
+@pytest.mark.parametrize(("consistency", "own_way"), [(False, 0.0), (False, 0.5), (True, 0.0)])
+def test_a_student_trained_on_gaussian_pictures_takes_its_teachers_steps_two_at_a_time(
+    consistency, own_way
+):
     n = 4
     t = grids.timesteps("trailing", 2 * n, ALPHA_BAR)
     chain = schedules.from_alpha_bar(ALPHA_BAR, t)
@@ -68,14 +70,16 @@ def test_a_student_trained_on_gaussian_pictures_takes_its_teachers_steps_two_at_
     if consistency:
         own = jnp.float32(distillation.shares(ALPHA_BAR[t], 2))
         steps, t_looked = steps._replace(every=True, own=own), t
-    teach = distil.of_steps(distil.Part(perfect, encode, "eps"), steps, PLAIN, OPTIONS)
+    steps, own = steps._replace(own_way=own_way), distil.Part(linear, encode, "v")
+    teach = distil.of_steps(distil.Part(perfect, encode, "eps"), own, steps, PLAIN, OPTIONS)
     weigh = functools.partial(distillation.weight_of_v, name="truncated")
-    loss = distil.student(distil.Part(linear, encode, "v"), SCHEDULE, PLAIN, weigh)
-    lesson = teach({}, batch(), jax.random.key(1))
-    assert set(np.asarray(lesson.i).tolist()) == set(t_looked.tolist())
+    loss = distil.student(own, SCHEDULE, PLAIN, weigh)
     trained = {"a": jnp.zeros(len(t_looked)), "b": jnp.zeros(len(t_looked))}
     for _ in range(1 + consistency):  # first the steps that end with the teacher's, then the rest
-        trained = minimum(lambda p: loss(p, lesson, jax.random.key(2))[0], trained)
+        lesson = teach({}, trained, batch(), jax.random.key(1))
+        trained = minimum(lambda p, lesson=lesson: loss(p, lesson, jax.random.key(2))[0], trained)
+    assert set(np.asarray(lesson.i).tolist()) == set(t_looked.tolist())
+    lesson = teach({}, trained, batch(key=3), jax.random.key(4))
     assert float(loss(trained, lesson, jax.random.key(2))[0]) < 1e-9
 
     def walked(schedule, part, params):
@@ -121,7 +125,7 @@ def test_guidance_in_one_evaluation_is_that_in_two_at_scales_that_were_not_drawn
     options = Diffusion(prediction="v", null_fraction=0.25, noisy_share=1.0, noisy_from=0.9)
     teach = distil.of_guidance(teacher, SCHEDULE, how, options)
     loss = distil.student(distil.Part(scaled, encode, "v"), SCHEDULE, how, jnp.ones_like)
-    lesson = teach({}, batch(), jax.random.key(1))
+    lesson = teach({}, {}, batch(), jax.random.key(1))
     inside = jnp.abs(lesson.x_0).max((1, 2, 3)) < 1.0
     lesson = jax.tree.map(lambda a: a[np.asarray(inside)], lesson)
     assert len(lesson.i) > 20
@@ -130,7 +134,7 @@ def test_guidance_in_one_evaluation_is_that_in_two_at_scales_that_were_not_drawn
     start = {"a": jnp.zeros(()), "b": jnp.zeros(()), "c": jnp.zeros(4), "d": jnp.zeros(4)}
     trained = minimum(lambda p: loss(p, lesson, jax.random.key(2))[0], start)
 
-    other = teach({}, batch(key=9), jax.random.key(7))
+    other = teach({}, {}, batch(key=9), jax.random.key(7))
     inside = np.asarray(jnp.abs(other.x_0).max((1, 2, 3)) < 1.0)
     other = jax.tree.map(lambda a: a[inside], other)
     assert not set(other.asked.scale.tolist()) & set(lesson.asked.scale.tolist())
@@ -140,7 +144,7 @@ def test_guidance_in_one_evaluation_is_that_in_two_at_scales_that_were_not_drawn
 
 def test_a_lesson_is_the_guided_prediction():
     teach = distil.of_guidance(distil.Part(worded, encode, "v"), SCHEDULE, HOW, OPTIONS)
-    lesson = teach({}, batch(), jax.random.key(1))
+    lesson = teach({}, {}, batch(), jax.random.key(1))
     s = SCHEDULE.at(lesson.i)
     words = encode({}, lesson.batch.tokens, lesson.batch.mask).pooled[:, :, None, None]
     v = lambda words: 0.3 * lesson.x_t - 0.1 + 0.05 * words * (1.0 + lesson.x_t)
@@ -156,7 +160,7 @@ def test_a_lesson_is_the_guided_prediction():
 
 def test_the_teacher_has_no_gradient_and_the_variance_is_kept():
     teach = distil.of_guidance(distil.Part(worded, encode, "v"), SCHEDULE, HOW, OPTIONS)
-    lesson = teach({}, batch(), jax.random.key(1))
+    lesson = teach({}, {}, batch(), jax.random.key(1))
 
     def drifting(params, x_t, t, cond):
         out = scaled(PARAMS, x_t, t, cond)
@@ -176,7 +180,9 @@ def test_a_student_that_puts_noise_back_begins_at_every_step_of_its_teacher():
     chain = schedules.from_alpha_bar(ALPHA_BAR, t)
     steps = distil.Steps(chain, jnp.float32(distillation.weights(ALPHA_BAR[t])), every=True)
     teacher = distil.Part(worded, encode, "v")
-    lesson = distil.of_steps(teacher, steps, HOW, OPTIONS)({}, batch(), jax.random.key(1))
+    lesson = distil.of_steps(teacher, teacher, steps, HOW, OPTIONS)(
+        {}, {}, batch(), jax.random.key(1)
+    )
     assert set(np.asarray(lesson.i).tolist()) == set(t.tolist())
     assert np.isfinite(lesson.x_0).all()
     last = np.asarray(lesson.i) == t[0]  # from which there is one step
@@ -185,3 +191,33 @@ def test_a_student_that_puts_noise_back_begins_at_every_step_of_its_teacher():
     x_0 = parameterization.x_0_of(SCHEDULE.at(lesson.i), lesson.x_t, v, "v")
     np.testing.assert_allclose(lesson.x_0[last], jnp.clip(x_0, -1.0, 1.0)[last], atol=1e-5)
     assert np.abs(lesson.x_0 - jnp.clip(x_0, -1.0, 1.0))[~last].max() > 1e-3
+
+
+def test_pictures_come_to_where_they_are_looked_at_by_the_students_own_step():
+    t = grids.timesteps("trailing", 8, ALPHA_BAR)
+    chain = schedules.from_alpha_bar(ALPHA_BAR, t)
+    weight = jnp.float32(distillation.weights(ALPHA_BAR[t], 2))
+    teacher = distil.Part(worded, encode, "v")
+    bright = lambda params, x_t, t, cond: Prediction(jnp.full_like(x_t, params), x_t)
+    own, x_0 = distil.Part(bright, encode, "x_0"), 0.9
+
+    def looked(own_way):
+        steps = distil.Steps(chain, weight, own_way=own_way)
+        teach = distil.of_steps(teacher, own, steps, HOW, OPTIONS)
+        return teach({}, jnp.float32(x_0), batch(), jax.random.key(1))
+
+    data, came = looked(0.0), looked(1.0)
+    np.testing.assert_array_equal(data.i, came.i)
+    first = np.asarray(data.i) == t[-1]  # before which there is no step
+    np.testing.assert_array_equal(data.x_t[first], came.x_t[first])
+    before = t[np.minimum(np.searchsorted(t, data.i) + 2, len(t) - 1)]
+    as_images = lambda values: values[:, None, None, None]
+    signal = lambda i: as_images(np.sqrt(ALPHA_BAR[np.asarray(i)]))
+    noise = lambda i: as_images(np.sqrt(1.0 - ALPHA_BAR[np.asarray(i)]))
+    image, rows = batch().image, ~first
+    start = signal(before) * image
+    start += noise(before) * (data.x_t - signal(data.i) * image) / noise(data.i)
+    kept = (start - signal(before) * x_0) / noise(before)
+    there = signal(data.i) * x_0 + noise(data.i) * kept
+    np.testing.assert_allclose(came.x_t[rows], there[rows], atol=1e-4)
+    assert np.abs(came.x_t[rows] - data.x_t[rows]).mean() > 0.1
