@@ -37,12 +37,10 @@ from launch.studies import convergence
 from launch.studies.measure_presets import DISTANCES, add_options, judged, together
 from launch.studies.shared import cache_folder
 
-# A student's steps are those of DDIM on this grid, so its teacher is drawn alike.
-ALIKE: dict[str, Any] = dict(sampler="ddim", grid="trailing")
 MANY, MANY_UPSAMPLE = 50, 27  # the steps of the notebooks, halved for the base
 CONVERGED = ("dpmpp_2m", "logsnr", 200)
 OF_TEACHER = (("ddim", "", MANY_UPSAMPLE), ("dpmpp_2m", "logsnr", 10), ("dpmpp_2m", "logsnr", 5),
-              *(("ddim", "trailing", n) for n in (4, 2, 1)))  # fmt: skip
+              *(("ddim", "logsnr_trailing", n) for n in (8, 4, 2, 1)))  # fmt: skip
 GROUPS = {"train/*": "seen, %", "held_out/*": "held out, %"}
 PROMPTS = (
     "a large red circle on a white background",
@@ -79,6 +77,10 @@ class Model(NamedTuple):
     def steps(self, stage: str) -> int:
         """The steps that a stage is distilled to, or 0."""
         return self.glide.loaded.stages[stage].distilled
+
+    def grid(self, stage: str) -> str:
+        """The grid of those steps."""
+        return self.glide.loaded.sampling[stage].grid
 
     def guides(self) -> bool:
         """Whether a guided step is one evaluation."""
@@ -159,14 +161,20 @@ def table_of(rows: Sequence[Row], n: int, each: dict[str, float], args: argparse
     return table(lines, head)
 
 
+def as_students(students: Sequence[Model]) -> dict[str, Any]:
+    """How the teacher is drawn: by DDIM, on the grid of the first student of steps."""
+    grids = [student.grid("base") for student in students if student.steps("base")]
+    return dict(sampler="ddim", grid=grids[0] if grids else "trailing")
+
+
 def bases(teacher: Model, students: Sequence[Model]) -> list[Row]:
     """The teacher at many steps and at its students', and the students, all without upsampler.
 
     A student of guidance alone is drawn at many steps, and at those that the first student of
     steps had before it.
     """
-    own = lambda n: ALIKE | dict(steps=n, upsample=False)
-    of_steps = [n for student in students if (n := student.steps("base")) > 1]
+    alike, of_steps = as_students(students), [n for s in students if (n := s.steps("base")) > 1]
+    own = lambda n: alike | dict(steps=n, upsample=False)
     rows = [Row(f"teacher, {n} steps", teacher, own(n), {"base": 2 * n}) for n in (MANY, *of_steps)]
     for student in students:
         each = 1 if student.guides() else 2
@@ -183,7 +191,7 @@ def bases(teacher: Model, students: Sequence[Model]) -> list[Row]:
 
 def cascades(teacher: Model, students: Sequence[Model], uppers: Sequence[Model]) -> list[Row]:
     """The teacher at many steps, and every student of steps with every upsampler's student."""
-    many = ALIKE | dict(steps=MANY, upsample_steps=MANY_UPSAMPLE)
+    many = as_students(students) | dict(steps=MANY, upsample_steps=MANY_UPSAMPLE)
     many |= dict(upsample_sampler="ddim", upsample_grid="")
     counts = {"base": 2 * MANY, "upsample": MANY_UPSAMPLE}
     rows = [Row(f"teacher, {MANY} + {MANY_UPSAMPLE}", teacher, many, counts)]
@@ -216,7 +224,7 @@ def upsamplers_table(teacher: Model, students: Sequence[Model]) -> str:
     found = {named(*chain): (chain[2], of_teacher(*chain)) for chain in OF_TEACHER}
     for model in students:
         n = model.steps("upsample")
-        found[f"student of {n}"] = n, draws(model)("ddim", "trailing", n)
+        found[f"student of {n}"] = n, draws(model)("ddim", model.grid("upsample"), n)
     rows = [
         (name, n, f"{100 * convergence.distance(drawn, converged):.2f}")
         for name, (n, drawn) in found.items()
