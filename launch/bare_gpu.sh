@@ -5,6 +5,7 @@
 #   launch/bare_gpu.sh [--print] check                    unpack them and name the device
 #   launch/bare_gpu.sh [--print] bench [OPTIONS]          check, then time everything; OPTIONS of `glide-jax bench`
 #   launch/bare_gpu.sh [--print] profile [OPTIONS]        check, then seconds by kind of operation
+#   launch/bare_gpu.sh [--print] ways [OPTIONS]           check, then attention, norms and options of XLA in turn
 #   launch/bare_gpu.sh [--print] train --config CONFIG    check, then train until the budget ends; goes on
 #
 #   --print, anywhere, shows the commands and runs none.
@@ -25,9 +26,9 @@ if [ $# = 0 ]; then sed -n '2,/^set/{s/^# \{0,1\}//p;}' "$0"; exit 2; fi
 plan=$1 && shift
 case $plan in
 carry | check) if [ $# != 0 ]; then refuse "'$1' is left over; $plan takes no options."; fi ;;
-bench | profile) case ${1:--} in -*) ;; *) refuse "'$1' follows no option; give options of glide-jax bench, such as --rounds 3." ;; esac ;;
+bench | profile | ways) case ${1:--} in -*) ;; *) refuse "'$1' follows no option; give options of glide-jax bench, such as --rounds 3." ;; esac ;;
 train) check_train "$@" ;;
-*) refuse "there is no plan '$plan'; give one of carry, check, bench, profile, train." ;;
+*) refuse "there is no plan '$plan'; give one of carry, check, bench, profile, ways, train." ;;
 esac
 case $budget in '' | *[!0-9]*) refuse "BUDGET is '$budget'; it must be a whole number of seconds." ;; esac
 
@@ -95,6 +96,11 @@ profile)
     options=(--device gpu "$@") # the reference has no part in it
     measure profile-base 45 --stages base --dtype bfloat16 --what operations --batch-sizes 8 --rounds 3
     measure profile-upsample 45 --stages upsample --dtype bfloat16 --what operations --batch-sizes 2 --rounds 3
+    ;;
+ways)
+    options=(--device gpu "$@")
+    measure ways-base 60 --stages base --dtype bfloat16 --what ways --batch-sizes 8
+    measure ways-upsample 60 --stages upsample --dtype bfloat16 --what ways --batch-sizes 2
     ;;
 train)
     # A signal saves; the same command goes on.

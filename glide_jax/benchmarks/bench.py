@@ -16,7 +16,7 @@ from glide_jax.benchmarks.reference import Reference
 from glide_jax.benchmarks.timing import Times, in_turn
 from glide_jax.errors import InputError
 from glide_jax.model_dir import reading, schema
-from glide_jax.networks import zoo
+from glide_jax.networks import ways, zoo
 from glide_jax.sampling import settings
 from glide_jax.types import Params
 
@@ -26,7 +26,13 @@ Others: TypeAlias = Callable[[Reference], dict[str, Callable[[], Any]]]
 OURS, THEIRS, CACHED = "glide_jax", "reference", "reference, text cached"
 THROUGHOUT = "guided at every step"
 USUAL = ("limits", "text", "evaluation", "gradient", "image")
-WHAT = (*USUAL, "interval", "operations")
+WHAT = (*USUAL, "interval", "operations", "ways")
+# What a GPU is asked by `ways`; the options of XLA are its names for what it may choose.
+WAYS = ("attention=jax", "attention=cudnn", "norm=dtype", "norm=dtype+attention=cudnn",
+        "xla_gpu_enable_command_buffer=", "xla_gpu_force_conv_nhwc=true",
+        "xla_gpu_force_conv_nchw=true", "xla_gpu_enable_triton_gemm=false",
+        "xla_gpu_cudnn_gemm_fusion_level=2",
+        "xla_gpu_enable_latency_hiding_scheduler=true")  # fmt: skip
 # Largest difference of outputs of size 1 that is still the same function, by the coarser dtype.
 TOLERANCES = {"float32": 2e-4, "bfloat16": 0.15, "float16": 0.05}
 
@@ -42,6 +48,7 @@ class Options:
     convolutions: str = "auto"
     presets: tuple[str, ...] = ("fast",)
     reference: pathlib.Path | None = None
+    ways: tuple[str, ...] = WAYS
 
     def __post_init__(self):
         """Checks every value."""
@@ -49,6 +56,8 @@ class Options:
             checks.one_of("what", what, WHAT)
         for preset in self.presets:
             checks.one_of("preset", preset, tuple(settings.PRESETS))
+        for way in self.ways:
+            ways.parse(way)
         checks.one_of("dtype", self.dtype, tuple(TOLERANCES))
         checks.whole("rounds", self.rounds, 1, 10_000)
         for size in self.batch_sizes:
@@ -64,6 +73,7 @@ class Row:
     flops: float  # those of the plain algorithm, whichever ran
     error: float | None = None  # largest difference of the sides' outputs, relative to their size
     operations: Mapping[str, float] | None = None  # seconds of ours by kind
+    refused: Mapping[str, str] = dataclasses.field(default_factory=dict)  # why, by side
 
     def tflops(self, side: str = OURS) -> float:
         """Speed in the plain algorithm's operations, in the median round."""
@@ -140,6 +150,10 @@ def _of_network(name: str, load: Load, options: Options, tick: Callable[[], Any]
             timed = row(f"operations of {what}, {size}", run, number)
             spent = operations.seconds(program, *args, rounds=options.rounds)
             yield dataclasses.replace(timed, operations=spent)
+    if "ways" in options.what:
+        for what, make in {"an evaluation": networks.evaluation,
+                           "a gradient": networks.gradient_program}.items():  # fmt: skip
+            yield from _by_ways(what, make, part, first, options, tick)
     if "gradient" in options.what:
         of_theirs = lambda theirs: {THEIRS: theirs.gradient(first)}
         yield row(f"gradient, {size}", *networks.gradient(part, first), of_theirs)
@@ -161,6 +175,37 @@ def _of_network(name: str, load: Load, options: Options, tick: Callable[[], Any]
 
 def _finished(program: Callable, args: tuple) -> Any:
     return jax.block_until_ready(program(*args))
+
+
+def _by_ways(
+    what: str, make: Callable[..., tuple], part: Part, x: Inputs, options: Options,
+    tick: Callable[[], Any],
+) -> Iterator[Row]:  # fmt: skip
+    """Each way in turn with the default one.
+
+    A way that does not compile, or computes other numbers, is told and not timed.
+    """
+    program, args, flops = make(part, x)
+    default = functools.partial(_finished, program, args)
+    flat = lambda out: np.concatenate([np.float32(a).ravel() for a in jax.tree.leaves(out)])
+    right, size = flat(default()), f"batch {len(x.t)}"
+    for way in options.ways:
+        sides, refused, error = {OURS: default}, {}, None
+        try:
+            other, its, _ = make(part, x, ways.parse(way))
+            call = functools.partial(_finished, other, its)
+            error = float(np.abs(flat(call()) - right).max() / max(1e-30, np.abs(right).max()))
+        except Exception as fault:  # whatever a compiler says of what it lacks
+            refused[way] = checks.printable(str(fault).split("\n")[0])[:200]
+        else:
+            if error <= TOLERANCES[options.dtype]:
+                sides[way] = call
+            else:
+                refused[way] = f"its numbers are {error:.2g} off, relative to the largest"
+        times = in_turn(sides, options.rounds, tick=tick)
+        for _ in range(len(refused) * (options.rounds + 1)):
+            tick()
+        yield Row(f"{part.name}: {what} by {way}, {size}", times, flops, error, refused=refused)
 
 
 def _evaluation(
@@ -209,6 +254,7 @@ def count(networks: Collection[str], options: Options) -> int:
     sides = {"text": 2, "evaluation": 3, "gradient": 2} if options.reference else {}
     number = {"evaluation": len(options.batch_sizes), "image": len(options.presets)}
     number["operations"] = 2
+    number["ways"] = 2 * 2 * len(options.ways)
     of_each = [what for what in options.what if what not in ("limits", "interval")]
     total = len(networks) * sum(sides.get(what, 1) * number.get(what, 1) for what in of_each)
     total += 2 * ("limits" in options.what)

@@ -12,7 +12,7 @@ import numpy as np
 
 from glide_jax import compiling, types
 from glide_jax.model_dir import schema
-from glide_jax.networks import initial, zoo
+from glide_jax.networks import initial, ways, zoo
 from glide_jax.networks.cpu.choice import prepared
 from glide_jax.sampling import cascade, settings, stages
 from glide_jax.sampling.running import Running
@@ -96,8 +96,11 @@ def inputs(config: zoo.ModelConfig, batch: int) -> Inputs:
     return Inputs(tokens, mask, draw(config.image_size), t, low_res)
 
 
-def _jit(function: Callable) -> Callable:
-    return jax.jit(function, compiler_options=compiling.options())
+def _jit(function: Callable, way: ways.Way = ways.DEFAULT) -> Callable:
+    # A function of its own for every way: JAX would not trace the same one again.
+    fresh = lambda *args: function(*args)
+    options = (compiling.options() or {}) | dict(way.flags)
+    return jax.jit(fresh, compiler_options=options or None)
 
 
 def encode(part: Part, x: Inputs) -> tuple[Callable[[], Any], float]:
@@ -119,12 +122,19 @@ def evaluation_flops(part: Part, x: Inputs) -> float:
     return flops.count(part.network, part.host, x.x_t, x.t, Cond(text, low_res=x.low_res))
 
 
-def evaluation(part: Part, x: Inputs) -> tuple[Any, tuple, float]:
-    """The compiled program of `evaluate`, what it takes, and its FLOPs."""
+def evaluation(part: Part, x: Inputs, way: ways.Way = ways.DEFAULT) -> tuple[Any, tuple, float]:
+    """The compiled program of `evaluate`, what it takes, and its FLOPs.
+
+    Args:
+        part: the network.
+        x: the batch.
+        way: the way to compute; the text is encoded by the default one.
+    """
     x_t, t, low_res = jax.device_put((x.x_t, x.t, x.low_res))
     text = _jit(part.stage.encode)(part.params, *jax.device_put((x.tokens, x.mask)))
     inputs = (x_t, t, Cond(text, low_res=low_res))
-    program = _jit(part.network).lower(part.params, *inputs).compile()
+    with ways.using(way):
+        program = _jit(part.network, way).lower(part.params, *inputs).compile()
     return program, (part.params, *inputs), evaluation_flops(part, x)
 
 
@@ -138,8 +148,16 @@ def gradient(part: Part, x: Inputs) -> tuple[Callable[[], Any], float]:
     return lambda: jax.block_until_ready(program(*args)), number
 
 
-def gradient_program(part: Part, x: Inputs) -> tuple[Any, tuple, float]:
-    """The compiled program of `gradient`, what it takes, and its FLOPs."""
+def gradient_program(
+    part: Part, x: Inputs, way: ways.Way = ways.DEFAULT
+) -> tuple[Any, tuple, float]:
+    """The compiled program of `gradient`, what it takes, and its FLOPs.
+
+    Args:
+        part: the network.
+        x: the batch.
+        way: the way to compute.
+    """
 
     def loss_fn(params: Params, x: Inputs) -> jax.Array:
         cond = Cond(part.stage.encode(params, x.tokens, x.mask), low_res=x.low_res)
@@ -147,7 +165,8 @@ def gradient_program(part: Part, x: Inputs) -> tuple[Any, tuple, float]:
         return jnp.square(out.eps).mean() + 1e-3 * jnp.square(out.var_frac).mean()
 
     args = jax.device_put((part.host, x))
-    program = _jit(jax.value_and_grad(loss_fn)).lower(*args).compile()
+    with ways.using(way):
+        program = _jit(jax.value_and_grad(loss_fn), way).lower(*args).compile()
     return program, args, 3.0 * flops.count(loss_fn, *args)
 
 

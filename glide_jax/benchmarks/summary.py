@@ -36,9 +36,12 @@ def markdown(rows: Sequence[Row]) -> str:
                 "" if side == OURS else _ratio(row, side),
                 "" if row.error is None or side != OURS else f"{row.error:.1e}",
             ))  # fmt: skip
-    return "\n\n".join(
-        [table(cells, header, "llrrrrrr"), *(_operations(row) for row in rows if row.operations)]
-    )
+    refused = [f"- {row.name}: {why}" for row in rows for why in row.refused.values()]
+    blocks = [table(cells, header, "llrrrrrr")]
+    blocks += [_operations(row) for row in rows if row.operations]
+    if refused:
+        blocks.append("Not timed:\n\n" + "\n".join(refused))
+    return "\n\n".join(blocks)
 
 
 def _operations(row: Row) -> str:
@@ -67,7 +70,8 @@ def as_json(rows: Sequence[Row], about: Mapping[str, Any]) -> dict[str, Any]:
             "seconds": {side: list(times.seconds) for side, times in row.times.items()},
             "ratios": {s: quartiles(row.times[OURS].ratio(times)) for s, times in others.items()},
         }
-        entries.append(entry | ({"operations": dict(row.operations)} if row.operations else {}))
+        more = {"operations": dict(row.operations or {}), "refused": dict(row.refused)}
+        entries.append(entry | {name: value for name, value in more.items() if value})
     return {**about, "limit_tflops": limit(rows), "rows": entries}
 
 

@@ -24,6 +24,11 @@ from glide_jax.cli.progress import progress_bars
 @click.option("--rounds", default="5", show_default=True, help="Counted ones; one more warms up.")
 @click.option("--convolutions", default="auto", show_default=True,
               help="auto, direct, winograd2 or winograd4.")  # fmt: skip
+@click.option(
+    "--ways",
+    help="Ways to compute for --what ways, with commas: attention=cudnn, "
+    "norm=dtype, or options of XLA; by default those that are worth a GPU's minute.",
+)
 @click.option("--reference", type=common.PATH,
               help="A checkout of the PyTorch code, run in turn on the same weights.")  # fmt: skip
 @common.dtype_option
@@ -34,8 +39,8 @@ from glide_jax.cli.progress import progress_bars
               "its first picture, with an empty and a filled cache.")  # fmt: skip
 @click.option("--out", type=common.PATH, default="bench", show_default=True,
               help="Folder for bench.json, bench.md and bench.png.")  # fmt: skip
-def command(model, stages, what, batch_sizes, presets, rounds, convolutions, reference, dtype,
-            device, start, out) -> None:  # fmt: skip
+def command(model, stages, what, batch_sizes, presets, rounds, convolutions, ways, reference,
+            dtype, device, start, out) -> None:  # fmt: skip
     """Time our networks in turn with the PyTorch reference, and with the machine's own limits.
 
     Outputs are compared before anything is timed. Ratios above 1 say that we are faster.
@@ -57,6 +62,7 @@ def command(model, stages, what, batch_sizes, presets, rounds, convolutions, ref
         convolutions=convolutions,
         presets=listed(presets),
         reference=reference,
+        **({} if ways is None else {"ways": listed(ways)}),
     )
     if start:
         reading.find_model(start, common.cache_folder() / "models")

@@ -46,3 +46,39 @@ def test_a_reference_that_is_not_one_is_said_in_a_sentence(cli, tiny_model, tmp_
     assert "--reference" in done.err
     assert "Traceback" not in done.err
     assert not (tmp_path / "b").exists()
+
+
+def test_ways_to_compute_are_timed_in_turn_and_what_a_device_lacks_is_told(
+    cli, tiny_model, tmp_path
+):
+    done = cli("bench", "--model", tiny_model, "--stages", "base", "--rounds", "1", "--what",
+               "ways", "--batch-sizes", "1", "--ways", "attention=jax,attention=cudnn,xla_none=1",
+               "--out", tmp_path / "bench")  # fmt: skip
+    assert done.code == 0, done.err
+    rows = json.loads((tmp_path / "bench" / "bench.json").read_text())["rows"]
+    assert [row["name"] for row in rows] == [
+        f"base: {what} by {way}, batch 1"
+        for what in ("an evaluation", "a gradient")
+        for way in ("attention=jax", "attention=cudnn", "xla_none=1")
+    ]
+    for timed, *others in (rows[:3], rows[3:]):
+        assert list(timed["seconds"]) == ["glide_jax", "attention=jax"]
+        assert 0 < timed["error"] < 2e-4  # another program, and the same numbers
+        assert [list(row["refused"]) for row in others] == [["attention=cudnn"], ["xla_none=1"]]
+    assert "Not timed:\n\n- base: an evaluation by attention=cudnn, batch 1: " in done.out
+
+
+@pytest.mark.parametrize(
+    ("ways", "says"),
+    [
+        ("attention=best", "attention is 'best'; it must be one of own, jax, cudnn"),
+        ("norm", "way is 'norm'; it must be NAME=VALUE with a name of attention, norm or"),
+        ("speed=fast", "way is 'speed=fast'; it must be NAME=VALUE"),
+    ],
+)
+def test_a_way_that_is_none_is_one_sentence(ways, says, cli, tiny_model, tmp_path):
+    done = cli("bench", "--model", tiny_model, "--what", "ways", "--ways", ways,
+               "--out", tmp_path / "b")  # fmt: skip
+    assert done.code == 2
+    assert says in done.complaint
+    assert not (tmp_path / "b").exists()
