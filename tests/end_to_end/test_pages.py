@@ -68,6 +68,7 @@ SMALLER = {  # words that stand in the printed command, and those that are run f
     "bench --model MODEL --rounds 9": f"{BENCH} --what evaluation",
     "bench --what image": f"{BENCH} --presets fast --what image",
     "bench --what operations": f"{BENCH} --what operations",
+    "bench --what ways": f"{BENCH} --what ways",
     "glide-jax bench\n": f"glide-jax {BENCH} --what limits\n",
     "sample --n 64 --batch-size auto ...": f'sample --n 2 {FEW} --batch-size auto "a ring"',
     "--weights int8 ...": f'--weights int8 {FEW} "a ring"',
