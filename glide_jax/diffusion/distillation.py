@@ -76,6 +76,27 @@ def one_step(
     return x_0, s.sqrt_alpha_bar_prev * x_0 + jnp.sqrt(s.one_minus_alpha_bar_prev) * eps
 
 
+def far_step(
+    predict: Callable[[Image, Timestep], Image],
+    schedule: Schedule,
+    x_t: Image,
+    i: Int[Array, " b"],
+    end: Int[Array, " b"],
+) -> Image:
+    """Where one step of DDIM ends that goes past others.
+
+    Args:
+        predict: a student's x_0 at (x_t, t).
+        schedule: the chain.
+        x_t: (b, h, w, c).
+        i: the step at which x_t is.
+        end: the step at which the result is.
+    """
+    s = schedule.at(i)
+    x_0 = predict(x_t, schedule.t[i])
+    return samplers.q_sample(schedule.at(end), x_0, samplers.predict_eps(s, x_t, x_0))
+
+
 def leap(
     predict: Callable[[Image, Timestep], Image],
     schedule: Schedule,

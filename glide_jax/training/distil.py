@@ -47,6 +47,12 @@ class Steps(NamedTuple):
     own: Float[Array, " n"] | None = None  # see `distillation.shares`, for consistency
     own_way: float = 0.0  # how many pictures come to their step by the student's before
 
+    def draw_own_way(self, i: Int[Array, " b"], key: Array) -> Bool[Array, " b"]:
+        """Which pictures come to their step so; where no step of the student's ends, none do."""
+        leap, drawn = self.weight.shape[1], jax.random.bernoulli(key, self.own_way, i.shape)
+        ends = True if self.own is None else i % leap == leap - 1
+        return drawn & (i + leap < self.chain.num_steps) & ends
+
 
 class Asked(NamedTuple):
     """The guidance of each picture; all is None where it is no input."""
@@ -189,14 +195,10 @@ def of_steps(teacher: Part, own: Part, steps: Steps, how: Guided, options: Diffu
         by_teacher = predicting(teacher, params, batch, asked)
         by_itself = predicting(own, own_params, batch, asked)
         if steps.own_way:
-            came = jax.random.bernoulli(jax.random.fold_in(key, 0), steps.own_way, (b,))
-            start = jnp.where(came & (i + leap < chain.num_steps), i + leap, i)
-            x_start = samplers.q_sample(chain.at(start), batch.image, eps)
-            x_0 = by_itself(x_start, chain.t[start])
-            x_came = samplers.q_sample(
-                chain.at(i), x_0, samplers.predict_eps(chain.at(start), x_start, x_0)
-            )
-            x_t = jnp.where((start > i)[:, None, None, None], x_came, x_t)
+            before = samplers.q_sample(chain.at(i + leap), batch.image, eps)
+            came = steps.draw_own_way(i, jax.random.fold_in(key, 0))
+            x_came = distillation.far_step(by_itself, chain, before, i + leap, i)
+            x_t = jnp.where(came[:, None, None, None], x_came, x_t)
         if steps.own is None:
             x_0 = distillation.leap(by_teacher, chain, steps.weight, x_t, i)
         else:
