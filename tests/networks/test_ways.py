@@ -28,8 +28,10 @@ def test_a_norm_in_the_networks_dtype_is_near_that_in_float32_and_another_progra
     exact = normed(x.astype(jnp.float32))
     with ways.using(ways.parse("norm=dtype")):
         near, program = normed(x), jax.make_jaxpr(lambda x: normed(x))(x)
+        slope = jax.grad(lambda x: normed(x).astype(jnp.float32).sum())(x)
     assert near.dtype == jnp.bfloat16
     assert float(jnp.abs(near.astype(jnp.float32) - exact).max()) < 0.15
+    assert slope.dtype == jnp.bfloat16
     assert str(program) != str(jax.make_jaxpr(lambda x: normed(x))(x))
 
 
