@@ -61,7 +61,7 @@ def _backward(groups: int, kept: tuple, dy: Image) -> tuple[Image, Channels, Cha
     spread = lambda sums: _to_channels(_group_means(sums * scale, x, groups), x.shape[-1])
     pull = spread(along) * jnp.square(inverse)
     dx = dy * scale - _pixels(spread(straight)) - (x - _pixels(mean)) * _pixels(pull)
-    dx = (dx * _pixels(inverse)).astype(x.dtype)  # that of the input, float32 or narrower
+    dx = (dx * _pixels(inverse)).astype(x.dtype)  # the input may be narrower
     return dx, (along * inverse).sum(0), straight.sum(0)
 
 
