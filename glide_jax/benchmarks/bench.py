@@ -33,6 +33,7 @@ WAYS = ("attention=jax", "attention=cudnn", "norm=dtype", "norm=dtype+attention=
         "xla_gpu_force_conv_nchw=true", "xla_gpu_enable_triton_gemm=false",
         "xla_gpu_cudnn_gemm_fusion_level=2",
         "xla_gpu_enable_latency_hiding_scheduler=true")  # fmt: skip
+_PROGRAMS = {"an evaluation": networks.evaluation, "a gradient": networks.gradient_program}
 # Largest difference of outputs of size 1 that is still the same function, by the coarser dtype.
 TOLERANCES = {"float32": 2e-4, "bfloat16": 0.15, "float16": 0.05}
 
@@ -143,16 +144,14 @@ def _of_network(name: str, load: Load, options: Options, tick: Callable[[], Any]
         for batch in options.batch_sizes:
             yield _evaluation(part, theirs, networks.inputs(part.config.model, batch), row, options)
     if "operations" in options.what:
-        for what, make in {"an evaluation": networks.evaluation,
-                           "a gradient": networks.gradient_program}.items():  # fmt: skip
+        for what, make in _PROGRAMS.items():
             program, args, number = make(part, first)
             run = functools.partial(_finished, program, args)
             timed = row(f"operations of {what}, {size}", run, number)
             spent = operations.seconds(program, *args, rounds=options.rounds)
             yield dataclasses.replace(timed, operations=spent)
     if "ways" in options.what:
-        for what, make in {"an evaluation": networks.evaluation,
-                           "a gradient": networks.gradient_program}.items():  # fmt: skip
+        for what, make in _PROGRAMS.items():
             yield from _by_ways(what, make, part, first, options, tick)
     if "gradient" in options.what:
         of_theirs = lambda theirs: {THEIRS: theirs.gradient(first)}
@@ -253,8 +252,8 @@ def count(networks: Collection[str], options: Options) -> int:
     """How often `rows` will call `tick`, for networks of these names."""
     sides = {"text": 2, "evaluation": 3, "gradient": 2} if options.reference else {}
     number = {"evaluation": len(options.batch_sizes), "image": len(options.presets)}
-    number["operations"] = 2
-    number["ways"] = 2 * 2 * len(options.ways)
+    number["operations"] = len(_PROGRAMS)
+    number["ways"] = 2 * len(_PROGRAMS) * len(options.ways)
     of_each = [what for what in options.what if what not in ("limits", "interval")]
     total = len(networks) * sum(sides.get(what, 1) * number.get(what, 1) for what in of_each)
     total += 2 * ("limits" in options.what)
