@@ -193,7 +193,8 @@ def of_steps(teacher: Part, own: Part, steps: Steps, how: Guided, options: Diffu
         eps = jax.random.normal(eps_key, batch.image.shape)
         x_t, asked = samplers.q_sample(chain.at(i), batch.image, eps), how.draw(batch, asked_key)
         by_teacher = predicting(teacher, params, batch, asked)
-        by_itself = predicting(own, own_params, batch, asked)
+        if steps.own_way or steps.own is not None:  # else its prompts need not be encoded
+            by_itself = predicting(own, own_params, batch, asked)
         if steps.own_way:
             before = samplers.q_sample(chain.at(i + leap), batch.image, eps)
             came = steps.draw_own_way(i, jax.random.fold_in(key, 0))
