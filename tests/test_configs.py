@@ -26,7 +26,7 @@ from glide_jax.training.run import MissingInput, plan_without_data, prepare_run
 FOLDER = pathlib.Path(__file__).parents[1] / "configs"
 # What fine-tuning and distillation start from has no model of its own; tests of the command line
 # run those.
-STARTED = {"finetune", "distill_guidance", "distill_steps"}
+STARTED = {"finetune", "distill_guidance", "distill_steps", "distill_distribution"}
 NAMES = sorted({path.stem for path in FOLDER.glob("*.py")} - {"__init__", "presets"} - STARTED)
 WANTED = {
     "shapes_64", "shapes_256", "emoji_64", "emoji_256", "coco_64", "base_64", "base_64_cfg",

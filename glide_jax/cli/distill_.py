@@ -15,7 +15,7 @@ from glide_jax.cli import cluster, common, finetune_, train_
     "--from", "model", type=common.PLACE, required=True,
     help="The teacher: a model directory, or a name.",
 )  # fmt: skip
-@click.option("--what", required=True, help="guidance, or steps.")
+@click.option("--what", required=True, help="guidance, steps, or distribution.")
 @click.option(
     "--workdir", required=True, type=common.PATH,
     help="Folder of this distillation alone; one in it is resumed.",
@@ -52,13 +52,16 @@ def command(
 ) -> None:
     """Teach a student what the model of --from draws, with fewer evaluations of the network.
 
+    --what distribution makes a student of a few steps without a second evaluation for guidance,
+    whose pictures are spread as the teacher's are; the result is WORKDIR/model.
+
     --what guidance makes one evaluation of guidance's two; the scale becomes an input. The result
     is WORKDIR/model. --what steps makes one step of two, in rounds such as 16, 8, 4 and 2 steps;
     the result of each is WORKDIR/steps-N/model. Both are model directories with the teacher's
-    other stages. Fields of configs/distill_guidance.py or distill_steps.py can be given too, as
+    other stages. Fields of the configs, configs/distill_WHAT.py, can be given too, as
     --config.distill.rounds=16,8.
     """
-    checks.one_of("--what", what, ("guidance", "steps"))
+    checks.one_of("--what", what, ("guidance", "steps", "distribution"))
     checks.one_of("--stage", stage, ("base", "upsample"))
     checks.one_of("--size", size, ("full", "shapes", "smoke"))
     changes = finetune_.changes_of(ctx.args, data, updates, lr, batch_size)

@@ -174,12 +174,24 @@ def ddim(
 
     def step(x_t: Image, i: Int[Array, ""], noise: Image) -> Image:
         s, now = schedule.at(i), estimate(denoise, schedule, x_t, i, x0_fn, score)
-        sigma = eta * s.sigma
-        towards_x_t = jnp.sqrt(jnp.maximum(s.one_minus_alpha_bar_prev - sigma**2, 0.0))
-        x_prev = s.sqrt_alpha_bar_prev * now.x_0 + towards_x_t * now.renoise
+        x_prev, sigma = ddim_mean(s, now.x_0, now.renoise, eta)
         return x_prev + jnp.where(i > 0, sigma, 0.0) * noise
 
     return step
+
+
+def ddim_mean(s: Schedule, x_0: Image, eps: Image, eta: Scalar) -> tuple[Image, Image]:
+    """Where a step of DDIM leads before its noise, and sigma, that noise's standard deviation.
+
+    Args:
+        s: a schedule's numbers at each picture's step.
+        x_0: the predicted picture.
+        eps: the noise that goes with it.
+        eta: 0 to 1.
+    """
+    sigma = eta * s.sigma
+    towards_x_t = jnp.sqrt(jnp.maximum(s.one_minus_alpha_bar_prev - sigma**2, 0.0))
+    return s.sqrt_alpha_bar_prev * x_0 + towards_x_t * eps, sigma
 
 
 def ddim_reverse(denoise: Denoiser, schedule: Schedule, *, x0_fn: X0Fn = clip) -> Step:

@@ -40,7 +40,7 @@ def adopt(config: Any, start: Start) -> None:
     part = schema.parse_section(schema.StageConfig, found[stage], where)
     what = config.distill.what if "distill" in config else ""
     model, prediction = part.model, part.prediction
-    if what == "guidance" and not model.guidance:
+    if what in ("guidance", "distribution") and config.model.guidance and not model.guidance:
         model = dataclasses.replace(
             model, guidance=config.model.guidance, away=bool(config.model.away and model.text_width)
         )
@@ -49,12 +49,13 @@ def adopt(config: Any, start: Start) -> None:
     config.model = dataclasses.asdict(model)
     config.diffusion.update(noise_schedule=part.noise_schedule, prediction=prediction)
     sampling = settings.from_config(part.sampling, f"{where}.sampling").record()
-    config.sampling = sampling | ({"eta": 0.0} if what == "steps" else {})
+    # Students of steps follow the teacher's way without noise; the third kind hides its errors.
+    config.sampling = sampling | {"steps": {"eta": 0.0}, "distribution": {"eta": 1.0}}.get(what, {})
     config.train.init_from = str(directory)
     if what:
         config.data.styles = part.styles
         config.log.guidance_scale = sampling["guidance_scale"]
-    ending = {"": "finetuned", "guidance": "guided", "steps": "distilled"}[what]
+    ending = {"": "finetuned", "guidance": "guided"}.get(what, "distilled")
     config.name = f"{found.get('name', directory.name)}-{ending}"
     if part.model.upsampler:
         small = found.get("base", {}).get("model", {}).get("image_size")
@@ -87,11 +88,13 @@ def check_student(distill: Distill, diffusion: Diffusion, train: Train, objectiv
             "diffusion.prediction is 'eps', and a student's must be v or x_0: with few steps, eps "
             "of noise alone would have to be a picture."
         )
-    if (distill.what == "steps") != bool(distill.count):
+    if (distill.what != "guidance") != bool(distill.count):
         raise InputError(
             f"distill.what is {distill.what!r}, and distill.steps and distill.rounds give "
-            f"{distill.count} steps; a student in steps has a number of them, one in guidance 0."
+            f"{distill.count} steps; a student in guidance has 0, every other a number of them."
         )
+    if distill.what == "distribution" and train.freeze:
+        raise InputError("train.freeze leaves layers as they are, but a critic learns them all.")
     plain = Diffusion()
     for name in ("min_snr_gamma", "perceptual_weight", "text_loss_weight"):
         if getattr(diffusion, name) != getattr(plain, name):
@@ -116,7 +119,7 @@ def student_sampling(
         InputError: the network takes guidance as an input, and the sampling has it otherwise.
     """
     own = dict(sampling)
-    if distill.what == "steps":
+    if distill.count:
         own |= {"steps": str(distill.count), "grid": distill.grid}
         own["sampler"] = "renoised" if distill.renoise else "ddim"
     if not model.guidance:

@@ -8,7 +8,7 @@ import jax
 
 from glide_jax import compiling
 from glide_jax.mesh import partition
-from glide_jax.training import flops, hooks
+from glide_jax.training import flops, hooks, matching
 from glide_jax.training.plan import Plan
 
 _USUAL = 0.4  # fraction of a device's peak that training reaches, for the first guess of how long
@@ -51,7 +51,8 @@ def cost_lines(plan: Plan, compiled: Compiled) -> list[str]:
         "the step itself": compiled.temporary,
     }
     sizes = ", ".join(f"{name} {_bytes(number)}" for name, number in parts.items())
-    count = sum(math.prod(leaf.shape) for leaf in jax.tree.leaves(state.params))
+    drawn = matching.drawn_with(config.distill, state.params)
+    count = sum(math.prod(leaf.shape) for leaf in jax.tree.leaves(drawn))
     peak = compiled.peak_tflops
     seconds = compiled.flops / (peak * _USUAL * 1e12 * len(devices)) * config.train.num_steps
     return [

@@ -6,7 +6,7 @@ towards.
 """
 
 from collections.abc import Callable
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -29,10 +29,26 @@ class Part(NamedTuple):
     predict: Callable[..., Prediction]  # (params, x_t, t, cond)
     encode: Callable[..., TextCond | None]  # (params, tokens, mask)
     prediction: str  # the meaning of its output
+    takes_guidance: bool = False  # the scale is an input; else guidance is two evaluations
 
     def bind(self, params: Params) -> Network:
         """The network of these parameters."""
         return lambda x_t, t, cond: self.predict(params, x_t, t, cond)
+
+    def x_0(
+        self, params: Params, s: Schedule, x_t: Image, t: Int[Array, " b"], cond: Cond
+    ) -> Image:
+        """The picture that the network takes x_t for.
+
+        Args:
+            params: its parameters.
+            s: a schedule's numbers at each picture's step.
+            x_t: (b, h, w, c).
+            t: timesteps.
+            cond: the condition.
+        """
+        return parameterization.x_0_of(s, x_t, self.predict(params, x_t, t, cond).eps,
+                                       self.prediction)  # fmt: skip
 
 
 Predict = Callable[[Image, Array], Image]  # x_0 at (x_t, t)
@@ -114,9 +130,74 @@ class Guided(NamedTuple):
             cond = cond._replace(away=away.pooled - empty.pooled)
         return cond._replace(guidance=asked.scale)
 
+    def branches(
+        self, part: Part, params: Params, batch: Batch, asked: Asked
+    ) -> tuple[Cond, Cond | None]:
+        """A teacher's condition, and where guidance is two evaluations, the one to keep away from.
 
-# (the teacher's parameters, the student's, batch, key)
-Teach = Callable[[Params, Params, Batch, Array], Lesson]
+        Args:
+            part: the teacher.
+            params: its parameters.
+            batch: captions and planes.
+            asked: see `draw`.
+        """
+        if part.takes_guidance or asked.scale is None:
+            return self.condition(part, params, batch, asked), None
+        cond = objectives.condition(batch, part.encode(params, batch.tokens, batch.mask))
+        if asked.tokens is None:
+            b = len(batch.image)
+            text = jax.tree.map(
+                lambda a: jnp.broadcast_to(a, (b, *a.shape[1:])), self.empty(part, params)
+            )
+        else:
+            text = part.encode(params, asked.tokens, asked.mask)
+        return cond, cond._replace(text=text)
+
+
+def clipped_in_noise(s: Schedule, x_0: Image) -> Image:
+    """x_0, clipped where there is more noise than signal.
+
+    There guidance and errors of eps lead far out of a picture's range, which the sampler cuts off.
+    Elsewhere that cut would only be noise in what is learnt.
+    """
+    return jnp.where(s.alpha_bar < 0.5, constraints.clip(x_0), x_0)
+
+
+def shown(
+    teacher: Part,
+    params: Params,
+    schedule: Schedule,
+    branches: tuple[Cond, Cond | None],
+    scale: Float[Array, " b"] | None,
+    x_t: Image,
+    i: Int[Array, " b"],
+) -> tuple[Image, Image | None]:
+    """A teacher's guided x_0, see `clipped_in_noise`, and its variance's fraction.
+
+    Args:
+        teacher: the network.
+        params: its parameters.
+        schedule: the diffusion, un-respaced.
+        branches: see `Guided.branches`.
+        scale: guidance's, where it is two evaluations.
+        x_t: (b, h, w, c).
+        i: steps of the schedule.
+    """
+    cond, away = branches
+    denoise = guidance.conditional(teacher.bind(params), cond)
+    if away is not None:
+        assert scale is not None, "guidance has scales"
+        # Guidance is linear, so it is the same for every meaning of the output.
+        denoise = guidance.classifier_free(
+            teacher.bind(params), cond, away, scale[:, None, None, None]
+        )
+    s, out = schedule.at(i), denoise(x_t, schedule.t[i])
+    x_0 = parameterization.x_0_of(s, x_t, out.eps, teacher.prediction)
+    return clipped_in_noise(s, x_0), out.var_frac
+
+
+# (the teacher's parameters, the student's, batch, key) to a `Lesson` or a `matching.Seen`
+Teach = Callable[[Params, Params, Batch, Array], Any]
 
 
 def of_guidance(teacher: Part, schedule: Schedule, how: Guided, options: Diffusion) -> Teach:
@@ -137,27 +218,9 @@ def of_guidance(teacher: Part, schedule: Schedule, how: Guided, options: Diffusi
         i = objectives.drawn_steps(tuple(i_keys), b, schedule.num_steps, options)
         s, eps = schedule.at(i), jax.random.normal(eps_key, batch.image.shape)
         x_t, asked = samplers.q_sample(s, batch.image, eps), how.draw(batch, asked_key)
-        cond = objectives.condition(batch, teacher.encode(params, batch.tokens, batch.mask))
-        if asked.tokens is None:
-            text = jax.tree.map(
-                lambda a: jnp.broadcast_to(a, (b, *a.shape[1:])), how.empty(teacher, params)
-            )
-        else:
-            text = teacher.encode(params, asked.tokens, asked.mask)
-        assert asked.scale is not None, "a student of guidance has scales"
-        # Guidance is linear, so it is the same for every meaning of the output.
-        denoise = guidance.classifier_free(
-            teacher.bind(params),
-            cond,
-            cond._replace(text=text),
-            asked.scale[:, None, None, None],
-        )
-        out = denoise(x_t, schedule.t[i])
-        x_0 = parameterization.x_0_of(s, x_t, out.eps, teacher.prediction)
-        # With more noise than signal, guidance and errors of eps lead far out of a picture's range,
-        # which the sampler cuts off. Elsewhere that cut would only be noise in what is learnt.
-        x_0 = jnp.where(s.alpha_bar < 0.5, constraints.clip(x_0), x_0)
-        return Lesson(batch, asked, x_t, i, x_0, out.var_frac)
+        branches = how.branches(teacher, params, batch, asked)
+        x_0, var_frac = shown(teacher, params, schedule, branches, asked.scale, x_t, i)
+        return Lesson(batch, asked, x_t, i, x_0, var_frac)
 
     return teach
 
@@ -179,9 +242,7 @@ def of_steps(teacher: Part, own: Part, steps: Steps, how: Guided, options: Diffu
         cond = how.condition(part, params, batch, asked)
 
         def predict(x_t: Image, t: Array) -> Image:
-            out = part.predict(params, x_t, t, cond)
-            s = chain.at_timestep(t)
-            return constraints.clip(parameterization.x_0_of(s, x_t, out.eps, part.prediction))
+            return constraints.clip(part.x_0(params, chain.at_timestep(t), x_t, t, cond))
 
         return predict
 

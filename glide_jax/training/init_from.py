@@ -87,6 +87,17 @@ def teacher_of(
         raise InputError(
             f"{where} predicts {have.prediction}, so diffusion.prediction must be {wanted!r}."
         )
+    if distill.what == "distribution":
+        if have.distilled:
+            raise InputError(
+                f"{where} is distilled to {have.distilled} steps already; give its teacher."
+            )
+        if have.prediction == "eps":
+            raise InputError(
+                f"{where} predicts eps, which a student of few steps cannot begin with; first "
+                f"distil its {'steps' if have.model.upsampler else 'guidance'}, which learns v."
+            )
+        return have, params
     if distill.what == "guidance":
         if have.model.upsampler:
             raise InputError(f"{where}: an upsampler is drawn without guidance; distil its steps.")
@@ -147,7 +158,7 @@ def _grown(
             "undo; train its teacher, and distil that again."
         )
     ours = ("prediction", "distilled") if config.distill.what else ()  # see `teacher_of`
-    learnt = ("guidance", "away") if config.distill.what == "guidance" else ()
+    learnt = ("guidance", "away") if config.distill.what in ("guidance", "distribution") else ()
     _check_same(where, "model", old, new, (*free, *learnt))
     _check_same(where, "diffusion", have, config.part, ("model", "sampling", *ours))
     if old.inpaint and not new.inpaint:

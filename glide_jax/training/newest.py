@@ -13,7 +13,7 @@ from glide_jax.model_dir import reading
 from glide_jax.networks import initial, zoo
 from glide_jax.tokenizers import Tokenizer
 from glide_jax.tokenizers.forms import Forms
-from glide_jax.training import clip_objective, folders, init_from
+from glide_jax.training import clip_objective, folders, init_from, matching
 from glide_jax.training.config import CHECKPOINTS, TrainConfig, kept_config
 
 
@@ -68,9 +68,10 @@ def read_run(workdir: pathlib.Path, models: pathlib.Path) -> tuple[reading.Model
     like = initial.shapes(config.model)
     if isinstance(config.part, zoo.ClipConfig):
         like = clip_objective.with_logit_scale(like)
-    averages = (like,) * len(config.train.ema)
+    averages = (matching.trained(config.distill, like),) * len(config.train.ema)
     step, ema = read_newest(workdir / CHECKPOINTS, "ema", averages)
-    model = as_model(config, tokenizer, start, ema[0])
+    params = matching.drawn_with(config.distill, ema[0])
+    model = as_model(config, tokenizer, start, params)
     return dataclasses.replace(model, name=f"{config.name}-step-{step}"), step
 
 

@@ -15,7 +15,7 @@ from glide_jax.mesh import partition
 from glide_jax.model_dir import schema
 from glide_jax.networks import initial, interception, zoo
 from glide_jax.networks.unet import attention_blocks
-from glide_jax.training import clip_objective, distil, flops, objectives, optim, sections
+from glide_jax.training import clip_objective, distil, flops, matching, objectives, optim, sections
 from glide_jax.training.config import TrainConfig
 from glide_jax.training.step import TrainState, train_step
 from glide_jax.types import Loss, Params
@@ -23,7 +23,10 @@ from glide_jax.types import Loss, Params
 
 @dataclasses.dataclass(frozen=True)
 class Plan:
-    """A config's functions, and where each array lies; nothing is on a device."""
+    """A config's functions, and where each array lies; nothing is on a device.
+
+    What is trained is the network's parameters, or those of two networks, see `matching.trained`.
+    """
 
     config: TrainConfig
     mesh: Mesh
@@ -55,8 +58,9 @@ class Plan:
         return self.loss_fn(params, batch, key)
 
     def create(self, params: Params) -> TrainState:
-        """The state before the first step."""
+        """The state before the first step of a network's parameters."""
         train = self.config.train
+        params = matching.trained(self.config.distill, params)
         return TrainState.create(
             params, self.tx, averages=len(train.ema), scale_loss=train.loss_scale == "dynamic"
         )
@@ -192,6 +196,8 @@ def make_plan(
         loss_fn = optim.without_frozen(loss_fn, frozen)
     lr = optim.lr_schedule(config.optim, config.train.num_steps)
     tx = optim.optimizer(config.optim, lr, frozen)
+    if config.distill.what == "distribution":
+        tx = matching.faster_critic(tx, config.distill.critic_rate)
     return Plan(config, mesh, min_size, loss_fn, lr, tx, fresh, teacher, teach)
 
 
@@ -275,26 +281,36 @@ def _distilling(
 
     def functions(of: schema.StageConfig) -> distil.Part:
         call = _glide_methods(config, of.model, network)
-        return distil.Part(call(None), call("encode"), of.prediction)
+        return distil.Part(call(None), call("encode"), of.prediction, bool(of.model.guidance))
 
     schedule, away = _schedule(config), config.distill.away_fraction * part.model.away
     how = distil.Guided(null_tokens, part.model.guidance, away)
+    taught, own = functions(teacher), functions(part)
+    if config.distill.what == "distribution":
+        alpha_bar = schedules.alpha_bar(config.diffusion.noise_schedule)
+        t = grids.timesteps(config.distill.grid, config.distill.count, alpha_bar)
+        chain = schedules.from_alpha_bar(alpha_bar, t)
+        steps = matching.Steps(chain, float(part.sampling["eta"]))
+        look = matching.looking(
+            taught, own, schedule, steps, how, config.diffusion.null_fraction,
+            config.distill.interval,
+        )  # fmt: skip
+        return matching.closer(own, schedule, chain, how), look
     weigh = functools.partial(
         distillation.weight_of_v, name=config.distill.weight, most=config.diffusion.max_snr
     )
     loss = distil.student(functions(part), schedule, how, weigh)
-    taught = functions(teacher)
     if config.distill.what == "guidance":
         return loss, distil.of_guidance(taught, schedule, how, config.diffusion)
     alpha_bar = schedules.alpha_bar(config.diffusion.noise_schedule)
     t = grids.timesteps(config.distill.grid, config.distill.of_teacher, alpha_bar)
     chain = schedules.from_alpha_bar(alpha_bar, t)
-    leap, own, every = config.distill.leap, None, config.distill.renoise
+    leap, share, every = config.distill.leap, None, config.distill.renoise
     if config.distill.consistency:
-        own, every = jnp.float32(distillation.shares(alpha_bar[t], leap)), True
+        share, every = jnp.float32(distillation.shares(alpha_bar[t], leap)), True
     weight = jnp.float32(distillation.weights(alpha_bar[t], leap))
-    steps = distil.Steps(chain, weight, every, own, config.distill.own_way)
-    return loss, distil.of_steps(taught, functions(part), steps, how, config.diffusion)
+    steps = distil.Steps(chain, weight, every, share, config.distill.own_way)
+    return loss, distil.of_steps(taught, own, steps, how, config.diffusion)
 
 
 def _clip_loss(

@@ -64,8 +64,9 @@ class Distill:
     A student reads `null_fraction`, `max_snr`, `noisy_share` and `noisy_from` of `Diffusion`.
     """
 
-    # guidance: one evaluation for the two of guidance; steps: one step for `leap`; "": no student.
-    what: str = _word("", "", "guidance", "steps")
+    # guidance: one evaluation for the two of guidance; steps: one step for `leap`; distribution:
+    # both at once, by `training.matching`; "": no student.
+    what: str = _word("", "", "guidance", "steps", "distribution")
     # The student's; the teacher takes `leap` times as many. 0: those of the first round.
     steps: int = _whole(0, 0, 500)
     leap: int = _whole(2, 2, 8)  # steps of the teacher in one of the student
@@ -85,6 +86,10 @@ class Distill:
     # Fraction of captions that keep away from another's, where `model.away` is true.
     away_fraction: float = _real(0.25, 0.0, 1.0)
     weight: str = _word("snr+1", *distillation.WEIGHTS)  # the weight of x_0's error
+    # Those of distribution alone: how many times faster the critic learns, and the timesteps
+    # between which the teacher is guided (Kynkaanniemi et al., 2024); () guides it everywhere.
+    critic_rate: float = _real(2.5, 0.0, 1e3)
+    interval: tuple[float, ...] = ()
 
     @property
     def count(self) -> int:
@@ -94,10 +99,21 @@ class Distill:
     @property
     def of_teacher(self) -> int:
         """The teacher's steps."""
-        return self.count if self.renoise else self.leap * self.count
+        alone = self.renoise or self.what == "distribution"
+        return self.count if alone else self.leap * self.count
 
     def __post_init__(self):
         """Refuses rounds that do not lead to each other."""
+        if self.interval and not (len(self.interval) == 2 and self.interval[0] < self.interval[1]):
+            raise InputError(
+                f"distill.interval is {checks.shown(self.interval)}; give its least and its "
+                "largest timestep, or () to guide the teacher everywhere."
+            )
+        if self.what == "distribution" and self.rounds:
+            raise InputError(
+                f"rounds is {checks.shown(self.rounds)}, but distribution has one student; give "
+                "distill.steps."
+            )
         if self.renoise and self.leap != 2:
             raise InputError(
                 f"leap is {self.leap} and renoise true; noise is put back for half of a "

@@ -23,6 +23,7 @@ from glide_jax.training import (
     folders,
     hooks,
     loop,
+    matching,
     newest,
     profiling,
     writers,
@@ -212,7 +213,7 @@ class _Session:
         """Draws the sheet of samples of a step."""
         with self.log.paused(state):
             alone = self.hosts.count == 1
-            picture = self._sheet.draw(state.ema[0], self.interrupted if alone else None)
+            picture = self._sheet.draw(self._drawn_with(state), self.interrupted if alone else None)
             if picture is None or not self.hosts.leads:
                 return
             path = self._sheet_path(step)
@@ -221,6 +222,9 @@ class _Session:
             for writer in self.outputs:
                 writer.picture(step, np.asarray(picture))
             self.say(f"samples: {path}")
+
+    def _drawn_with(self, state: TrainState) -> Any:
+        return matching.drawn_with(self.run.config.distill, state.ema[0])
 
     @functools.cached_property
     def _sheet(self) -> Sheet:
@@ -267,7 +271,7 @@ class _Session:
             self.say(f"stopped by {by} after step {step}, which is saved; the same command goes on "
                      "from there")  # fmt: skip
             return False
-        params = whole(state.ema[0])  # by all hosts, since each has only parts of it
+        params = whole(self._drawn_with(state))  # by all hosts, since each has only parts of it
         if self.hosts.leads:
             self._write_model(params, step)
         self.say(f"finished after step {step}; the model is in {self.workdir / 'model'}")

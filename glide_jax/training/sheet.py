@@ -31,12 +31,12 @@ class Sheet:
         assert isinstance(part, schema.StageConfig), "a CLIP draws nothing"
         self._stage = stages.stage(part, run.config.train.dtype)
         self._scale = checks.real("log.guidance_scale", log.guidance_scale, -100.0, 100.0)
-        steps, grid = settings.parse_steps("log.sample_steps", log.sample_steps), ""
+        steps, grid, eta = settings.parse_steps("log.sample_steps", log.sample_steps), "", 0.0
         if part.distilled:  # which has no other chain
             own = settings.from_config(part.sampling, "config.sampling")
-            steps, grid = own.steps, own.grid
+            steps, grid, eta = own.steps, own.grid, own.eta
         self._settings = settings.StageSettings(
-            steps, "ddim", grid=grid, guidance_scale=self._scale
+            steps, "ddim", grid=grid, eta=eta, guidance_scale=self._scale
         )
         self._seed = run.config.seed
         given = part.model.upsampler or part.model.inpaint

@@ -43,14 +43,22 @@ def guided(cli, home, tiny_model):
         (("--what", "steps"), "has a base that is drawn with guidance, 3; first distil that by "
                               "--what guidance, and then the result's steps"),
         (("--stage", "upsample"), "an upsampler is drawn without guidance; distil its steps"),
-        (("--what", "both"), "--what is 'both'; it must be one of guidance, steps"),
+        (("--what", "both"), "--what is 'both'; it must be one of guidance, steps, distribution"),
         (("--size", "huge"), "--size is 'huge'; it must be one of full, shapes, smoke"),
         (("--config.model.guidance=2,3",), "guidance is (2.0, 3.0); it must be the least scale"),
         (("--config.sampling.guidance_scale=9",), "sampling.guidance_scale is 9, and "
                                                   "model.guidance 1 to 6"),
         (("--config.diffusion.prediction=eps",), "diffusion.prediction is 'eps', and a student's"),
         (("--config.diffusion.perceptual_weight=1",), "which a distillation does not have; give 0"),
-        (("--config.distill.steps=4",), "a student in steps has a number of them, one in guidance"),
+        (("--config.distill.steps=4",), "a student in guidance has 0, every other a number of"),
+        (("--what", "distribution", "--config.distill.steps=0"), "give 0 steps; a student in gui"),
+        (("--what", "distribution", "--config.distill.rounds=4,2"),
+         "but distribution has one student; give distill.steps"),
+        (("--what", "distribution", "--config.train.freeze=^text/"), "a critic learns them all"),
+        (("--what", "distribution", "--config.distill.interval=300"),
+         "distill.interval is (300.0,); give its least and its largest timestep"),
+        (("--what", "distribution", "--config.distill.interval=600,300"),
+         "distill.interval is (600.0, 300.0); give its least and its largest timestep"),
         (("--what", "steps", "--config.distill.steps=4"),
          "distill.steps is 4, but each of the rounds (4, 2) has its own; give distill.rounds"),
         (("--what", "steps", "--config.distill.rounds=4,3"),
@@ -143,6 +151,33 @@ def test_an_upsampler_and_inpainting_models_are_distilled_too(cli, tiny_full, tm
     result = cli("sample", PROMPT, "--model", tmp_path / "base" / "model", "--steps", 2,
                  "--clip-guidance-scale", 2, "--out", tmp_path / "o")  # fmt: skip
     assert result.code == 0, result.err
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(1800)
+def test_a_distribution_is_learnt_in_one_run_from_guided_and_from_plain_teachers(
+    guided, cli, tiny_full, tmp_path
+):
+    for teacher, stage, n in (
+        (tiny_full, "base", 2), (tiny_full, "upsample", 1), (guided / "model", "base", 2),
+    ):  # fmt: skip
+        folder = tmp_path / f"{stage}-{teacher.parent.name}"
+        more = ("--stage", stage, f"--config.distill.steps={n}", "--config.train.num_steps=2")
+        result = cli(*words(teacher, folder, "distribution", *more))
+        assert result.code == 0, result.err
+        model = reading.read_model(folder / "model")
+        config, params = model.stages[stage]
+        assert config.distilled == n
+        assert config.sampling["eta"] == 1.0
+        assert config.model.guidance == ((1.0, 6.0) if stage == "base" else ())
+        before = reading.read_model(teacher).stages[stage][1]["unet"]["out_conv"]["kernel"]
+        assert np.abs(params["unet"]["out_conv"]["kernel"] - before).max() > 0.0
+        draw = ("sample", PROMPT, "--model", folder / "model", "--out", tmp_path / "o")
+        result = cli(*draw, *(("--steps", 2) if stage == "upsample" else ()))
+        assert result.code == 0, result.err
+    again = cli(*words(tmp_path / f"base-{tiny_full.parent.name}" / "model", tmp_path / "w",
+                       "distribution"))  # fmt: skip
+    assert "is distilled to 2 steps already; give its teacher" in again.complaint
 
 
 @pytest.mark.slow
