@@ -1,9 +1,17 @@
 """`glide-jax serve`: a model as a service."""
 
+from typing import TYPE_CHECKING
+
 import click
 
 from glide_jax import checks
 from glide_jax.cli import common, filtering, signing
+from glide_jax.errors import InputError
+
+if TYPE_CHECKING:
+    from glide_jax.sampling.glide import Glide
+
+_LIVE = 2  # pictures drawn at the same time while prompts are typed
 
 
 @click.command("serve")
@@ -18,6 +26,7 @@ from glide_jax.cli import common, filtering, signing
 @click.option("--insecure", is_flag=True, help="Let everyone who can reach --host draw.")
 @click.option("--page/--no-page", default=True, show_default=True,
               help="A page for browsers, at the root.")  # fmt: skip
+@click.option("--live", help="A distilled model that draws on the page while a prompt is typed.")
 @click.option("--slots", default="4", show_default=True, help="Pictures drawn at the same time.")
 @click.option("--width", help="Rows of a compiled program: 1 on CPUs, else --slots.")
 @click.option("--queue", default="64", show_default=True, help="Pictures that may wait.")
@@ -54,15 +63,37 @@ def command(model: str, dtype: str, device: str | None, host: str, port: str, **
     number = checks.whole("port", port, 0, 65535)
     address = server.Address(host, number, how["api_key"] or None, how["insecure"])
     server.check_address(address)
+    if how["live"] is not None and not how["page"]:
+        raise InputError("--live draws on the page, and --no-page leaves that out; give one.")
+    few = None if how["live"] is None else _live_model(how["live"], dtype, device)
     glide = common.load_glide(common.model_or_run(model, device), dtype, device)
     import jax
 
     if width is None:
         width = 1 if jax.default_backend() == "cpu" else slots
-    engine = Engine(glide, slots=slots, width=width, room=room)
+    engine, live = Engine(glide, slots=slots, width=width, room=room), None
+    if few is not None:
+        live = Engine(few, slots=min(slots, _LIVE), width=width, room=room)
     common.say("compiling ...")
     serving = server.Serving(
-        engine, address, limits, how["page"]
+        engine, address, limits, how["page"], live
     )  # a port that is taken is told at once
     server.warm(engine)
+    if live is not None:
+        server.warm(live, edits_too=False)
     serving.run(lambda url: common.say(f"serving {url}/; Ctrl-C ends"))
+
+
+def _live_model(name: str, dtype: str, device: str | None) -> "Glide":
+    """The model of --live.
+
+    Raises:
+        InputError: it takes too many steps to follow what is typed.
+    """
+    glide = common.load_glide(common.model_or_run(name, device), dtype, device)
+    if not glide.loaded.stages["base"].distilled:
+        raise InputError(
+            f"--live is {checks.shown(name)}, which is not distilled to a few steps and cannot "
+            "follow what is typed; give a model that is, such as shapes-few."
+        )
+    return glide

@@ -30,6 +30,7 @@ def make_app(
     api_key: str | None = None,
     host: str | None = None,
     page: bool = False,
+    live: Engine | None = None,
 ) -> FastAPI:
     """The application of one engine.
 
@@ -40,6 +41,7 @@ def make_app(
         host: the address that is served, under whose names alone browsers may come; None allows
             every name.
         page: whether the page is at its root.
+        live: draws on the page while a prompt is typed, if there is one.
 
     Raises:
         InputError: there is to be a page, and Gradio is not installed.
@@ -62,7 +64,7 @@ def make_app(
         from glide_jax.serving import door
         from glide_jax.serving import page as pages
 
-        app.add_middleware(door.Door, page=pages.made(app, engine, limits), api_key=api_key)
+        app.add_middleware(door.Door, page=pages.made(app, engine, limits, live), api_key=api_key)
     app.add_middleware(Guard, most=limits.body, api_key=api_key, host=host)
     app.openapi = lambda: openapi.described(engine.glide, limits, key=api_key is not None)
     return app

@@ -23,7 +23,7 @@ _MONO = ("ui-monospace", "SFMono-Regular", "Menlo", "Consolas", "monospace")
 _KEPT_SECONDS = 6 * 3600  # files of uploads and pictures, on disk
 
 
-def made(app: FastAPI, engine: Engine, limits: Limits) -> Any:
+def made(app: FastAPI, engine: Engine, limits: Limits, live: Engine | None = None) -> Any:
     """The page's own application, which lives as long as the one that it belongs to.
 
     It is no route of the other, since at the root it would answer for what the API has not.
@@ -32,6 +32,7 @@ def made(app: FastAPI, engine: Engine, limits: Limits) -> Any:
         app: the application that it belongs to.
         engine: draws.
         limits: those that hold for a request.
+        live: draws while a prompt is typed, if there is one.
 
     Raises:
         InputError: Gradio is not installed.
@@ -43,7 +44,7 @@ def made(app: FastAPI, engine: Engine, limits: Limits) -> Any:
     old = len(app.routes)
     gr.mount_gradio_app(
         app,
-        _blocks(engine, limits),
+        _blocks(engine, limits, live),
         "/",
         footer_links=[],
         run_history=False,
@@ -84,7 +85,7 @@ def _theme() -> Any:
     )  # fmt: skip
 
 
-def _blocks(engine: Engine, limits: Limits) -> Any:
+def _blocks(engine: Engine, limits: Limits, live: Engine | None) -> Any:
     """The page's layout and listeners."""
     import gradio as gr
 
@@ -94,7 +95,8 @@ def _blocks(engine: Engine, limits: Limits) -> Any:
     from glide_jax.serving.page_parts import Panel, Shop
     from glide_jax.serving.page_wishes import Maker
 
-    shop = Shop(engine, Maker(engine.glide, limits), Desks(limits.scorer))
+    by_live = None if live is None else (live, Maker(live.glide, limits))
+    shop = Shop(engine, Maker(engine.glide, limits), Desks(limits.scorer), by_live)
     name, sizes = engine.glide.loaded.name, engine.glide.sizes
     side = list(sizes.values())[-1]
     with gr.Blocks(

@@ -15,7 +15,7 @@ import threading
 import time
 import warnings
 from collections.abc import AsyncIterator, Callable, Sequence
-from typing import Any
+from typing import Any, Protocol
 
 from PIL import Image, ImageFilter
 
@@ -67,6 +67,7 @@ class Desk:
         parameters: those of a picture that is drawn again.
         frames: pictures that are shown as one that moves, if any.
         stopped: whether drawing is to end.
+        typed: when the last key was pressed, in milliseconds, on the desk of live pictures.
     """
 
     staged: list[Staged] = dataclasses.field(default_factory=list)
@@ -76,6 +77,7 @@ class Desk:
     parameters: dict[str, Any] | None = None
     frames: Sequence[Image.Image] = ()
     stopped: bool = False
+    typed: float = 0.0
 
     @property
     def pixels(self) -> int:
@@ -177,8 +179,17 @@ class Tile:
             self.text, self.share = "done", 1.0
 
 
+class Stoppable(Protocol):
+    """A desk, or whatever else says that drawing is to end."""
+
+    @property
+    def stopped(self) -> bool:
+        """Whether it is."""
+        ...
+
+
 async def drawn(
-    engine: Engine, limits: Limits, wish: Wish, desk: Desk, stage: Callable[[Picture], None]
+    engine: Engine, limits: Limits, wish: Wish, desk: Stoppable, stage: Callable[[Picture], None]
 ) -> AsyncIterator[list[Tile]]:
     """Draws a wish; gives its pictures as they come, a few times a second.
 
@@ -314,6 +325,19 @@ def shown_html(desk: Desk, with_picture: bool) -> str:
             f"<b>Show it</b></label>{figure}</div>"
         )
     return f'<figure class="one">{figure}<figcaption>{prompt}<br>{more}</figcaption></figure>'
+
+
+def figure_html(image: Image.Image, parameters: dict[str, Any], caption: str) -> str:
+    """A picture that is on no strip, as HTML.
+
+    Args:
+        image: it.
+        parameters: those that it was drawn with.
+        caption: a text.
+    """
+    prompt = html.escape(parameters["prompt"] or "no prompt")
+    inner = _img(image, prompt, provenance.source_of(parameters))
+    return f'<figure class="one">{inner}<figcaption>{html.escape(caption)}</figcaption></figure>'
 
 
 def moving(frames: Sequence[Image.Image]) -> str:

@@ -30,6 +30,7 @@ class Shop:
     engine: Engine
     maker: Maker
     desks: Desks
+    live: tuple[Engine, Maker] | None = None  # draw while a prompt is typed
 
     def desk(self, request: gr.Request, tab: str) -> Desk:
         """The visitor's desk of a tab."""

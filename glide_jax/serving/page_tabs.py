@@ -8,7 +8,7 @@ import gradio as gr
 import numpy as np
 
 from glide_jax.errors import InputError
-from glide_jax.serving import page_wishes
+from glide_jax.serving import page_live, page_wishes
 from glide_jax.serving.page_desks import Desk
 from glide_jax.serving.page_masks import read_picture
 from glide_jax.serving.page_parts import Fields, Panel, Shop, Updates, drop, on, refused
@@ -20,6 +20,7 @@ def draw_tab(shop: Shop) -> Panel:
         with gr.Column():
             gr.Markdown("Say what the picture shows, and press **Draw** or Ctrl+Enter.")
             fields = Fields(shop.maker, "draw")
+            page_live.live_view(shop, fields.prompt, fields.seed)
         with gr.Column():
             panel = Panel(shop, "draw", "Accept and repaint")
 

@@ -37,8 +37,12 @@ def check_address(address: Address) -> None:
         )
 
 
-def warm(engine: Engine) -> None:
+def warm(engine: Engine, edits_too: bool = True) -> None:
     """Compiles what most requests need.
+
+    Args:
+        engine: its model draws.
+        edits_too: whether pictures are repainted, too.
 
     Raises:
         InputError: the model cannot draw.
@@ -50,7 +54,7 @@ def warm(engine: Engine) -> None:
     inpainting = edits.inpainting(glide.loaded, image, mask)
     distilled = any(stage.distilled for stage in glide.loaded.stages.values())
     presets = (None,) if distilled else (None, "fast")
-    for edit in (None, inpainting):
+    for edit in (None, inpainting) if edits_too else (None,):
         for preset in presets:
             call = parse({"edit": edit, "preset": preset, "batch_size": 1})
             engine.rehearse(Job("", call, lambda event: None))
@@ -63,7 +67,14 @@ class Serving:
         url: where it answers, once it listens.
     """
 
-    def __init__(self, engine: Engine, address: Address, limits: Limits, page: bool = False):
+    def __init__(
+        self,
+        engine: Engine,
+        address: Address,
+        limits: Limits,
+        page: bool = False,
+        live: Engine | None = None,
+    ):
         """Takes the address.
 
         Args:
@@ -71,6 +82,7 @@ class Serving:
             address: where.
             limits: the bounds of each request.
             page: whether there is a page for browsers, too.
+            live: draws on the page while a prompt is typed, if there is one.
 
         Raises:
             InputError: the address is taken, or strangers could use it.
@@ -82,8 +94,10 @@ class Serving:
         from glide_jax.serving.app import make_app
 
         host = address.host if guard.is_local(address.host) else None
-        app = make_app(engine, limits=limits, api_key=address.api_key, host=host, page=page)
-        self._app, self._engine = app, engine
+        app = make_app(
+            engine, limits=limits, api_key=address.api_key, host=host, page=page, live=live
+        )
+        self._app, self._engines = app, [engine, *([] if live is None else [live])]
         self._site = site.Site(app, address.host, address.port, patience=limits.seconds)
         self.url = self._site.url
 
@@ -97,10 +111,14 @@ class Serving:
             self._site.run(
                 ready=lambda: ready(self.url),
                 ending=self._app.state.close_pages,
-                at_once=lambda: self._engine.stop(wait=False),
+                at_once=lambda: self._stop_engines(wait=False),
             )
         finally:
-            self._engine.stop()
+            self._stop_engines()
+
+    def _stop_engines(self, wait: bool = True) -> None:
+        for engine in self._engines:
+            engine.stop(wait)
 
     def stop(self) -> None:
         """Lets requests finish and ends; for another thread."""

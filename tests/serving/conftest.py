@@ -15,10 +15,10 @@ LIMITS = Limits(n=4, steps=50, prompt=200, body=1 << 20, pixels=1 << 16, seconds
 
 
 @contextlib.contextmanager
-def running(glide, *, limits=LIMITS, api_key=None, page=False, **options):
+def running(glide, *, limits=LIMITS, api_key=None, page=False, live=None, **options):
     """The address and the engine of a server that runs while the block does."""
-    engine = Engine(glide, **options)
-    serving = Serving(engine, Address(port=0, api_key=api_key), limits, page)
+    engine, few = Engine(glide, **options), None if live is None else Engine(live)
+    serving = Serving(engine, Address(port=0, api_key=api_key), limits, page, few)
     ready = threading.Event()
     thread = threading.Thread(target=serving.run, args=(lambda shown: ready.set(),), daemon=True)
     thread.start()

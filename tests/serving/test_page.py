@@ -14,7 +14,9 @@ import pytest
 from PIL import Image
 
 from glide_jax import images
+from glide_jax.sampling.glide import load
 from glide_jax.serving.protocol import Limits
+from tests.sampling.test_distilled import save as save_distilled
 from tests.serving.conftest import running
 
 WAIT = 90_000  # milliseconds, for machines that are busy
@@ -507,3 +509,33 @@ def test_the_page_refuses_what_it_never_sends(address):
         urllib.request.urlopen(request)
     assert caught.value.code == 400
     assert b"the page makes no such request." in caught.value.read()
+
+
+def test_a_picture_follows_what_is_typed_by_a_model_of_its_own(
+    browser, glide_full, tmp_path, cache
+):
+    few = load(save_distilled(tmp_path / "few"), cache=cache)
+    with running(glide_full, page=True, live=few) as (url, engine):
+        context = browser.new_context(viewport={"width": 1280, "height": 900})
+        try:
+            page = context.new_page()
+            page.set_default_timeout(WAIT)
+            page.goto(url)
+            assert "comes here" in page.inner_text("#draw-live")
+            field = page.locator("#draw-prompt textarea")
+            field.press_sequentially("a red circle", delay=20)
+            shown = page.wait_for_selector("#draw-live img[alt='a red circle']")
+            first = shown.get_attribute("src")
+            assert "while you type, by few" in page.inner_text("#draw-live")
+            field.fill("")
+            page.wait_for_selector("#draw-live .empty")
+            field.fill("a red circle")  # the same noise, so the same picture
+            shown = page.wait_for_selector("#draw-live img[alt='a red circle']")
+            assert shown.get_attribute("src") == first
+            fill(page, "draw-seed", "no number")
+            field.fill("a red circle and more")
+            page.wait_for_selector("#draw-live .note")
+            assert "Seed is 'no number'" in page.inner_text("#draw-live .note")
+            assert engine.pictures == 0
+        finally:
+            context.close()
