@@ -105,14 +105,15 @@ def test_a_slice_of_tpus_is_only_printed_wherever_print_stands(word, launch):
         assert shlex.split(done.stdout) == ran.called
 
 
-@pytest.mark.parametrize("model", ["shapes", "emoji"])
-def test_what_is_printed_of_a_boxed_training_is_what_runs(model, launch):
+@pytest.mark.parametrize(("model", "runs"), [("shapes", 3), ("emoji", 3), ("shapes-few", 2)])
+def test_what_is_printed_of_a_boxed_training_is_what_runs(model, runs, launch):
     words = ("train_boxed.sh", model, "echo", "--config.seed=1")  # echo in place of glide-jax
     printed = launch(*words, "--print", SIZE=":smoke").stdout.splitlines()
     ran = launch(*words, SIZE=":smoke")
-    trained = [line.removeprefix("echo ").rstrip() for line in printed if "echo train" in line]
+    begins = ("echo train", "echo distill")
+    trained = [line.removeprefix("echo ").rstrip() for line in printed if line.startswith(begins)]
     assert ran.stdout.splitlines() == trained
-    assert len(trained) == 3
+    assert len(trained) == runs
     assert ran.called == ["rm", "-rf", f"runs/{model}-smoke"]  # a stand-in, which ends it
     assert f"{' '.join(ran.called)} " in printed
 
