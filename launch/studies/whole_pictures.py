@@ -39,8 +39,8 @@ ABOUT = """\
 Made by `python -m launch.studies.whole_pictures {command}` on {cores} CPU cores with JAX {jax}.
 Seconds from tokens to a picture of 256 px, in float32, run whole, all sides in turn: the median of
 {rounds}, with the least and the most. Weights are random, so the pictures are nothing. A guided
-step of the base is one evaluation of two rows. The student of 4 + 1 steps is drawn without a second row,
-since guidance is distilled into it."""
+step of the base is one evaluation of two rows. The student of 4 + 1 steps is drawn without a second
+row, since guidance is distilled into it."""
 
 
 def settings_of(preset: str) -> dict[str, StageSettings]:
