@@ -43,14 +43,15 @@ def _facts(folder: pathlib.Path) -> dict[str, Any]:
 
     named = {"name": folder.name, "path": folder}
     try:
-        stages = reading.stage_configs(folder).values()
+        stages = reading.stage_configs(folder)
         forms = reading.read_forms(folder)
     except InputError as error:
         return {**named, "error": str(error)}
     return {
         **named,
-        "sizes": [stage.model.image_size for stage in stages],
-        "inpaints": any(stage.model.inpaint for stage in stages),
+        "sizes": [stage.model.image_size for stage in stages.values()],
+        "inpaints": any(stage.model.inpaint for stage in stages.values()),
+        "distilled": {name: stage.distilled for name, stage in stages.items() if stage.distilled},
         "licence": _licence(folder),
         "forms": None if forms is None else dataclasses.asdict(forms),
     }
@@ -64,6 +65,7 @@ def _lines(facts: Mapping[str, Any]) -> list[str]:
     parts = [
         f"{' and '.join(map(str, facts['sizes']))} pixels",
         *["paints into pictures"] * facts["inpaints"],
+        *(f"{name} distilled to {_steps(n)}" for name, n in facts["distilled"].items()),
         "its card has no licence" if licence is None else f"licence: {licence}",
     ]
     lines = [f"{facts['name']}  {'; '.join(parts)}"]
@@ -74,6 +76,10 @@ def _lines(facts: Mapping[str, Any]) -> list[str]:
     return lines + [
         f"        {{{slot}}}: {', '.join(words)}" for slot, words in forms["words"].items()
     ]
+
+
+def _steps(n: int) -> str:
+    return "1 step" if n == 1 else f"{n} steps"
 
 
 def _licence(folder: pathlib.Path) -> str | None:

@@ -41,24 +41,6 @@ def weights(alpha_bar: np.ndarray, leap: int = 2) -> np.ndarray:
     return np.where(met[:, -1:] <= 0, met[:, 1:] == 0, shares)
 
 
-def shares(alpha_bar: np.ndarray, leap: int) -> np.ndarray:
-    """The weight of a student's own prediction, a step of its teacher on, in what it is to predict.
-
-    A student that goes to the end of its step from each timestep in it is to end where a step of
-    the teacher and then the rest of its own end (Heek et al., 2024, "Multistep consistency
-    models", algorithm 1). As in `weights`, both predictions count by the growth of sqrt(SNR).
-
-    Args:
-        alpha_bar: float64 (n,), at the steps of the teacher's chain.
-        leap: how many of them are one of the student's, the first from step 0.
-
-    Returns:
-        Float64 (n,), from 0, where the teacher's step is the last of the student's, to 1.
-    """
-    n = len(alpha_bar)
-    return np.array([1.0 - weights(alpha_bar, i % leap + 1)[i, 0] for i in range(n)])
-
-
 def one_step(
     predict: Callable[[Image, Timestep], Image], schedule: Schedule, x_t: Image, i: Int[Array, " b"]
 ) -> tuple[Image, Image]:

@@ -60,14 +60,12 @@ class Steps(NamedTuple):
     chain: Schedule
     weight: Float[Array, "n k"]  # see `distillation.weights`; a student's step is k of them
     every: bool = False  # a student begins at each of them, and not at every k-th
-    own: Float[Array, " n"] | None = None  # see `distillation.shares`, for consistency
     own_way: float = 0.0  # how many pictures come to their step by the student's before
 
     def draw_own_way(self, i: Int[Array, " b"], key: Array) -> Bool[Array, " b"]:
-        """Which pictures come to their step so; where no step of the student's ends, none do."""
+        """Which pictures come to their step so; before the first there is none."""
         leap, drawn = self.weight.shape[1], jax.random.bernoulli(key, self.own_way, i.shape)
-        ends = True if self.own is None else i % leap == leap - 1
-        return drawn & (i + leap < self.chain.num_steps) & ends
+        return drawn & (i + leap < self.chain.num_steps)
 
 
 class Asked(NamedTuple):
@@ -254,19 +252,13 @@ def of_steps(teacher: Part, own: Part, steps: Steps, how: Guided, options: Diffu
         eps = jax.random.normal(eps_key, batch.image.shape)
         x_t, asked = samplers.q_sample(chain.at(i), batch.image, eps), how.draw(batch, asked_key)
         by_teacher = predicting(teacher, params, batch, asked)
-        if steps.own_way or steps.own is not None:  # else its prompts need not be encoded
-            by_itself = predicting(own, own_params, batch, asked)
         if steps.own_way:
+            by_itself = predicting(own, own_params, batch, asked)
             before = samplers.q_sample(chain.at(i + leap), batch.image, eps)
             came = steps.draw_own_way(i, jax.random.fold_in(key, 0))
             x_came = distillation.far_step(by_itself, chain, before, i + leap, i)
             x_t = jnp.where(came[:, None, None, None], x_came, x_t)
-        if steps.own is None:
-            x_0 = distillation.leap(by_teacher, chain, steps.weight, x_t, i)
-        else:
-            x_0, x_next = distillation.one_step(by_teacher, chain, x_t, i)
-            rest = by_itself(x_next, chain.t[jnp.maximum(i - 1, 0)])
-            x_0 += steps.own[i][:, None, None, None] * (rest - x_0)
+        x_0 = distillation.leap(by_teacher, chain, steps.weight, x_t, i)
         return Lesson(batch, asked, x_t, chain.t[i], x_0, None)
 
     return teach

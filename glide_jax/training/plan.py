@@ -305,11 +305,8 @@ def _distilling(
     alpha_bar = schedules.alpha_bar(config.diffusion.noise_schedule)
     t = grids.timesteps(config.distill.grid, config.distill.of_teacher, alpha_bar)
     chain = schedules.from_alpha_bar(alpha_bar, t)
-    leap, share, every = config.distill.leap, None, config.distill.renoise
-    if config.distill.consistency:
-        share, every = jnp.float32(distillation.shares(alpha_bar[t], leap)), True
-    weight = jnp.float32(distillation.weights(alpha_bar[t], leap))
-    steps = distil.Steps(chain, weight, every, share, config.distill.own_way)
+    weight = jnp.float32(distillation.weights(alpha_bar[t], config.distill.leap))
+    steps = distil.Steps(chain, weight, config.distill.renoise, config.distill.own_way)
     return loss, distil.of_steps(taught, own, steps, how, config.diffusion)
 
 

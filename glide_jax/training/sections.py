@@ -72,9 +72,6 @@ class Distill:
     leap: int = _whole(2, 2, 8)  # steps of the teacher in one of the student
     # The grid of the timesteps of both; noisy has shorter steps where there is more noise.
     grid: str = _word("trailing", *grids.NESTED)
-    # The teacher takes one of the `leap` steps, and the student's own prediction stands for the
-    # rest: multistep consistency (Heek et al., 2024).
-    consistency: bool = False
     # Fraction of pictures that come to where they are looked at by the student's own step before,
     # so that it learns what to make of its own errors; the others are the data's.
     own_way: float = _real(0.0, 0.0, 1.0)
@@ -118,11 +115,6 @@ class Distill:
             raise InputError(
                 f"leap is {self.leap} and renoise true; noise is put back for half of a "
                 "step of two of the teacher's, so give a leap of 2."
-            )
-        if self.renoise and self.consistency:
-            raise InputError(
-                "renoise and consistency are true; noise is put back between steps of the "
-                "teacher's, of which consistency takes one, so give one of them."
             )
         if self.renoise and len(self.rounds) > 1:
             raise InputError(

@@ -65,8 +65,6 @@ def guided(cli, home, tiny_model):
          "rounds is (4, 3); each must be the one before divided by the leap, 2"),
         (("--what", "steps", "--config.distill.rounds=64", "--config.distill.grid=noisy"),
          "a student of 64 steps has a teacher of 128; the grid noisy has up to 96"),
-        (("--what", "steps", "--config.distill.consistency=true", "--config.distill.renoise=true"),
-         "renoise and consistency are true; noise is put back between steps of the teacher's"),
         (("--config.distill.weight=no",), "distill.weight is 'no'; it must be one of snr+1, "
                                           "truncated"),
         (("--config.distil.weight=no",), "config has no field 'distil.weight'; did you mean "

@@ -78,27 +78,6 @@ def test_a_student_of_n_steps_ends_where_its_teacher_does_in_all_of_its(name, n,
     np.testing.assert_allclose(found, expected, atol=ROUNDING)
 
 
-@pytest.mark.parametrize("grid", ["trailing", "noisy"])
-@pytest.mark.parametrize("name", NAMES)
-def test_a_teachers_step_and_ones_own_of_the_rest_end_where_the_teacher_does(name, grid):
-    leap = 4
-    teacher, alpha_bar = chain(name, 3 * leap, grid)
-    predict, own = perfect(teacher), distillation.shares(alpha_bar, leap)
-    assert own[leap - 1] == 1.0  # the end is clean, and all of the growth is there
-    assert (own[::leap] == 0.0).all()
-    x_t = jax.random.normal(jax.random.key(0), (1, 3, 3, 3))
-
-    def to_the_end(x_t, i):
-        """The x_0 of one step from step i to where the student's step ends."""
-        weight = jnp.float32(distillation.weights(alpha_bar, i % leap + 1))
-        return distillation.leap(predict, teacher, weight, x_t, jnp.array([i]))
-
-    for i in range(3 * leap):
-        x_0, x_next = distillation.one_step(predict, teacher, x_t, jnp.array([i]))
-        later = to_the_end(x_next, i - 1) if i % leap else x_0
-        np.testing.assert_allclose(x_0 + own[i] * (later - x_0), to_the_end(x_t, i), atol=1e-4)
-
-
 @pytest.mark.parametrize("name", NAMES)
 @pytest.mark.parametrize("n", [2, 32, 500])
 def test_the_target_is_the_papers_and_lies_between_the_two_predictions(name, n):

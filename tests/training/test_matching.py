@@ -18,6 +18,7 @@ from tests.training.test_distil import (
     STD,
     batch,
     encode,
+    perfect,
     worded,
 )
 
@@ -27,14 +28,6 @@ HOW = distil.Guided(NULL, (1.0, 4.0))
 def steps_of(n, eta=1.0):
     chain = schedules.from_alpha_bar(ALPHA_BAR, grids.timesteps("noisy", n, ALPHA_BAR))
     return matching.Steps(chain, eta)
-
-
-def perfect(params, x_t, t, cond):
-    """The teacher of Gaussian pictures: E[x_0 | x_t], as the eps that it implies."""
-    s = SCHEDULE.at(t)
-    gain = s.sqrt_alpha_bar * STD**2 / (s.alpha_bar * STD**2 + 1.0 - s.alpha_bar)
-    x_0 = MEAN + gain * (x_t - s.sqrt_alpha_bar * MEAN)
-    return Prediction(samplers.predict_eps(s, x_t, x_0), jnp.zeros_like(x_t))
 
 
 @pytest.mark.parametrize("n", [1, 2])
