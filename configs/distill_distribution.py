@@ -25,6 +25,8 @@ def get_config(size: str = "full") -> ConfigDict:
     )
     config.optim.update(b1=0.9, decay_fraction=0.5)
     config.train.ema = (0.99,)
+    if size.startswith("full"):
+        config.train.update(num_steps=3000 if upsample else 5000, batch_size=16 if upsample else 32)
     if not upsample:
         config.model.update(guidance=(1.0, 6.0), away=True)
         config.distill.update(away_fraction=0.1, interval=(300.0, 1000.0))
