@@ -1,5 +1,6 @@
 """`glide-jax serve`: a model as a service."""
 
+import threading
 from typing import TYPE_CHECKING
 
 import click
@@ -79,8 +80,8 @@ def command(model: str, dtype: str, device: str | None, host: str, port: str, **
         engine, address, limits, how["page"], live
     )  # a port that is taken is told at once
     server.warm(engine)
-    if live is not None:
-        server.warm(live, edits_too=False)
+    if live is not None:  # nobody waits for it: the first live picture does, if it comes so soon
+        threading.Thread(target=server.warm, args=(live, False), daemon=True).start()
     serving.run(lambda url: common.say(f"serving {url}/; Ctrl-C ends"))
 
 
