@@ -159,7 +159,8 @@ def closer(own: Part, schedule: Schedule, chain: Schedule, how: Guided) -> Loss:
     """The critic's error of v on what the student drew, and how far the student is to move.
 
     The gradient of the second by the student's x_0 is the difference of what the critic and the
-    teacher see, divided by the distance of that x_0 from what the teacher sees (DMD2, eq. 2).
+    teacher see, divided by the distance of that x_0 from what the teacher sees (Yin et al., 2023,
+    "One-step diffusion with distribution matching distillation", section 3.2).
 
     Args:
         own: the student's network, which is the critic's too.
