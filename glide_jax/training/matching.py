@@ -39,12 +39,12 @@ class Steps(NamedTuple):
     def bands(self) -> tuple[Int[np.ndarray, " n"], Int[np.ndarray, " n"]]:
         """The least and the largest timestep at which each step's x_0 is looked at.
 
-        A step answers for the noise between its own timestep and the next one's: what is decided
-        at more noise is given to it, and what is decided at less is drawn anew by the next. Others
-        divide the noise so, too (Fan et al., 2025, "Phased DMD").
+        What is decided at less noise than the next step's timestep has is drawn anew by that step.
+        What was decided at more noise is looked at again: a step may put right what those before
+        it did wrong.
         """
         t = np.asarray(self.chain.t)
-        return np.minimum(np.append(_CLEANEST, t[:-1]), t), t
+        return np.minimum(np.append(_CLEANEST, t[:-1]), t), np.full_like(t, t[-1])
 
 
 class Seen(NamedTuple):

@@ -170,9 +170,14 @@ def test_a_distribution_is_learnt_in_one_run_from_guided_and_from_plain_teachers
         assert config.model.guidance == ((1.0, 6.0) if stage == "base" else ())
         before = reading.read_model(teacher).stages[stage][1]["unet"]["out_conv"]["kernel"]
         assert np.abs(params["unet"]["out_conv"]["kernel"] - before).max() > 0.0
-        draw = ("sample", PROMPT, "--model", folder / "model", "--out", tmp_path / "o")
-        result = cli(*draw, *(("--steps", 2) if stage == "upsample" else ()))
-        assert result.code == 0, result.err
+        short = ("--steps", 2) if stage == "upsample" else ()
+        for place in (folder / "model", folder):  # and the run's newest checkpoint
+            result = cli("sample", PROMPT, "--model", place, "--out", tmp_path / "o", *short)
+            assert result.code == 0, result.err
+    more = ("--config.distill.steps=2", "--config.train.num_steps=3")
+    result = cli(*words(guided / "model", folder, "distribution", *more))
+    assert "resumed from the checkpoint of step 2" in result.err
+    assert "finished after step 3" in result.err
     again = cli(*words(tmp_path / f"base-{tiny_full.parent.name}" / "model", tmp_path / "w",
                        "distribution"))  # fmt: skip
     assert "is distilled to 2 steps already; give its teacher" in again.complaint

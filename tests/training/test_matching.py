@@ -65,7 +65,7 @@ def test_a_student_of_few_steps_draws_gaussian_pictures_with_their_whole_spread(
     assert drawn.std() == pytest.approx(STD, rel=0.1)  # a regression in one step would have 0.0
 
 
-def test_each_step_is_looked_at_between_its_noise_and_the_next_ones():
+def test_each_step_is_looked_at_from_the_next_ones_noise_to_the_most():
     steps = steps_of(4)
     own = distil.Part(worded, encode, "v", takes_guidance=True)
     look = matching.looking(own, own, SCHEDULE, steps, HOW, 0.25)
@@ -73,9 +73,9 @@ def test_each_step_is_looked_at_between_its_noise_and_the_next_ones():
     seen = look({}, params, batch(), jax.random.key(1))
     t = np.asarray(steps.chain.t)
     np.testing.assert_array_equal(seen.i, np.tile([3, 2, 1, 0], 64))
-    low, high = np.append(15, t[:-1])[np.asarray(seen.i)], t[np.asarray(seen.i)]
-    assert (seen.tau >= low).all()
-    assert (seen.tau <= high).all()
+    assert (seen.tau >= np.append(15, t[:-1])[np.asarray(seen.i)]).all()
+    assert (seen.tau <= t[-1]).all()
+    assert (seen.tau > t[np.asarray(seen.i)]).any()
     assert len(set(seen.tau.tolist())) > 100
     empty = ~np.asarray(seen.batch.mask).any(1)
     assert 0 < empty.sum() < len(empty)
