@@ -35,7 +35,7 @@ def get_config(size: str = "full") -> ConfigDict:
         config.optim.update(name="muon", lr=1.5e-4, b2=0.99, warmup_steps=20, decay_fraction=0.7)
     if size == "shapes":
         config.model.guidance = (1.0, 4.0)  # the model is drawn with 3
-        config.train.update(num_steps=700, batch_size=8)
+        config.train.update(num_steps=1000, batch_size=8)
     if size == "shapes-upsample":
         config.optim.lr = 1e-4
         config.train.update(num_steps=300, batch_size=8)
