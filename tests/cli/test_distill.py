@@ -1,5 +1,6 @@
 """Distillations by the command line: guidance, then rounds of steps, refused, killed, resumed."""
 
+import dataclasses
 import json
 import os
 import shutil
@@ -11,7 +12,7 @@ import time
 import numpy as np
 import pytest
 
-from glide_jax.model_dir import reading
+from glide_jax.model_dir import reading, writing
 from tests.cli.test_train import assert_same, newest
 
 PROMPT = "a red circle"
@@ -156,10 +157,17 @@ def test_an_upsampler_and_inpainting_models_are_distilled_too(cli, tiny_full, tm
 def test_a_distribution_is_learnt_in_one_run_from_guided_and_from_plain_teachers(
     guided, cli, tiny_full, tmp_path
 ):
+    result = cli(*words(tiny_full, tmp_path / "eps", "distribution"))
+    assert "predicts eps, which a student of few steps cannot begin with" in result.complaint
+    model = reading.read_model(tiny_full)
+    by_v = {name: (dataclasses.replace(part, prediction="v"), params)
+            for name, (part, params) in model.stages.items()}  # fmt: skip
+    plain = tmp_path / "plain"
+    writing.write_model(plain, dataclasses.replace(model, stages=by_v), card="# plain\n")
     for teacher, stage, n in (
-        (tiny_full, "base", 2), (tiny_full, "upsample", 1), (guided / "model", "base", 2),
+        (plain, "base", 2), (plain, "upsample", 1), (guided / "model", "base", 2),
     ):  # fmt: skip
-        folder = tmp_path / f"{stage}-{teacher.parent.name}"
+        folder = tmp_path / f"{stage}-of-{teacher.parent.name}"
         more = ("--stage", stage, f"--config.distill.steps={n}", "--config.train.num_steps=2")
         result = cli(*words(teacher, folder, "distribution", *more))
         assert result.code == 0, result.err
@@ -178,8 +186,7 @@ def test_a_distribution_is_learnt_in_one_run_from_guided_and_from_plain_teachers
     result = cli(*words(guided / "model", folder, "distribution", *more))
     assert "resumed from the checkpoint of step 2" in result.err
     assert "finished after step 3" in result.err
-    again = cli(*words(tmp_path / f"base-{tiny_full.parent.name}" / "model", tmp_path / "w",
-                       "distribution"))  # fmt: skip
+    again = cli(*words(folder / "model", tmp_path / "w", "distribution"))
     assert "is distilled to 2 steps already; give its teacher" in again.complaint
 
 
