@@ -55,7 +55,7 @@ def parse(text: str) -> Way:
     """The way that differs from the default as a text such as "attention=cudnn" says.
 
     Args:
-        text: name=value, with "+" between several; a name that begins with xla_ is a compiler's.
+        text: name=value, with "+" between several; a name that begins with `xla_` is a compiler's.
 
     Raises:
         InputError: a name or a value is unknown.
