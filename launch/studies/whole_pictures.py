@@ -3,9 +3,9 @@
 python -m launch.studies.whole_pictures --reference CHECKOUT --out docs/results/whole-pictures.md
 
 Weights are random, and the same for both sides: only seconds mean something. A picture is drawn
-from tokens: text encoder, base, upsampler. What is compiled is compiled before, by a chain of two
-steps. Sides take turns for --rounds rounds; rows that are done are kept in --work, so that the same
-command goes on.
+from tokens: text encoder, base, upsampler. What a side compiles is compiled before its first
+picture, by a chain of two steps. Sides take turns for --rounds rounds; rows that are done are kept
+in --work, so that the same command goes on.
 """
 
 import argparse
@@ -153,17 +153,19 @@ def main() -> None:
     for name, load in bench.loads(None, args.work, ("base", "upsample")).items():
         config, host = load()
         parts[name] = networks.part(name, config, host, "float32", "auto")
-    sides = {THEIRS: theirs(parts, args.reference)}
+    sides, warming = {THEIRS: theirs(parts, args.reference)}, {}
     for name, how in ways().items():
         sides[name] = drawing(parts, how)
         short = {k: dataclasses.replace(s, steps=Steps(2)) for k, s in how.items()}
-        drawing(parts, short)()  # the number of steps is no part of a program
+        warming[name] = drawing(parts, short)  # the number of steps is no part of a program
     kept = args.work / "seconds.json"
     found: dict[str, list[float]] = json.loads(kept.read_text()) if kept.exists() else {}
     for k in range(args.rounds):
         for name, draw in sides.items():
             if len(found.setdefault(name, [])) > k:
                 continue
+            if warm := warming.pop(name, None):
+                warm()
             began = time.perf_counter()
             assert np.isfinite(draw()).all(), name
             found[name].append(time.perf_counter() - began)
