@@ -33,7 +33,7 @@ act export XLA_FLAGS="${XLA_FLAGS:---xla_force_host_platform_device_count=2 \
 parts=() rest=()
 if [ "$model" = shapes-few ]; then
     base=runs/$model-base${size/:/-} up=runs/$model-upsample${size/:/-}
-    how=(--what distribution --size "$([ -z "$size" ] && echo shapes || echo "${size#:}")")
+    few=${size#:} && how=(--what distribution --size "${few:-shapes}")
     act "$glide_jax" distill --from shapes --workdir "$base" "${how[@]}" "$@"
     act "$glide_jax" distill --from "$base/model" --stage upsample --workdir "$up" "${how[@]}" "$@"
     parts=("$up/model") rest=(--rest-of glide_jax/boxed/shapes)

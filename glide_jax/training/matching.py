@@ -36,15 +36,15 @@ class Steps(NamedTuple):
     eta: float  # DDIM's; noise in every step hides what the steps before did wrong
 
     @property
-    def bands(self) -> tuple[Int[np.ndarray, " n"], Int[np.ndarray, " n"]]:
-        """The least and the largest timestep at which each step's x_0 is looked at.
+    def cleanest(self) -> Int[np.ndarray, " n"]:
+        """The least timestep at which each step's x_0 is looked at; the largest is the noisiest.
 
         What is decided at less noise than the next step's timestep has is drawn anew by that step.
         What was decided at more noise is looked at again: a step may put right what those before
         it did wrong.
         """
         t = np.asarray(self.chain.t)
-        return np.minimum(np.append(_CLEANEST, t[:-1]), t), np.full_like(t, t[-1])
+        return np.minimum(np.append(_CLEANEST, t[:-1]), t)
 
 
 class Seen(NamedTuple):
@@ -114,7 +114,7 @@ def looking(
         interval: timesteps between which the teacher is guided; () guides it everywhere.
     """
     n = int(steps.chain.num_steps)
-    lows, highs = (jnp.asarray(bound, jnp.int32) for bound in steps.bands)
+    lows, noisiest = jnp.asarray(steps.cleanest, jnp.int32), steps.chain.t[-1]
 
     def draw(params: Params, cond: Cond, x_t: Image, key: Array) -> tuple[Image, Image]:
         def step(x_t: Image, i: Int[Array, ""]) -> tuple[Image, tuple[Image, Image]]:
@@ -140,7 +140,7 @@ def looking(
             own_params[STUDENT], cond, jax.random.normal(start_key, batch.image.shape), way_key
         )
         i = jnp.tile(jnp.arange(n)[::-1], b)
-        tau = jax.random.randint(tau_key, i.shape, lows[i], highs[i] + 1)
+        tau = jax.random.randint(tau_key, i.shape, lows[i], noisiest + 1)
         x_tau = samplers.q_sample(schedule.at(tau), x_0, jax.random.normal(eps_key, x_0.shape))
         branches = how.branches(teacher, params, batch, asked)
         scale = None if asked.scale is None else jnp.repeat(asked.scale, n)
