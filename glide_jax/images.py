@@ -121,6 +121,7 @@ def save_png(
         source: one of `provenance`; by default it follows from the parameters.
     """
     source = provenance.source_of(parameters) if source is None else source
+    image = provenance.marked(image, source, parameters)
     info, carried = PngImagePlugin.PngInfo(), texts(image.info)
     if parameters is not None:
         info.add_itxt(METADATA, json.dumps(parameters, ensure_ascii=False, sort_keys=True))
@@ -158,6 +159,7 @@ def lossy(
         parameters: those of a finished picture, which name its model.
     """
     image = flat(image, "RGB", "white") if kind == "jpeg" else image
+    image = provenance.marked(image, source, parameters)
     mark = provenance.packet(source, parameters, provenance.UNKNOWN_PIXELS)
     buffer = io.BytesIO()
     image.save(buffer, format=kind.upper(), quality=quality, xmp=mark.encode())

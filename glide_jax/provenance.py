@@ -11,6 +11,9 @@ from collections.abc import Callable, Mapping
 from typing import Any, NamedTuple
 from xml.etree import ElementTree
 
+from PIL import Image
+
+from glide_jax import watermark
 from glide_jax.version import __version__
 
 TRAINED = "trainedAlgorithmicMedia"  # a model drew all of it
@@ -39,6 +42,7 @@ _EARLIER = (  # what a new mark replaces: our own, and the property in both of i
 # Signs the bytes of a file: (bytes, MIME type, source, parameters) -> bytes. None signs nothing.
 Signer = Callable[[bytes, str, str, Mapping[str, Any]], bytes]
 _signer: Signer | None = None
+_marks_pixels = False
 
 
 class Claims(NamedTuple):
@@ -53,6 +57,25 @@ def sign_by(signer: Signer | None) -> None:
     """Lets every picture that this process writes from now on be signed, or none."""
     global _signer
     _signer = signer
+
+
+def mark_pixels(wanted: bool) -> None:
+    """Lets every picture that this process writes from now on have an invisible mark, or none."""
+    global _marks_pixels
+    _marks_pixels = wanted
+
+
+def marked(image: Image.Image, source: str, parameters: Any) -> Image.Image:
+    """A picture with an invisible mark, if `mark_pixels` wants that.
+
+    Args:
+        image: the picture; its `info` is kept.
+        source: see `source_of`; pictures that nobody drew are not marked.
+        parameters: those of a finished picture, which name the model that drew it.
+    """
+    if not (_marks_pixels and source):
+        return image
+    return watermark.marked(image, watermark.tag(_model(parameters)))
 
 
 def signs() -> bool:
@@ -99,8 +122,7 @@ def packet(source: str, parameters: Any, pixels: str, old: str | None = None) ->
         "glide_jax:pixels": pixels,
     }
     if "AISystemUsed" not in kept:  # a property has one value: that of the first system
-        model = parameters.get("model", "") if isinstance(parameters, Mapping) else ""
-        values["Iptc4xmpExt:AISystemUsed"] = f"glide_jax {model}".rstrip()
+        values["Iptc4xmpExt:AISystemUsed"] = f"glide_jax {_model(parameters)}".rstrip()
         values["Iptc4xmpExt:AISystemVersionUsed"] = __version__
     mark = " ".join(f'{name}="{html.escape(_xml(value))}"' for name, value in values.items())
     ends = [*_END.finditer(kept)]
@@ -127,6 +149,11 @@ def claims(xmp: object) -> Claims:
             found[element.tag] = element.text.strip()
     source = found.get(f"{{{_IPTC}}}DigitalSourceType", "").rstrip("/").rpartition("/")[2]
     return Claims(source, *(found.get(f"{{{_OURS}}}{name}", "") for name in ("version", "pixels")))
+
+
+def _model(parameters: Any) -> str:
+    """The name of the model that drew a picture; "" where that is not told."""
+    return str(parameters.get("model", "")) if isinstance(parameters, Mapping) else ""
 
 
 def _parsed(text: str) -> ElementTree.Element | None:

@@ -11,7 +11,7 @@ FILES = sorted(ROOT.rglob("*.py"))
 
 # From the bottom up. A layer may import every layer below its own line, and no neighbour on it.
 GROUND = ("errors", "version", "checks", "extras", "files", "types", "trees", "tables",
-          "compiling", "provenance", "images", "colours",
+          "compiling", "watermark", "provenance", "images", "colours",
           "contact_sheets")  # fmt: skip
 LAYERS = (
     *((name,) for name in GROUND),

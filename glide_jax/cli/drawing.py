@@ -121,7 +121,7 @@ def drawing_command(helps: Mapping[str, str] | None = None) -> Callable[[Callabl
         shared = [
             common.model_or_run_option, common.dtype_option, common.device_option,
             common.out_option, common.json_option, filtering.filter_option("warn"),
-            signing.sign_option, a1111_option,
+            signing.marks_options, a1111_option,
         ]  # fmt: skip
         flags = [_flag(name, text) for name, text in texts.items()]
         whole: Callable = functools.update_wrapper(run, command)

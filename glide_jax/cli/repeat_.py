@@ -24,7 +24,7 @@ from glide_jax.errors import InputError
 @common.device_option
 @common.out_option
 @common.json_option
-@signing.sign_option
+@signing.marks_options
 @drawing.a1111_option
 def command(
     picture: pathlib.Path,

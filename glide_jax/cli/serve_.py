@@ -38,7 +38,7 @@ _LIVE = 2  # pictures drawn at the same time while prompts are typed
 @filtering.filter_option("refuse")
 @click.option("--output-filter/--no-output-filter", default=False, show_default=True,
               help="Score pictures (OpenNSFW); the page blurs those of high scores.")  # fmt: skip
-@signing.sign_option
+@signing.marks_options
 @click.option("--timeout", default="600", show_default=True, help="Seconds for one request.")
 def command(model: str, dtype: str, device: str | None, host: str, port: str, **how) -> None:
     """Answer requests for pictures over HTTP, in the words of OpenAI's Images API; and a page.

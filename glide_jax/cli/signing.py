@@ -1,6 +1,7 @@
-"""The option by which commands sign the pictures that they write."""
+"""The options by which commands sign and mark the pictures that they write."""
 
 import pathlib
+from collections.abc import Callable
 
 import click
 
@@ -26,8 +27,24 @@ def _sign(who: str | None) -> None:
         )
 
 
-sign_option = click.option(
+def _mark(wanted: bool) -> None:
+    from glide_jax import provenance
+
+    provenance.mark_pixels(wanted)  # or not, whatever an earlier command of this process did
+
+
+_sign_option = click.option(
     "--sign", type=common.PLACE, metavar="PEM", expose_value=False,
     callback=lambda ctx, param, value: _sign(value),
     help="Sign pictures (C2PA) by a file with certificates and key; `self` makes one.",
 )  # fmt: skip
+_watermark_option = click.option(
+    "--watermark/--no-watermark", default=False, show_default=True, expose_value=False,
+    callback=lambda ctx, param, value: _mark(value),
+    help="Mark pictures invisibly, so that `verify` knows them without their records.",
+)  # fmt: skip
+
+
+def marks_options(command: Callable) -> Callable:
+    """A command with the options by which pictures are signed and marked."""
+    return _sign_option(_watermark_option(command))

@@ -8,9 +8,10 @@ from typing import Any, NamedTuple
 
 from PIL import Image
 
-from glide_jax import checks, images, provenance
+from glide_jax import checks, images, provenance, watermark
 from glide_jax.errors import InputError
 from glide_jax.extras import extra
+from glide_jax.model_dir import reading
 
 UNTRUSTED = "signingCredential.untrusted"  # C2PA's code for a signer whom nobody vouches for
 
@@ -27,8 +28,9 @@ class Credential(NamedTuple):
 class Verdict(NamedTuple):
     """The findings about one file."""
 
-    ours: bool  # whether it claims to come from this package
+    ours: bool  # whether it claims to come from this package, or has its invisible mark
     altered: bool | None  # whether it was changed since; None where that cannot be told
+    watermark: int | None  # the tag of that mark, see `watermark.tag`
     words: str  # all of it in a sentence
 
 
@@ -47,21 +49,36 @@ def verify(path: pathlib.Path, trusted: bytes | None = None) -> Verdict:
     image = images.read(path)
     claims = provenance.claims(image.info.get("xmp"))
     record = _credential(path, Image.MIME.get(image.format or "", ""), trusted)
-    ours = images.METADATA in image.info or bool(claims.version)
-    ours = ours or (record is not None and record.ours)
+    recorded = images.METADATA in image.info or bool(claims.version)
+    recorded = recorded or (record is not None and record.ours)
+    mark = watermark.read(image)
+    ours = recorded or mark is not None
     altered = claims.pixels != images.pixels_hash(image) if claims.pixels else None
     if record is not None and record.state != "Unread":
         altered = bool(altered) or record.state == "Invalid"
-    words = [_origin(ours, claims), *([_change(altered)] if ours else []), _signature(record)]
-    return Verdict(ours, altered if ours else None, f"{'; '.join(words)}.")
+    change = [_change(altered)] if ours else []
+    words = [_origin(recorded, claims, mark), *change, _signature(record)]
+    return Verdict(ours, altered if ours else None, mark, f"{'; '.join(words)}.")
 
 
-def _origin(ours: bool, claims: provenance.Claims) -> str:
-    source = checks.printable(claims.source, 60)
-    if not ours:
-        return f"no picture of glide_jax{f', its XMP claims {source}' if source else ''}"
-    version = f" {checks.printable(claims.version, 20)}" if claims.version else ""
-    return f"a picture of glide_jax{version}, {source or 'without a digital source type'}"
+def _origin(recorded: bool, claims: provenance.Claims, mark: int | None) -> str:
+    """The origin by records, if they name this package (`recorded`), and by the mark."""
+    source, invisible = checks.printable(claims.source, 60), _invisible(mark)
+    if recorded:
+        version = f" {checks.printable(claims.version, 20)}" if claims.version else ""
+        origin = f"a picture of glide_jax{version}, {source or 'without a digital source type'}"
+        return f"{origin}, with {invisible}" if invisible else origin
+    if invisible:
+        return f"a picture of glide_jax by {invisible}, without its records"
+    return f"no picture of glide_jax{f', its XMP claims {source}' if source else ''}"
+
+
+def _invisible(mark: int | None) -> str:
+    """A mark in words, with the model in the box that has its tag."""
+    if mark is None:
+        return ""
+    named = [name for name in reading.boxed_models() if watermark.tag(name) == mark]
+    return f"the invisible mark {mark:05x}{f' (model {named[0]})' if named else ''}"
 
 
 def _change(altered: bool | None) -> str:

@@ -9,6 +9,7 @@ import numpy as np
 from PIL import Image as PILImage
 
 from glide_jax import checks, files, images
+from glide_jax import watermark as invisible
 from glide_jax.errors import InputError
 from glide_jax.sampling import a1111 as a1111_text
 
@@ -26,7 +27,9 @@ class Picture:
         """uint8 (h, w, 3), or (h, w, 4) where some of it is transparent."""
         return np.asarray(self.image)
 
-    def save(self, path: str | os.PathLike, *, a1111: bool = False) -> None:
+    def save(
+        self, path: str | os.PathLike, *, a1111: bool = False, watermark: bool = False
+    ) -> None:
         """Writes a PNG that carries the parameters, whole or not at all; it may replace a file.
 
         `glide-jax repeat` draws the picture again from it. Other formats have no place for the
@@ -35,6 +38,7 @@ class Picture:
         Args:
             path: the file, whose name ends in .png.
             a1111: whether the text chunk of the AUTOMATIC1111 web UI is written, too.
+            watermark: whether the file's pixels have an invisible mark; `image` keeps none.
 
         Raises:
             InputError: the name does not end in .png, the file cannot be written, or `a1111` is
@@ -50,6 +54,8 @@ class Picture:
         if path.is_dir():
             raise InputError(f"{shown} is a folder; give a file's name.")
         image = a1111_text.marked(self.image, self.parameters) if a1111 else self.image
+        if watermark:
+            image = invisible.marked(image, invisible.tag(self.parameters["model"]))
         try:
             images.write_png(path, image, self.parameters)
         except OSError as error:

@@ -75,6 +75,19 @@ def test_a_command_signs_what_it_writes(cli, tiny_model, tmp_path, monkeypatch):
     assert "no C2PA record" in cli("verify", again).out
 
 
+def test_a_mark_is_found_without_records(cli, tiny_model, tmp_path):
+    few = ("--model", tiny_model, "--steps", 2, "--upsample-steps", 2, "--out", tmp_path)
+    [path] = cli("sample", "red", "--watermark", *few).out.split()
+    assert cli("verify", path).code == 0
+    bare = tmp_path / "bare.webp"
+    images.read(path).save(bare, lossless=True)
+    verdict = cli("verify", bare)
+    assert verdict.code == 3  # whether it was altered cannot be told
+    assert "by the invisible mark" in verdict.out
+    [again] = cli("sample", "blue", *few).out.split()
+    assert "invisible" not in cli("verify", again).out
+
+
 @pytest.mark.parametrize(
     ("module", "argv", "extra"),
     [

@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from glide_jax import InputError, images
+from glide_jax import InputError, images, watermark
 from glide_jax.sampling import cascade, running
 from glide_jax.sampling.glide import Glide, load
 from glide_jax.sampling.picture import Picture
@@ -250,6 +250,10 @@ def test_png_and_parameters_go_together(glide, tmp_path):
     assert picture._repr_png_() == (tmp_path / "a.png").read_bytes()
     picture.save(tmp_path / "new" / "b.PNG")
     assert (tmp_path / "new" / "b.PNG").read_bytes() == (tmp_path / "a.png").read_bytes()
+    picture.save(tmp_path / "c.png", watermark=True)
+    assert images.read_parameters(tmp_path / "c.png") == picture.parameters
+    marked = watermark.read(images.read(tmp_path / "c.png"))
+    assert marked == watermark.tag(picture.parameters["model"])
     assert repr(picture) == f"<Picture 32 x 32 of {picture.parameters['prompt']!r}, seed 0>"
     assert repr(glide).startswith("<Glide 'plain': ")
 
