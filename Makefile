@@ -31,7 +31,7 @@ sample: $(VENV)/.installed  ## Draw PROMPT="..." with the small model that ships
 	@$(BIN)/glide-jax sample -- "$$PROMPT"
 
 page: $(VENV)/.installed-serve  ## Serve the page on which a brush repaints pictures.
-	@$(BIN)/glide-jax serve --model shapes-inpaint
+	@$(BIN)/glide-jax serve --model shapes-inpaint --live shapes-few
 
 train-boxed: $(VENV)/.installed-dev  ## Train the shapes model that ships, from nothing.
 	launch/train_boxed.sh shapes $(BIN)/glide-jax

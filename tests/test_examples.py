@@ -32,7 +32,7 @@ def drawn_by_the_box(line: str) -> list[str]:
         return []
     if words[:1] != ["glide-jax"] or len(words) < 3 or words[1] not in PROMPTS:
         return []
-    if "--model" in words and words[words.index("--model") + 1] not in ("shapes", "shapes-inpaint"):
+    if "--model" in words and not words[words.index("--model") + 1].startswith("shapes"):
         return []
     plain = [
         word
@@ -81,7 +81,7 @@ def test_prompts_in_code_have_one_too():
     assert [text for text in found if not forms.fit(text)] == []
 
 
-@pytest.mark.parametrize("name", ["shapes", "shapes-inpaint"])
+@pytest.mark.parametrize("name", ["shapes", "shapes-inpaint", "shapes-few"])
 def test_the_forms_in_the_box_are_those_of_the_set_and_on_its_card_and_in_readme(name):
     forms = boxed_forms(name)
     assert forms == procedural.Scenes(count=1).forms

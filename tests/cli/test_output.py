@@ -66,6 +66,7 @@ def test_models_have_their_facts(cli):
     assert found["shapes"]["sizes"] == [64, 256]
     assert found["shapes-inpaint"]["inpaints"] is True
     assert "circle" in str(found["shapes"]["forms"])
+    assert found["shapes-few"]["distilled"] == {"base": 4, "upsample": 1}
 
 
 def test_doctor_s_machine_is_an_object(cli, tiny_model):
