@@ -57,7 +57,7 @@ _BAYER = (
 ) / 16
 
 Levels = Float[np.ndarray, "h w 3"]
-Split = tuple[UInt8[np.ndarray, "h w 3"], UInt8[np.ndarray, "h w"] | None]
+Split = tuple[Levels, UInt8[np.ndarray, "h w"] | None]
 Coefficients = Float[np.ndarray, "64"]
 Bits = Int[np.ndarray, "64"]
 
@@ -84,17 +84,14 @@ def marked(image: Image.Image, number: int) -> Image.Image:
             stacklevel=2,
         )
         return image
-    levels, alpha = _split(image)
-    plain = levels.astype(np.float32)
+    plain, alpha = _split(image)
     before = _coefficients(_seen(plain, alpha))
-    bits = _least_change(before, number)
-    lattice = (bits - 0.5) * (_STEP / 2)
-    goal = lattice + _STEP * np.round((before - lattice) / _STEP)
+    goal = _nearest(before, _least_change(before, number))
     if np.abs(before - goal).max() < _ENOUGH * _STEP:
         return image
     drawn, moved = _moved(plain, alpha, goal), np.zeros(BITS, np.float32)
     for _ in range(3 if max(image.size) <= _COARSE else 0):
-        off = _coefficients(_seen(_by_jpeg(drawn, alpha), None)) - goal
+        off = _coefficients(_by_jpeg(drawn, alpha)) - goal
         if np.abs(off).max() < _ENOUGH * _STEP:
             break
         moved -= np.sign(off) * np.maximum(np.abs(off) - _ENOUGH * _STEP, 0)
@@ -134,8 +131,7 @@ def bits_heard(image: Image.Image) -> Bits:
 
 def _sines(image: Image.Image) -> Coefficients:
     """How much each bit is 1: from 1 on its lattice to -1 on that of 0."""
-    levels, alpha = _split(image)
-    return np.sin(2 * np.pi / _STEP * _coefficients(_seen(levels.astype(np.float32), alpha)))
+    return np.sin(2 * np.pi / _STEP * _coefficients(_seen(*_split(image))))
 
 
 def _word(head: int) -> int:
@@ -158,13 +154,16 @@ def _salts() -> Float[np.ndarray, "4096 64"]:
 def _least_change(before: Coefficients, number: int) -> Bits:
     """The bits of a tag with the salt for which coefficients move least."""
     unsalted = _word(number << SALT_BITS)
-    costs = []
-    for bit in (0, 1):
-        apart = before - (bit - 0.5) * (_STEP / 2)
-        costs.append((apart - _STEP * np.round(apart / _STEP)) ** 2)
     bits = _bits(unsalted)
-    salt = int(np.argmin(_salts() @ np.where(bits, costs[0] - costs[1], costs[1] - costs[0])))
+    kept, turned = ((before - _nearest(before, b)) ** 2 for b in (bits, 1 - bits))
+    salt = int(np.argmin(_salts() @ (turned - kept)))
     return _bits(unsalted ^ _word(salt) ^ _word(0))
+
+
+def _nearest(coefficients: Coefficients, bits: Bits) -> Coefficients:
+    """The points of the bits' lattices that are nearest."""
+    first = (bits - 0.5) * (_STEP / 2)
+    return first + _STEP * np.round((coefficients - first) / _STEP)
 
 
 @functools.lru_cache(maxsize=16)
@@ -210,8 +209,8 @@ def _split(image: Image.Image) -> Split:
     """Levels, and what of them is seen; None where all is."""
     if image.mode != "RGB" and image.has_transparency_data:
         planes = np.asarray(image.convert("RGBA"))
-        return planes[..., :3], planes[..., 3]
-    return np.asarray(image.convert("RGB")), None
+        return planes[..., :3].astype(np.float32), planes[..., 3]
+    return np.asarray(image.convert("RGB"), np.float32), None
 
 
 def _seen(levels: Levels, alpha: NDArray[Any] | None) -> Levels:

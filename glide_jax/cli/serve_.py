@@ -95,6 +95,6 @@ def _live_model(name: str, dtype: str, device: str | None) -> "Glide":
     if not glide.loaded.stages["base"].distilled:
         raise InputError(
             f"--live is {checks.shown(name)}, which is not distilled to a few steps and cannot "
-            "follow what is typed; give a model that is, see glide-jax distill."
+            "follow what is typed; give a model that is, such as shapes-few."
         )
     return glide

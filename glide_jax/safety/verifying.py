@@ -11,7 +11,6 @@ from PIL import Image
 from glide_jax import checks, images, provenance, watermark
 from glide_jax.errors import InputError
 from glide_jax.extras import extra
-from glide_jax.model_dir import reading
 
 UNTRUSTED = "signingCredential.untrusted"  # C2PA's code for a signer whom nobody vouches for
 
@@ -77,6 +76,8 @@ def _invisible(mark: int | None) -> str:
     """A mark in words, with the model in the box that has its tag."""
     if mark is None:
         return ""
+    from glide_jax.model_dir import reading  # which imports the networks, as few files need
+
     named = [name for name in reading.boxed_models() if watermark.tag(name) == mark]
     return f"the invisible mark {mark:05x}{f' (model {named[0]})' if named else ''}"
 

@@ -87,11 +87,8 @@ def pieces(folder: pathlib.Path, n: int, side: int) -> Iterator[Picture]:
 
 def measured(pictures: Iterator[Picture]) -> dict[str, Any]:
     """Bits and marks that are read after each change, errors and milliseconds."""
-    rng, heard, whole = (
-        np.random.default_rng(1),
-        dict.fromkeys(CHANGES, 0),
-        dict.fromkeys(CHANGES, 0),
-    )
+    rng = np.random.default_rng(1)
+    heard, whole = dict.fromkeys(CHANGES, 0), dict.fromkeys(CHANGES, 0)
     decibels, writing, reading, false, n = [], [], [], 0, 0
     for image in pictures:
         n, tag = n + 1, int(rng.integers(1 << watermark.TAG_BITS))
@@ -132,15 +129,12 @@ def main() -> None:
         for name in CHANGES
     ]
     print(table(rows, ["bits (whole marks) read, %", *head]), end="\n\n")
-    of = lambda f, name, *shares: [np.percentile(f[name], share) for share in shares]
+    at = lambda name, share: [f"{np.percentile(f[name], share):.1f}" for f in found.values()]
     rows = [
         ["PSNR, dB: mean", *(f"{np.mean(f['decibels']):.1f}" for f in found.values())],
-        [
-            "PSNR, dB: least of a hundred",
-            *(f"{of(f, 'decibels', 1)[0]:.1f}" for f in found.values()),
-        ],
-        ["ms to mark, median", *(f"{of(f, 'writing', 50)[0]:.1f}" for f in found.values())],
-        ["ms to read, median", *(f"{of(f, 'reading', 50)[0]:.1f}" for f in found.values())],
+        ["PSNR, dB: least of a hundred", *at("decibels", 1)],
+        ["ms to mark, median", *at("writing", 50)],
+        ["ms to read, median", *at("reading", 50)],
         ["marks in pictures without one", *(f"{f['false']} of {f['n']:,}" for f in found.values())],
     ]
     print(table(rows, ["", *head]))
