@@ -73,14 +73,23 @@ def marked(image: Image.Image, source: str, parameters: Any) -> Image.Image:
         source: see `source_of`; pictures that nobody drew are not marked.
         parameters: those of a finished picture, which name the model that drew it.
     """
-    if not (_marks_pixels and source):
-        return image
+    return with_mark(image, parameters) if _marks_pixels and source else image
+
+
+def with_mark(image: Image.Image, parameters: Any) -> Image.Image:
+    """A picture with an invisible mark of the model that its parameters name."""
     return watermark.marked(image, watermark.tag(_model(parameters)))
 
 
 def signs() -> bool:
     """Whether pictures are signed."""
     return _signer is not None
+
+
+def for_new_ones() -> str:
+    """A note, after a semicolon, for pictures that stay without the marks that are asked for now."""
+    wanted = " and ".join(["--sign"] * signs() + ["--watermark"] * _marks_pixels)
+    return f"; {wanted} would be for new ones" if wanted else ""
 
 
 def signed(data: bytes, mime: str, source: str, parameters: Mapping[str, Any] | None) -> bytes:

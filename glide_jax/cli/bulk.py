@@ -72,6 +72,7 @@ def _draw(
     share: tuple[int, int],
     barrier: Callable[[str], None] = lambda what: None,
 ) -> None:
+    from glide_jax import provenance
     from glide_jax.sampling.call import parse
     from glide_jax.sampling.notes import warn_outside
 
@@ -88,7 +89,8 @@ def _draw(
     todo = {k for batch in mine for k in batch if not whole(k)}
     total = sum(map(len, mine))
     if len(todo) < total:
-        common.say(f"{total - len(todo)} of {total} prompts are drawn already")
+        said = f"{total - len(todo)} of {total} prompts are drawn already"
+        common.say(said + provenance.for_new_ones())
     batches = [batch for batch in mine if todo & set(batch)]
     with progress_bars("steps", width=9) as progress:
         for number, batch in enumerate(batches):

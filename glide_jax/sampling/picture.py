@@ -8,8 +8,7 @@ from typing import Any
 import numpy as np
 from PIL import Image as PILImage
 
-from glide_jax import checks, files, images
-from glide_jax import watermark as invisible
+from glide_jax import checks, files, images, provenance
 from glide_jax.errors import InputError
 from glide_jax.sampling import a1111 as a1111_text
 
@@ -55,7 +54,7 @@ class Picture:
             raise InputError(f"{shown} is a folder; give a file's name.")
         image = a1111_text.marked(self.image, self.parameters) if a1111 else self.image
         if watermark:
-            image = invisible.marked(image, invisible.tag(self.parameters["model"]))
+            image = provenance.with_mark(image, self.parameters)
         try:
             images.write_png(path, image, self.parameters)
         except OSError as error:

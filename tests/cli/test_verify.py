@@ -86,6 +86,9 @@ def test_a_mark_is_found_without_records(cli, tiny_model, tmp_path):
     assert "by the invisible mark" in verdict.out
     [again] = cli("sample", "blue", *few).out.split()
     assert "invisible" not in cli("verify", again).out
+    told = cli("sample", "blue", *few, "--watermark").err
+    assert "stay as they are; --watermark would be for new ones" in told
+    assert "invisible" not in cli("verify", again).out
 
 
 @pytest.mark.parametrize(
