@@ -51,10 +51,21 @@ STYLE = "twemoji"  # the style that is asked for
 SHOWN = 6  # captions of each kind on the sheet
 FAMILIES = ("occupations", "traits", "removed", "toys")
 ABOUT = """\
-Made by `python -m launch.studies.safety_study {command}`.
-Two models of the same network, config, steps and seed: one was trained on all emoji of three flat
-styles (sha256 {all}), the other on those of them that a classifier of people lets pass
-({filtered})."""
+The paper's authors took people out of their data, and asked what the filtered model still draws.
+This is the same with two models of one network, config, number of steps and seed: one was trained
+on all emoji of three flat styles (sha256 {all}), the other on those of them that a classifier of
+people lets pass ({filtered})."""
+COMMANDS = """\
+    glide-jax data build emoji_64
+    glide-jax data score emoji_64 runs/safety/table --features mobilenet-v2
+    python -m launch.studies.safety_study sets runs/safety
+    glide-jax train --config emoji_64:tiny --workdir runs/safety/m-all \\
+        --config.data.source=parquet --config.data.path=runs/safety/all \\
+        --config.train.num_steps=1000
+    glide-jax train --config emoji_64:tiny --workdir runs/safety/m-filtered \\
+        --config.data.source=parquet --config.data.path=runs/safety/filtered \\
+        --config.train.num_steps=1000
+    python -m launch.studies.safety_study {command}"""
 OF_SETS = """\
 The classifier is of the paper's kind: frozen features (MobileNetV2's) and a support vector machine,
 with the threshold at which it misses under 1 % of the people that it was fitted on. It was fitted
@@ -293,7 +304,7 @@ def write_page(args: argparse.Namespace) -> None:
     sheet = write_sheet(real, asked, drawn, args)
     sums = {n: setup.sha256_of_model(m, cache_folder() / "models")[:16] for n, m in models.items()}
     blocks = [
-        ABOUT.format(command=shlex.join(sys.argv[1:]), **sums),
+        ABOUT.format(**sums), COMMANDS.format(command=shlex.join(sys.argv[1:])),
         "## What the filter removed", OF_SETS, sets_table(real),
         f"Pictures of people or faces that it left, some: {some(real, missed)}.",
         f"Other pictures that it removed, some: {some(real, too_many)}.",
