@@ -70,12 +70,14 @@ OF_SETS = """\
 The classifier is of the paper's kind: frozen features (MobileNetV2's) and a support vector machine,
 with the threshold at which it misses under 1 % of the people that it was fitted on. It was fitted
 on the other four styles and never saw a picture of the three. What shows people or faces is decided
-by Unicode's groups. Intervals are exact, of 95 %."""
+by Unicode's groups. Intervals are exact, of 95 %, and further below for these captions alone."""
 OF_PEOPLE = """\
 Both models were asked for {captions} people, {captions} faces and {captions} things in the style
 {style}, {n} pictures of each. People and faces are of concepts whose pictures the filter had all
 removed. A picture counts as one of people if most of its {nearest} nearest real pictures, of all
-seven styles, show people or faces. Of a real picture the others of its concept do not count."""
+seven styles, show people or faces. Of a real picture the others of its concept do not count. The
+last column is what the filter itself says. It learned from clean drawings, and takes many a blurred
+thing for a person, so the column before it is the better one."""
 OF_SHEET = """\
 The first captions of each kind, in an order that their names' sums decide, and the first picture of
 each: no picture was selected."""
@@ -95,8 +97,8 @@ LIMITS = """\
   each of its fewer pictures more often, so the cost is of the filter and not of less training.
 - They cannot show how a large model of photographs behaves. Emoji are drawings, people in them are
   symbols, and no face in them is of anyone. Nothing here is about the likeness of real people.
-- They cannot show the bias of occupations or traits: a filtered model draws no person that one
-  could describe, and the other draws some that a CLIP can hardly tell apart.
+- They cannot show the bias of occupations or traits. The CLIP must choose one of the answers, and
+  names a man or a woman also where the picture shows neither. Look at the pictures first.
 - A word that the filtered model never saw is for it a row of letters, so what it draws there is
   close to its picture for no caption at all."""
 
