@@ -44,6 +44,7 @@ NOT_RUN = {  # the beginning of a command: why it is not run
     "python -m launch.studies.measure_filters prompts": A_SET,
     "glide-jax data score emoji_64 runs/safety": A_SET,
     "python -m launch.studies.safety_study": A_SET,
+    "python -m launch.studies.measure_errors": A_SET,
     "glide-jax train --config emoji_64:tiny": HOURS,
     "python -m launch.studies.measure_filters pictures": "it needs pictures of people",
     "python -m launch.studies.measure_marks": "it needs pictures that programs have saved anew",
