@@ -87,7 +87,7 @@ def signs() -> bool:
 
 
 def for_new_ones() -> str:
-    """A note, after a semicolon, for pictures that stay without the marks that are asked for now."""
+    """A note, after a semicolon, for pictures that stay without the marks now asked for."""
     wanted = " and ".join(["--sign"] * signs() + ["--watermark"] * _marks_pixels)
     return f"; {wanted} would be for new ones" if wanted else ""
 
