@@ -223,7 +223,16 @@ def _parameter(data, _requires_grad, _hooks, _state=None) -> Tensor | Other:
     return data
 
 
+def _member(owner: Any, name: Any) -> Other:
+    """An enumeration's value, as Python 3.11.2 writes it."""
+    if type(owner) is not Global or not owner.is_data or type(name) is not str:
+        raise TypeError
+    return Other(str(owner))
+
+
 _CALLS: Mapping[tuple[str, str], Callable] = {
+    Global("builtins", "getattr"): _member,
+    Global("__builtin__", "getattr"): _member,
     Global("collections", "OrderedDict"): lambda: {},
     Global("collections", "defaultdict"): lambda _factory=None: {},
     Global("collections", "Counter"): lambda _counts=None: {},

@@ -188,7 +188,14 @@ def _unpack(package: Package, data: bytes, folder: pathlib.Path) -> None:
         for member in tar:
             name = member.name.split("/", 1)[-1]
             if member.isfile() and wanted(name):
-                tar.extract(member.replace(name=name), folder, filter="data")
+                # Pythons before 3.11.4 have no filters, which would refuse such a name.
+                path = (folder / name).resolve()
+                if not path.is_relative_to(folder.resolve()):
+                    raise tarfile.TarError(f"{name!r} points outside of its folder")
+                content = tar.extractfile(member)
+                assert content is not None, "a regular file has a content"
+                path.parent.mkdir(parents=True, exist_ok=True)
+                path.write_bytes(content.read())
 
 
 def _data_of_deb(data: bytes) -> bytes:

@@ -67,6 +67,9 @@ BESIDE = {
     "much": list(range(5000)),
 }
 OF_TORCH = {
+    "an enumeration of Python 3.11.2": b"cbuiltins\ngetattr\nctrain\nMode\n"
+    + text("FAST")
+    + b"\x86R",
     "a path of Python 3.13": b"cpathlib._local\nPosixPath\n(" + text("runs") + b"tR",
     "a device": b"ctorch\ndevice\n" + text("cuda") + b"\x85R",
     "a size": b"ctorch\nSize\n(K\x01K\x02t\x85R",
@@ -124,6 +127,13 @@ def test_a_call_that_has_no_place_in_a_checkpoint_refuses_all_of_it(name, tmp_pa
         read(zipped(tmp_path / "a.pt", tree, [FOUR]))
     assert f"calls {name.replace(chr(10), '.')}, which is not allowed" in str(caught.value)
     assert "torch.save(model.state_dict(), path)" in str(caught.value)
+
+
+@pytest.mark.parametrize("owner", [b"cos\npath\n", b"cbuiltins\ndict\n", b"K\x01"])
+def test_a_member_of_anything_but_a_class_of_data_refuses_all_of_it(owner, tmp_path):
+    call = b"cbuiltins\ngetattr\n" + owner + text("system") + b"\x86R"
+    with pytest.raises(InputError, match=r"calls builtins\.getattr with wrong arguments"):
+        read(zipped(tmp_path / "a.pt", checkpoint(call), [FOUR]))
 
 
 @pytest.mark.parametrize("value", [np.float32(1), Config(), Mode.FAST, None, 3])
