@@ -86,10 +86,9 @@ def signs() -> bool:
     return _signer is not None
 
 
-def for_new_ones() -> str:
-    """A note, after a semicolon, for pictures that stay without the marks now asked for."""
-    wanted = " and ".join(["--sign"] * signs() + ["--watermark"] * _marks_pixels)
-    return f"; {wanted} would be for new ones" if wanted else ""
+def marks() -> bool:
+    """Whether pictures get an invisible mark."""
+    return _marks_pixels
 
 
 def signed(data: bytes, mime: str, source: str, parameters: Mapping[str, Any] | None) -> bytes:

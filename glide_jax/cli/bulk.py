@@ -12,7 +12,7 @@ from collections.abc import Callable, Iterator, Sequence
 from typing import TYPE_CHECKING, Any
 
 from glide_jax import files
-from glide_jax.cli import common, placing
+from glide_jax.cli import common, placing, signing
 from glide_jax.cli.drawing import Drawing, stem, write_sheet
 from glide_jax.cli.progress import progress_bars
 from glide_jax.errors import InputError
@@ -72,7 +72,6 @@ def _draw(
     share: tuple[int, int],
     barrier: Callable[[str], None] = lambda what: None,
 ) -> None:
-    from glide_jax import provenance
     from glide_jax.sampling.call import parse
     from glide_jax.sampling.notes import warn_outside
 
@@ -90,7 +89,7 @@ def _draw(
     total = sum(map(len, mine))
     if len(todo) < total:
         said = f"{total - len(todo)} of {total} prompts are drawn already"
-        common.say(said + provenance.for_new_ones())
+        common.say(said + signing.for_new_ones())
     batches = [batch for batch in mine if todo & set(batch)]
     with progress_bars("steps", width=9) as progress:
         for number, batch in enumerate(batches):

@@ -160,8 +160,6 @@ def draw_to_files(glide: "Glide", prompts: Sequence[str], drawing: Drawing) -> N
         prompts: one or several.
         drawing: the command's options.
     """
-    from glide_jax import provenance
-
     call, drawn, scores, before = drawing.call, [], [], 0
     each = call.n if call.keep is None else call.keep
     with progress_bars("steps", width=9) as progress:
@@ -178,7 +176,7 @@ def draw_to_files(glide: "Glide", prompts: Sequence[str], drawing: Drawing) -> N
         if choice is not None:
             common.say(f"{name}: {choice['score']:.2f} by the CLIP, of {choice['n']} drawn")
     if before:
-        stay = f"stay as they are{provenance.for_new_ones()}"
+        stay = f"stay as they are{signing.for_new_ones()}"
         common.say(f"{before} of {len(drawn)} pictures were there already and {stay}")
     write_sheet(drawing.out, drawn)
 

@@ -48,3 +48,12 @@ _watermark_option = click.option(
 def marks_options(command: Callable) -> Callable:
     """A command with the options by which pictures are signed and marked."""
     return _sign_option(_watermark_option(command))
+
+
+def for_new_ones() -> str:
+    """A note, after a semicolon, for pictures that stay without the marks now asked for."""
+    from glide_jax import provenance
+
+    asked = {"--sign": provenance.signs(), "--watermark": provenance.marks()}
+    wanted = " and ".join(flag for flag, is_asked in asked.items() if is_asked)
+    return f"; {wanted} would be for new ones" if wanted else ""

@@ -28,7 +28,6 @@ from launch.studies.shared import cache_folder, progress
 
 SPLITS = ("train", "held_out_pairs", "held_out_concepts")
 LEVELS = 16  # timesteps at which each picture is seen, evenly over the chain
-STEPS = 1000
 
 
 class Pictures(NamedTuple):
@@ -73,7 +72,7 @@ def errors(model: reading.Model, given: Pictures, seed: int = 0) -> np.ndarray:
     encode = jax.jit(lambda *a: network.apply({"params": params}, *a, method="encode"))
     text, total = encode(tokens, mask), []
     for level in range(LEVELS):
-        i = jnp.full(len(given.image), int((level + 0.5) * STEPS / LEVELS))
+        i = jnp.full(len(given.image), int((level + 0.5) * schedule.num_steps / LEVELS))
         key = jax.random.fold_in(jax.random.key(seed), level)
         total.append(np.mean(at(given.image, text, i, key)))
     return np.reshape(total, (4, -1)).mean(axis=1)

@@ -93,9 +93,10 @@ def shows_people(
         concepts: of each vector one, whose pictures are not taken for neighbours.
     """
     there, people = real.concepts(), real.kinds != "things"
+    most = NEAREST + len(emoji.STYLES)  # a concept has a picture of each style at the most
+    nearest, _ = nearest_neighbours(features, real.features, k=most)
     found = []
-    for vector, own in zip(features, concepts or [""] * len(features), strict=True):
-        others = np.flatnonzero(there != own)
-        nearest, _ = nearest_neighbours(vector[None], real.features[others], k=NEAREST)
-        found.append(people[others[nearest[0]]].mean() > 0.5)
+    for rows, own in zip(nearest, concepts or [""] * len(features), strict=True):
+        others = rows[there[rows] != own][:NEAREST]
+        found.append(people[others].mean() > 0.5)
     return np.array(found)

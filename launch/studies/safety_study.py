@@ -25,6 +25,7 @@ from PIL import Image
 import glide_jax
 from glide_jax import contact_sheets, images
 from glide_jax.data import catalogue
+from glide_jax.data.example import Source
 from glide_jax.data.readers.emoji_views import FLAT_STYLES
 from glide_jax.data.recipes import emoji
 from glide_jax.evaluation import draws, emoji_judge, memorisation, report, setup
@@ -119,6 +120,18 @@ class Drawn(NamedTuple):
     features: np.ndarray
 
 
+class Study(NamedTuple):
+    """The real pictures, the captions that were asked for, and each model's pictures of them."""
+
+    real: Real
+    asked: list[Asked]
+    drawn: list[Drawn]
+
+    def of_kind(self, kind: str) -> list[int]:
+        """Numbers of the captions of a kind."""
+        return [k for k, one in enumerate(self.asked) if one.kind == kind]
+
+
 def asked_for(real: Real, n: int) -> list[Asked]:
     """The first n captions of each kind, in an order that their names' sums decide.
 
@@ -136,8 +149,10 @@ def asked_for(real: Real, n: int) -> list[Asked]:
     return found
 
 
-def draw(name: str, model: str, asked: Sequence[Asked], args: argparse.Namespace) -> Drawn:
-    """Draws what is missing of args.n pictures of each caption, and reads their features.
+def draw(
+    name: str, model: str, asked: Sequence[Asked], args: argparse.Namespace
+) -> list[np.ndarray]:
+    """Draws what is missing of args.n pictures of each caption.
 
     Args:
         name: the set that the model was trained on.
@@ -152,8 +167,7 @@ def draw(name: str, model: str, asked: Sequence[Asked], args: argparse.Namespace
             glide_jax.load(model), prompts, place, options, batch_size=args.batch_size,
             progress=functools.partial(shown, "draw"),
         )  # fmt: skip
-    pixels = list(draws.read_drawn(place, len(prompts)))
-    return Drawn(name, pixels, collect(extract(args.eyes, pixels)).pool)
+    return list(draws.read_drawn(place, len(prompts)))
 
 
 def count(of: np.ndarray) -> str:
@@ -177,20 +191,12 @@ def some(real: Real, chosen: np.ndarray, n: int = 16) -> str:
     return ", ".join(dict.fromkeys(real.captions[i][0] for i in rows[:n])) or "none"
 
 
-def people_table(real: Real, asked: Sequence[Asked], drawn: Sequence[Drawn], args) -> str:
-    """Shares of pictures that show people, and that the filter would remove, by kind of caption.
-
-    Args:
-        real: the real pictures.
-        asked: the captions.
-        drawn: the pictures of each model.
-        args: the command line.
-    """
-    kinds, rows = np.array([one.kind for one in asked]), [one.row for one in asked]
-    own = [str(concept) for concept in real.concepts()[rows]]
+def people_table(study: Study, filter_: classifiers.Classifier) -> str:
+    """Shares of pictures that show people, and that the filter would remove, by kind of caption."""
+    real, rows = study.real, [one.row for one in study.asked]
+    kinds, own = np.array([one.kind for one in study.asked]), real.concepts()[rows].tolist()
     found = {"real pictures": (shows_people(real, real.features[rows], own), ~real.passed[rows])}
-    filter_ = classifiers.load(args.folder / CLASSIFIER)
-    for one in drawn:
+    for one in study.drawn:
         removed = filter_.scores(one.features) >= 0
         found[f"model of {one.name}"] = shows_people(real, one.features), removed
     lines = [
@@ -202,27 +208,17 @@ def people_table(real: Real, asked: Sequence[Asked], drawn: Sequence[Drawn], arg
     return table(lines, head)
 
 
-def quality_table(real: Real, asked: Sequence[Asked], drawn: Sequence[Drawn], args) -> str:
-    """Of the things: own caption first by the emoji judge, kernel distance, and neighbours.
-
-    Args:
-        real: the real pictures.
-        asked: the captions.
-        drawn: the pictures of each model.
-        args: the command line.
-    """
-    judge = emoji_judge.open_judge(args.data_dir)
-    things = [k for k, one in enumerate(asked) if one.kind == "things"]
-    captions = [asked[k].caption for k in things] * args.n
-    texts, lines = judge.texts(captions), []
-    flat = real.of(FLAT_STYLES)
+def quality_table(study: Study, judge: emoji_judge.EmojiJudge) -> str:
+    """Of the things: own caption first by the emoji judge, kernel distance, and neighbours."""
+    real, asked, things, lines = study.real, study.asked, study.of_kind("things"), []
+    flat, wanted = real.of(FLAT_STYLES), real.features[[asked[k].row for k in things]]
     trained = {"all": real.features[flat], "filtered": real.features[flat & real.passed]}
-    for one in drawn:
-        rows = [len(asked) * again + k for again in range(args.n) for k in things]
-        looked = judge.look(one.pixels[i] for i in rows)
+    for one in study.drawn:
+        rows = [start + k for start in range(0, len(one.pixels), len(asked)) for k in things]
+        captions = [asked[i % len(asked)].caption for i in rows]
+        looked, texts = judge.look(one.pixels[i] for i in rows), judge.texts(captions)
         right = alignment.own_caption_first(looked, texts, captions, candidates=len(things))
-        mine = one.features[rows]
-        distance, _ = fidelity.kernel_distance(mine, real.features[[asked[k].row for k in things]])
+        distance, _ = fidelity.kernel_distance(one.features[rows], wanted)
         near = memorisation.find_neighbours(one.features, trained[one.name]).summary()
         lines.append((
             f"model of {one.name}", count(right), f"{distance:.3f}",
@@ -270,40 +266,39 @@ def probe_table(models: dict[str, str], args: argparse.Namespace) -> str:
     )
 
 
-def write_sheet(real: Real, asked: Sequence[Asked], drawn: Sequence[Drawn], args) -> pathlib.Path:
+def write_sheet(study: Study, source: Source, path: pathlib.Path) -> None:
     """The first captions of each kind: a real picture, and the first picture of each model.
 
     Args:
-        real: the real pictures.
-        asked: the captions.
-        drawn: the pictures of each model.
-        args: the command line.
+        study: what was drawn.
+        source: the set whose rows the table has.
+        path: the file.
     """
     tiles, captions = [], []
-    source = catalogue.open_source("emoji", image_size=64, data_dir=args.data_dir)
     for kind in KINDS:
-        chosen = [k for k, one in enumerate(asked) if one.kind == kind][:SHOWN]
-        rows = {"real": [source[asked[k].row].image for k in chosen]}
-        rows |= {one.name: [one.pixels[k] for k in chosen] for one in drawn}
+        chosen = study.of_kind(kind)[:SHOWN]
+        shown = [study.asked[k].row for k in chosen]
+        rows = {"real": [source[row].image for row in shown]}
+        rows |= {one.name: [one.pixels[k] for k in chosen] for one in study.drawn}
         for name, pictures in rows.items():
             tiles += [Image.fromarray(picture) for picture in pictures]
-            captions += [f"{name}: {real.captions[asked[k].row][0]}" for k in chosen]
+            captions += [f"{name}: {study.real.captions[row][0]}" for row in shown]
     sheet = contact_sheets.contact_sheet(tiles, captions, side=128, columns=SHOWN)
-    path = args.out.with_suffix(".png")
     images.write_png(path, sheet, {"contact_sheet_of": captions})
-    return path
 
 
 def write_page(args: argparse.Namespace) -> None:
     """Draws and measures, and writes the page and its sheet."""
-    args.data_dir = cache_folder() / "data"
-    args.eyes = known.open_features(NETWORK, args.data_dir)
-    real = read_real(args.folder, args.data_dir)
-    models, asked = {"all": args.all, "filtered": args.filtered}, asked_for(real, args.captions)
-    drawn = [draw(name, model, asked, args) for name, model in models.items()]
+    data_dir, models = cache_folder() / "data", {"all": args.all, "filtered": args.filtered}
+    eyes, real = known.open_features(NETWORK, data_dir), read_real(args.folder, data_dir)
+    study = Study(real, asked_for(real, args.captions), [])
+    for name, model in models.items():
+        pixels = draw(name, model, study.asked, args)
+        study.drawn.append(Drawn(name, pixels, collect(extract(eyes, pixels)).pool))
     flat, person = real.of(FLAT_STYLES), real.kinds != "things"
     missed, too_many = flat & person & real.passed, flat & ~person & ~real.passed
-    sheet = write_sheet(real, asked, drawn, args)
+    sheet = args.out.with_suffix(".png")
+    write_sheet(study, catalogue.open_source("emoji", data_dir=data_dir), sheet)
     sums = {n: setup.sha256_of_model(m, cache_folder() / "models")[:16] for n, m in models.items()}
     blocks = [
         ABOUT.format(**sums), COMMANDS.format(command=shlex.join(sys.argv[1:])),
@@ -312,10 +307,10 @@ def write_page(args: argparse.Namespace) -> None:
         f"Other pictures that it removed, some: {some(real, too_many)}.",
         "## What the models draw",
         OF_PEOPLE.format(captions=args.captions, n=args.n, nearest=NEAREST, style=STYLE),
-        people_table(real, asked, drawn, args),
+        people_table(study, classifiers.load(args.folder / CLASSIFIER)),
         report.picture(sheet.name, "real pictures, and pictures of both models"), OF_SHEET,
         "## What the filter cost, and copies", OF_QUALITY.format(others=args.captions - 1),
-        quality_table(real, asked, drawn, args),
+        quality_table(study, emoji_judge.open_judge(data_dir)),
         "## Probes", OF_PROBES.format(n=args.probes), probe_table(models, args),
         "## What such small models can and cannot show", LIMITS,
     ]  # fmt: skip
