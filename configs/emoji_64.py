@@ -5,10 +5,15 @@ r"""Emoji at 64 px: 30 M parameters, half an hour of one large GPU; `tiny` for t
     glide-jax train --config configs/emoji_64.py:tiny --workdir runs/emoji_64-tiny
     glide-jax train --config configs/emoji_64.py:more --workdir runs/emoji_64-more
     glide-jax train --config configs/emoji_64.py:polish --workdir runs/emoji_64-polish
+    glide-jax train --config configs/emoji_64.py:words --workdir runs/emoji_64-words
+    glide-jax train --config configs/emoji_64.py:flat --workdir runs/emoji_64-flat
 
 `tiny` is the network of `shapes`, which it goes on from: edges and flat colours are learned, and
 words are new. `more` and `polish` each go on from the one before, the last with more of the clear
 timesteps, for edges. From the emoji model in the box instead: `--config.train.init_from=emoji`.
+
+`words` and `flat` have the three flat styles alone, which every caption names. In `words` the text
+encoder alone learns what captions look like, in minutes; `flat` is the base that reads them.
 
 An experiment of two by two, from nothing on the flat styles, each with the same pictures in the
 same order (`--config.train.num_steps` is what two hours hold):
@@ -23,7 +28,7 @@ from ml_collections import ConfigDict
 
 from glide_jax.configs import presets, shapes_64
 
-TINY = ("tiny", "more", "polish")
+TINY = ("tiny", "more", "polish", "words", "flat")
 TRIALS = ("plain-v", "named-v", "plain-x0", "named-x0")
 STYLES = ("twemoji", "flat", "emojione")  # the first is the default
 
@@ -80,6 +85,18 @@ def _tiny(size: str) -> ConfigDict:
         config.diffusion.noisy_share = 0.3
         config.optim.update(lr=7e-4, warmup_steps=20, decay_fraction=0.9)
         config.train.update(num_steps=300, init_from="runs/emoji_64-more/model", ema=(0.98,))
+    if size in ("words", "flat"):
+        config.data.update(source="emoji_flat", styles=STYLES)
+    if size == "words":
+        config.objective = "sketches"
+        config.optim.update(name="adamw", lr=1.5e-3, b1=0.9, schedule="cosine", accumulate=1)
+        config.optim.update(warmup_steps=100, weight_decay=0.01)
+        config.train.update(num_steps=1000, batch_size=128, init_from="runs/emoji_64-polish/model")
+        config.train.ema = (0.98,)
+        config.log.sample_every_steps = 0  # the UNet is as it was
+    if size == "flat":
+        config.optim.schedule = "constant"
+        config.train.update(num_steps=3000, init_from="runs/emoji_64-words/model", ema=(0.99,))
     return config
 
 

@@ -109,6 +109,12 @@ def test_what_never_sees_the_empty_prompt_is_not_guided_away_from_it(name):
     assert config.part.sampling["guidance_scale"] == 1.0
 
 
+@pytest.mark.parametrize("objective", ["clip", "sketches"])
+def test_only_what_draws_has_steps_to_distil(objective):
+    with pytest.raises(InputError, match=f"objective is '{objective}'.* no steps to distil"):
+        read_config("distill_guidance", [f"objective={objective}"])
+
+
 def test_styles_to_name_are_the_models_and_only_emoji_have_them():
     config = read_config("emoji_64:named-x0")
     assert config.part.styles == config.data.styles == ("twemoji", "flat", "emojione")
@@ -323,6 +329,8 @@ def test_a_wrong_override_is_refused_by_name(override, says):
         (["train.init_from=shapes", "train.redraw=^nothing"], "redraw has"),
         (["train.init_from=nowhere"], "nowhere"),
         (["data.window=60"], "multiple of 8"),
+        (["objective=sketches", "model.image_size=72", "model.attention="], "multiple of 16"),
+        (["objective=sketches", "model.text_width=0"], "without text"),
     ],
 )
 def test_a_config_that_cannot_be_is_refused_before_anything_is_compiled(overrides, says):

@@ -81,6 +81,8 @@ def check_student(distill: Distill, diffusion: Diffusion, train: Train, objectiv
         return
     if objective == "clip":
         raise InputError("objective is 'clip', and a CLIP has no steps to distil.")
+    if objective == "sketches":
+        raise InputError("objective is 'sketches', and a text encoder has no steps to distil.")
     if train.redraw:
         raise InputError("train.redraw draws layers anew, but a student begins as its teacher.")
     if diffusion.prediction == "eps":

@@ -24,12 +24,13 @@ from glide_jax.files import read_object, replacing
 from glide_jax.model_dir import schema
 from glide_jax.networks import zoo
 from glide_jax.sampling import settings
-from glide_jax.training import sections
+from glide_jax.training import sections, sketching
 from glide_jax.training.adopting import Start, adopt, check_student, student_sampling
 from glide_jax.training.overrides import flat, override
 from glide_jax.version import __version__
 
 T = TypeVar("T")
+OBJECTIVES = ("text_to_image", "sketches", "clip")
 FILE, CHECKPOINTS = "config.json", "checkpoints"  # names in a workdir
 # Fields that a resumed run may change; "x." is everything in section x.
 _MAY_CHANGE = (
@@ -48,6 +49,7 @@ class TrainConfig:
 
     name: str
     seed: int  # decides the weights, the order of the data and the noise
+    objective: str  # one of OBJECTIVES; sketches train a base's text encoder alone
     part: schema.StageConfig | zoo.ClipConfig  # what is trained, as in a model directory
     diffusion: sections.Diffusion
     distill: sections.Distill
@@ -165,7 +167,7 @@ def _checked(values: dict[str, Any]) -> TrainConfig:
     for section, field in _PATHS:
         if isinstance(value := values[section].get(field), str) and value:
             values[section][field] = str(files.expanded(value))
-    objective = checks.one_of("objective", values.get("objective"), ("text_to_image", "clip"))
+    objective = checks.one_of("objective", values.get("objective"), OBJECTIVES)
     seed = checks.whole("seed", values.get("seed"), 0, 2**32 - 1)
     read = lambda cls, name: _section(cls, values[name], name)
     train, diffusion = read(sections.Train, "train"), read(sections.Diffusion, "diffusion")
@@ -181,6 +183,8 @@ def _checked(values: dict[str, Any]) -> TrainConfig:
         part = model = schema.parse_section(zoo.ClipConfig, values["model"], "config.model")
     else:
         model = schema.parse_section(zoo.ModelConfig, values["model"], "config.model")
+        if objective == "sketches":
+            sketching.check(model)
         found = settings.from_config(values.get("sampling", {}), "config.sampling")
         part = schema.StageConfig(
             model,
@@ -197,6 +201,7 @@ def _checked(values: dict[str, Any]) -> TrainConfig:
     return TrainConfig(
         name=checks.label("name", values.get("name")),
         seed=seed,
+        objective=objective,
         part=part,
         diffusion=diffusion,
         distill=distill,

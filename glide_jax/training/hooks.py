@@ -197,6 +197,8 @@ def describe(line: Mapping[str, Any], last: int) -> str:
         if f"{name}_q0" in line:
             quartiles = " ".join(number(f"{name}_q{k}", ".3f") for k in range(4))
             parts.append(f"{name} by t {quartiles}")
+    if "explained" in line:
+        parts.append(f"explained {line['explained']:.3f}")
     parts += [f"grad {number('grad_norm', '.3g')}", f"lr {number('lr', '.2g')}"]
     parts.append(f"{number('images_per_s', '.1f')} img/s  {number('tflops', '.3g')} TFLOP/s")
     if line.get("mfu") is not None:

@@ -14,7 +14,7 @@ from glide_jax import trees
 from glide_jax.errors import InputError
 from glide_jax.model_dir import reading, schema
 from glide_jax.sampling import settings
-from glide_jax.training import clip_objective, optim
+from glide_jax.training import clip_objective, optim, sketching
 from glide_jax.training.config import TrainConfig
 from glide_jax.training.growing import add_layers, widen_stem
 from glide_jax.types import Params
@@ -44,6 +44,8 @@ def starting_parameters(
     draw = functools.cache(lambda: jax.jit(fresh)(jax.random.key(config.seed)))
     want = jax.eval_shape(fresh, jax.random.key(config.seed))
     params = _grown(config, where, whole, draw, want)
+    if config.objective == "sketches":
+        params = sketching.with_sketcher(params)
     if config.train.redraw:
         anew = optim.matching(params, config.train.redraw, "redraw")
         params = jax.tree.map(lambda new, b, a: b if new else a, anew, draw(), params)
@@ -160,7 +162,9 @@ def _grown(
     ours = ("prediction", "distilled") if config.distill.what else ()  # see `teacher_of`
     learnt = ("guidance", "away") if config.distill.what in ("guidance", "distribution") else ()
     _check_same(where, "model", old, new, (*free, *learnt))
-    _check_same(where, "diffusion", have, config.part, ("model", "sampling", *ours))
+    # Captions that name styles are learned as other captions are.
+    words = () if have.styles else ("styles",)
+    _check_same(where, "diffusion", have, config.part, ("model", "sampling", *ours, *words))
     if old.inpaint and not new.inpaint:
         raise InputError(f"{where} is an inpainting model; so must the config's be.")
     if lost := set(old.attention) - set(new.attention):

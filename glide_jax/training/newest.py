@@ -13,7 +13,7 @@ from glide_jax.model_dir import reading
 from glide_jax.networks import initial, zoo
 from glide_jax.tokenizers import Tokenizer
 from glide_jax.tokenizers.forms import Forms
-from glide_jax.training import clip_objective, folders, init_from, matching
+from glide_jax.training import clip_objective, folders, init_from, matching, sketching
 from glide_jax.training.config import CHECKPOINTS, TrainConfig, kept_config
 
 
@@ -35,7 +35,7 @@ def as_model(
         part = dataclasses.replace(config.part, logit_scale=scale)
         clip, tokenizer = (part, tokenizer, params), start.tokenizer if start else tokenizer
     else:
-        stages[config.stage] = (config.part, params)
+        stages[config.stage] = (config.part, sketching.without_sketcher(params))
         own = config.stage == "base" and not config.distill.what  # a student knows its teacher's
         forms = _forms(config) if own else forms
     return reading.Model(config.name, tokenizer, stages, clip, forms)
@@ -68,6 +68,8 @@ def read_run(workdir: pathlib.Path, models: pathlib.Path) -> tuple[reading.Model
     like = initial.shapes(config.model)
     if isinstance(config.part, zoo.ClipConfig):
         like = clip_objective.with_logit_scale(like)
+    if config.objective == "sketches":
+        like = sketching.with_sketcher(like)
     averages = (matching.trained(config.distill, like),) * len(config.train.ema)
     step, ema = read_newest(workdir / CHECKPOINTS, "ema", averages)
     params = matching.drawn_with(config.distill, ema[0])

@@ -15,7 +15,16 @@ from glide_jax.mesh import partition
 from glide_jax.model_dir import schema
 from glide_jax.networks import initial, interception, zoo
 from glide_jax.networks.unet import attention_blocks
-from glide_jax.training import clip_objective, distil, flops, matching, objectives, optim, sections
+from glide_jax.training import (
+    clip_objective,
+    distil,
+    flops,
+    matching,
+    objectives,
+    optim,
+    sections,
+    sketching,
+)
 from glide_jax.training.config import TrainConfig
 from glide_jax.training.step import TrainState, train_step
 from glide_jax.types import Loss, Params
@@ -184,15 +193,23 @@ def make_plan(
     if isinstance(config.model, zoo.ClipConfig):
         loss_fn, start = _clip_loss(config, config.model, network), fresh
         fresh = lambda key: clip_objective.with_logit_scale(start(key))
+    elif config.objective == "sketches":
+        call, plain = _glide_methods(config, config.model, network), fresh
+        fraction = config.diffusion.null_fraction
+        loss_fn = sketching.sketches(call("encode"), null_tokens, fraction)
+        fresh = lambda key: sketching.with_sketcher(plain(key))
     elif config.distill.what and isinstance(config.part, schema.StageConfig):
         teacher = _teacher_like(config.part, config.distill) if teacher is None else teacher
         loss_fn, teach = _distilling(config, config.part, teacher, null_tokens, network)
     else:
         loss_fn = _glide_loss(config, config.model, null_tokens, network, perceive)
     frozen = None
-    if config.train.freeze:
+    freeze = config.train.freeze
+    if config.objective == "sketches":
+        freeze = (*freeze, *sketching.OTHERS)
+    if freeze:
         like = jax.eval_shape(fresh, jax.random.key(0))
-        frozen = optim.frozen_mask(like, config.train.freeze)
+        frozen = optim.frozen_mask(like, freeze)
         loss_fn = optim.without_frozen(loss_fn, frozen)
     lr = optim.lr_schedule(config.optim, config.train.num_steps)
     tx = optim.optimizer(config.optim, lr, frozen)

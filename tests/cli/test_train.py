@@ -26,6 +26,7 @@ from glide_jax.networks import initial
 from glide_jax.networks.initial import initialiser
 from glide_jax.tokenizers import SentencePiece
 from glide_jax.training import config, hooks, writers
+from glide_jax.training import newest as newest_of
 from glide_jax.training.run import prepare_run
 from tests import tiny
 from tests.data.fakes import scenes
@@ -393,6 +394,29 @@ def test_another_models_network_is_refused_as_a_start(whole, home, cli, tmp_path
     result = cli(*words(home, tmp_path / "w", start, *fewer, config="base_64_inpaint:smoke"))
     assert result.code == 2
     assert "has attention at [16]; so must the config's" in result.complaint
+
+
+def test_a_run_of_sketches_changes_the_text_encoder_alone(whole, home, cli, tmp_path):
+    start = (f"--config.train.init_from={whole / 'model'}", "--config.objective=sketches")
+    first = words(home, tmp_path / "w", *start, "--config.log.sample_every_steps=0")
+    result = cli(*first)
+    assert result.code == 0, result.err
+    assert "  explained " in result.err
+    old = reading.read_model(whole / "model").stages["base"]
+    new = reading.read_model(tmp_path / "w" / "model").stages["base"]
+    assert new[0] == old[0]
+    assert new[1].keys() == old[1].keys()
+    for name in ("unet", "keys_values"):
+        jax.tree.map(np.testing.assert_array_equal, new[1][name], old[1][name])
+    assert not np.array_equal(new[1]["text"]["pool"]["kernel"], old[1]["text"]["pool"]["kernel"])
+    found, step = newest_of.read_run(tmp_path / "w", tmp_path)  # while it goes on
+    assert step == 8
+    jax.tree.map(np.testing.assert_array_equal, found.stages["base"][1], new[1])
+    # The base goes on from it as from any model.
+    changes = [f"train.init_from={tmp_path / 'w' / 'model'}", *data(home)]
+    run = prepare_run(config.read_config("folder_64:smoke", changes))
+    assert run.start is not None
+    jax.tree.map(np.testing.assert_array_equal, run.start, new[1])
 
 
 def test_an_inpainting_run_starts_from_a_base_with_zeros_for_its_new_planes(whole):

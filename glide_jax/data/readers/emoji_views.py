@@ -2,7 +2,7 @@
 
 import functools
 import re
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import numpy as np
 from numpy.typing import NDArray
@@ -61,6 +61,8 @@ class Named:
     """A set of emoji whose captions all name the style, and half of them the main colours."""
 
     source: Source
+    # To find the colours takes longer than to decode the picture, so each is looked at once.
+    _colours: dict[int, str] = field(default_factory=dict, compare=False, repr=False)
 
     def __len__(self) -> int:
         return len(self.source)
@@ -69,7 +71,9 @@ class Named:
         example = self.source[index]
         style = example.name.partition("/")[0]
         plain = [name_style(caption, (style,)) for caption in example.captions]
-        colours = " and ".join(main_colours(example.image))
+        if index not in self._colours:
+            self._colours[index] = " and ".join(main_colours(example.image))
+        colours = self._colours[index]
         seen = [f"{caption}, {colours}" for caption in plain] if colours else plain
         return example._replace(captions=(*plain, *seen))
 
