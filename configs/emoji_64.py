@@ -6,14 +6,15 @@ r"""Emoji at 64 px: 30 M parameters, half an hour of one large GPU; `tiny` for t
     glide-jax train --config configs/emoji_64.py:more --workdir runs/emoji_64-more
     glide-jax train --config configs/emoji_64.py:polish --workdir runs/emoji_64-polish
     glide-jax train --config configs/emoji_64.py:words --workdir runs/emoji_64-words
-    glide-jax train --config configs/emoji_64.py:flat --workdir runs/emoji_64-flat
+    glide-jax train --config configs/emoji_64.py:styled --workdir runs/emoji_64-styled
 
 `tiny` is the network of `shapes`, which it goes on from: edges and flat colours are learned, and
 words are new. `more` and `polish` each go on from the one before, the last with more of the clear
 timesteps, for edges. From the emoji model in the box instead: `--config.train.init_from=emoji`.
 
-`words` and `flat` have the three flat styles alone, which every caption names. In `words` the text
-encoder alone learns what captions look like, in minutes; `flat` is the base that reads them.
+In `words` and `styled` every caption names its style. In `words` the text encoder alone learns what
+captions look like, in minutes. In `styled` the rest of the base learns to read that, most of it
+from the three flat styles.
 
 An experiment of two by two, from nothing on the flat styles, each with the same pictures in the
 same order (`--config.train.num_steps` is what two hours hold):
@@ -28,9 +29,10 @@ from ml_collections import ConfigDict
 
 from glide_jax.configs import presets, shapes_64
 
-TINY = ("tiny", "more", "polish", "words", "flat")
+TINY = ("tiny", "more", "polish", "words", "styled")
 TRIALS = ("plain-v", "named-v", "plain-x0", "named-x0")
 STYLES = ("twemoji", "flat", "emojione")  # the first is the default
+ALL_STYLES = (*STYLES, "noto", "blob", "3d", "firefox")
 
 
 def get_config(size: str = "full") -> ConfigDict:
@@ -85,18 +87,20 @@ def _tiny(size: str) -> ConfigDict:
         config.diffusion.noisy_share = 0.3
         config.optim.update(lr=7e-4, warmup_steps=20, decay_fraction=0.9)
         config.train.update(num_steps=300, init_from="runs/emoji_64-more/model", ema=(0.98,))
-    if size in ("words", "flat"):
-        config.data.update(source="emoji_flat", styles=STYLES)
+    if size in ("words", "styled"):
+        config.data.styles = ALL_STYLES
     if size == "words":
         config.objective = "sketches"
         config.optim.update(name="adamw", lr=1.5e-3, b1=0.9, schedule="cosine", accumulate=1)
         config.optim.update(warmup_steps=100, weight_decay=0.01)
-        config.train.update(num_steps=1000, batch_size=128, init_from="runs/emoji_64-polish/model")
+        config.train.update(num_steps=1500, batch_size=128, init_from="runs/emoji_64-polish/model")
         config.train.ema = (0.98,)
         config.log.sample_every_steps = 0  # the UNet is as it was
-    if size == "flat":
-        config.optim.schedule = "constant"
-        config.train.update(num_steps=3000, init_from="runs/emoji_64-words/model", ema=(0.99,))
+    if size == "styled":
+        config.data.source = "emoji+emoji_flat"
+        config.optim.decay_fraction = 0.3
+        config.train.update(num_steps=2000, init_from="runs/emoji_64-words/model", ema=(0.99,))
+        config.train.freeze = ("^text/",)  # else it forgets what pictures of the batch do not ask
     return config
 
 

@@ -162,8 +162,8 @@ def _grown(
     ours = ("prediction", "distilled") if config.distill.what else ()  # see `teacher_of`
     learnt = ("guidance", "away") if config.distill.what in ("guidance", "distribution") else ()
     _check_same(where, "model", old, new, (*free, *learnt))
-    # Captions that name styles are learned as other captions are.
-    words = () if have.styles else ("styles",)
+    # Captions that name other styles as well are learned as other captions are.
+    words = ("styles",) if set(have.styles) <= set(config.part.styles) else ()
     _check_same(where, "diffusion", have, config.part, ("model", "sampling", *ours, *words))
     if old.inpaint and not new.inpaint:
         raise InputError(f"{where} is an inpainting model; so must the config's be.")

@@ -153,7 +153,7 @@ class Data:
         """Refuses what are no words, and styles of pictures that have none."""
         if not all(isinstance(word, str) and word.strip() for word in self.styles):
             raise InputError(f"styles is {checks.shown(self.styles)}; it must be words.")
-        if self.styles and self.source not in STYLED:
+        if self.styles and not set(self.source.split("+")) <= set(STYLED):
             raise InputError(
                 f"styles is {checks.shown(', '.join(self.styles))} and source "
                 f"{checks.shown(self.source)}; only {', '.join(STYLED)} have styles to name."

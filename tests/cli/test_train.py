@@ -25,7 +25,7 @@ from glide_jax.model_dir import reading, writing
 from glide_jax.networks import initial
 from glide_jax.networks.initial import initialiser
 from glide_jax.tokenizers import SentencePiece
-from glide_jax.training import config, hooks, writers
+from glide_jax.training import config, hooks, init_from, writers
 from glide_jax.training import newest as newest_of
 from glide_jax.training.run import prepare_run
 from tests import tiny
@@ -417,6 +417,26 @@ def test_a_run_of_sketches_changes_the_text_encoder_alone(whole, home, cli, tmp_
     run = prepare_run(config.read_config("folder_64:smoke", changes))
     assert run.start is not None
     jax.tree.map(np.testing.assert_array_equal, run.start, new[1])
+
+
+def test_a_run_may_name_more_styles_than_the_model_it_starts_from(whole):
+    model = reading.read_model(whole / "model")
+    have, params = model.stages["base"]
+    plain = config.read_config("folder_64:smoke", [f"train.init_from={whole / 'model'}"])
+
+    def start(before, now):
+        styled = dataclasses.replace(have, styles=before)
+        given = dataclasses.replace(model, stages={"base": (styled, params)})
+        part = dataclasses.replace(plain.part, styles=now)
+        return init_from.starting_parameters(
+            dataclasses.replace(plain, part=part), given, initialiser(have.model)
+        )
+
+    for before in ((), ("flat",)):
+        found = start(before, ("3d", "flat"))
+        jax.tree.map(np.testing.assert_array_equal, found, params)
+    with pytest.raises(InputError, match=r"diffusion.styles = \('flat',\), and the config \(\)"):
+        start(("flat",), ())
 
 
 def test_an_inpainting_run_starts_from_a_base_with_zeros_for_its_new_planes(whole):
