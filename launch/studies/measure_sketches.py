@@ -1,0 +1,115 @@
+"""How much of what emoji look like can be read off a model's pooled text, without its UNet.
+
+python -m launch.studies.measure_sketches emoji runs/emoji_64-words/model --sheet sketches.png
+
+From the pooled text of each training caption, through the nonlinearity that stands before it in the
+UNet, a ridge regression draws the picture in 16 x 16 pixels. The table says which part of the small
+pictures' variance it explains, on captions that it was fitted on and on withheld ones; 0 is the
+mean picture. The sheet has a row for each model, drawn from prompts of no split.
+"""
+
+import argparse
+import pathlib
+from typing import NamedTuple
+
+import jax
+import numpy as np
+from numpy.typing import NDArray
+from PIL import Image
+
+from glide_jax import images
+from glide_jax.data import catalogue
+from glide_jax.data.readers.emoji_views import Named
+from glide_jax.model_dir import reading
+from glide_jax.networks import zoo
+from glide_jax.tables import table
+from glide_jax.training import sketching
+from launch.studies.shared import cache_folder, progress
+
+SPLITS = ("train", "held_out_pairs", "held_out_concepts")
+PROMPTS = ("red apple", "grinning face", "cat face", "sailboat", "guitar", "umbrella", "rocket")
+RIDGE = 1.0  # added to the captions' sums of squares
+_AT_ONCE = 256
+
+
+class Captioned(NamedTuple):
+    """Small pictures, (n, 768) in [-1, 1], and a caption of each that names its style."""
+
+    small: NDArray[np.float32]
+    captions: list[str]
+
+
+def captioned(split: str, data: pathlib.Path) -> Captioned:
+    """A split of the flat emoji."""
+    source = Named(catalogue.open_source(catalogue.FLAT, split=split, data_dir=data))
+    found = [source[i] for i in range(len(source))]
+    pixels = np.stack([example.image for example in found]).astype(np.float32) / 127.5 - 1
+    return Captioned(
+        np.asarray(sketching.small(pixels)).reshape(len(pixels), -1),
+        [example.captions[1] for example in found],
+    )
+
+
+def read(model: reading.Model, captions: list[str]) -> NDArray[np.float64]:
+    """What a base's blocks see of captions: silu of the pooled text and a constant, (n, e + 1)."""
+    config, params = model.stages["base"]
+    network, params = zoo.glide_model(config.model), jax.device_put(params)
+    encode = jax.jit(lambda *a: network.apply({"params": params}, *a, method="encode").pooled)
+    rows = []
+    for k in range(0, len(captions), _AT_ONCE):
+        part = captions[k : k + _AT_ONCE]
+        part += [""] * (_AT_ONCE - len(part))  # one shape, one program
+        rows.append(jax.nn.silu(encode(*model.tokenizer(part, config.model.text_context))))
+    seen = np.concatenate(rows)[: len(captions)].astype(np.float64)
+    return np.concatenate([seen, np.ones((len(seen), 1))], axis=1)
+
+
+def fitted(seen: NDArray[np.float64], small: NDArray[np.float32]) -> NDArray[np.float64]:
+    """The weights (e + 1, 768) of the ridge regression."""
+    return np.linalg.solve(seen.T @ seen + RIDGE * np.eye(seen.shape[1]), seen.T @ small)
+
+
+def explained(
+    weights: NDArray[np.float64], seen: NDArray[np.float64], small: NDArray[np.float32],
+    mean: NDArray[np.float32],
+) -> float:  # fmt: skip
+    """The part of the variance about the mean picture that is explained: 1 is all, 0 none.
+
+    Args:
+        weights: those of `fitted`.
+        seen: of captions, see `read`.
+        small: their pictures.
+        mean: the mean picture of training.
+    """
+    return float(1 - ((seen @ weights - small) ** 2).mean() / ((small - mean) ** 2).mean())
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
+    parser.add_argument("models", nargs="+", help="directories or names")
+    parser.add_argument("--sheet", type=pathlib.Path, help="a PNG of sketches to write")
+    args = parser.parse_args()
+    cache, lines, drawn = cache_folder(), [], []
+    given = {split: captioned(split, cache / "data") for split in SPLITS}
+    mean = given["train"].small.mean(axis=0)
+    with progress("sketches") as shown:
+        for name in args.models:
+            model = reading.read_model(reading.find_model(name, cache / "models"))
+            seen = {split: read(model, given[split].captions) for split in SPLITS}
+            weights = fitted(seen["train"], given["train"].small)
+            parts = [explained(weights, seen[s], given[s].small, mean) for s in SPLITS]
+            lines.append((name, *(f"{part:.3f}" for part in parts)))
+            prompts = [f"a twemoji emoji of {prompt}" for prompt in PROMPTS]
+            side = sketching.SIDE
+            drawn.append((read(model, prompts) @ weights).reshape(-1, side, side, 3))
+            shown("models", len(lines), len(args.models))
+    print(table(lines, ("model", *SPLITS)))
+    if args.sheet:
+        rows = [np.concatenate(list(row), axis=1) for row in drawn]
+        whole = np.clip((np.concatenate(rows) + 1) * 127.5, 0, 255).round().astype(np.uint8)
+        large = Image.fromarray(whole.repeat(4, axis=0).repeat(4, axis=1))
+        images.write_png(args.sheet, large, {"models": args.models, "prompts": list(PROMPTS)})
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,34 @@
+"""The regression from pooled text to small pictures, on numbers that are known."""
+
+import numpy as np
+import pytest
+
+from glide_jax.model_dir import reading
+from launch.studies import measure_sketches
+from tests import tiny
+
+
+def test_what_text_decides_is_explained_and_noise_is_not():
+    rng = np.random.default_rng(0)
+    seen = np.concatenate([rng.normal(size=(400, 5)), np.ones((400, 1))], axis=1)
+    drawn = (seen @ rng.normal(size=(6, 768))).astype(np.float32)
+    mean = drawn.mean(axis=0)
+    weights = measure_sketches.fitted(seen, drawn)
+    assert measure_sketches.explained(weights, seen, drawn, mean) > 0.99
+    noise = rng.normal(size=drawn.shape).astype(np.float32)
+    of_noise = measure_sketches.fitted(seen[:200], noise[:200])
+    mean = noise[:200].mean(axis=0)
+    assert measure_sketches.explained(of_noise, seen[200:], noise[200:], mean) < 0.0
+    plain = np.zeros_like(weights)
+    plain[-1] = mean
+    assert measure_sketches.explained(plain, seen, noise, mean) == pytest.approx(0.0, abs=1e-6)
+
+
+def test_captions_are_read_alike_in_parts_and_alone(tmp_path):
+    model = reading.read_model(tiny.save(tmp_path / "m", "plain"))
+    captions = [f"{n} red circles" for n in range(260)]
+    seen = measure_sketches.read(model, captions)
+    width = model.stages["base"][1]["text"]["pool"]["kernel"].shape[-1]
+    assert seen.shape == (260, width + 1)
+    assert (seen[:, -1] == 1).all()
+    np.testing.assert_allclose(measure_sketches.read(model, captions[258:]), seen[258:], atol=1e-6)
