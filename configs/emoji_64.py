@@ -93,12 +93,13 @@ def _tiny(size: str) -> ConfigDict:
         config.objective = "sketches"
         config.optim.update(name="adamw", lr=1.5e-3, b1=0.9, schedule="cosine", accumulate=1)
         config.optim.update(warmup_steps=100, weight_decay=0.01)
-        config.train.update(num_steps=1500, batch_size=128, init_from="runs/emoji_64-polish/model")
+        config.train.update(num_steps=3000, batch_size=128, init_from="runs/emoji_64-polish/model")
         config.train.ema = (0.98,)
         config.log.sample_every_steps = 0  # the UNet is as it was
     if size == "styled":
         config.data.source = "emoji+emoji_flat"
-        config.optim.decay_fraction = 0.3
+        config.diffusion.noisy_share = 0.5
+        config.optim.decay_fraction = 0.4
         config.train.update(num_steps=2000, init_from="runs/emoji_64-words/model", ema=(0.99,))
         config.train.freeze = ("^text/",)  # else it forgets what pictures of the batch do not ask
     return config

@@ -1,7 +1,7 @@
 """The objective of sketches: a base's text encoder learns from small pictures what words look like.
 
 A base learns its words slowly. Only the noisiest timesteps ask what a caption means, and each
-picture costs a whole network. A linear layer on the text encoder alone costs a hundredth of that.
+picture costs a whole network. A linear layer on the text encoder alone costs a tenth of that time.
 The base that goes on from it has one thing to learn for all words at once, to read sketches.
 """
 
