@@ -15,7 +15,9 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from glide_jax import images
 from glide_jax.data import catalogue
+from glide_jax.data.recipes import emoji
 from glide_jax.data.transforms import center_crop
 from glide_jax.diffusion import schedules
 from glide_jax.evaluation.protocols import choose
@@ -26,7 +28,7 @@ from glide_jax.training import objectives
 from glide_jax.types import Cond, TextCond
 from launch.studies.shared import cache_folder, progress
 
-SPLITS = ("train", "held_out_pairs", "held_out_concepts")
+SPLITS = emoji.SPLITS[::-1]
 LEVELS = 16  # timesteps at which each picture is seen, evenly over the chain
 
 
@@ -42,9 +44,7 @@ def pictures(split: str, n: int, data_dir: pathlib.Path) -> Pictures:
     source = catalogue.open_source(catalogue.FLAT, split=split, data_dir=data_dir)
     examples = [source[i] for _, i in choose(split, source, n)]
     image = np.stack([center_crop(example.image, 64) for example in examples])
-    return Pictures(
-        image.astype(np.float32) / 127.5 - 1, [example.captions[1] for example in examples]
-    )
+    return Pictures(images.from_uint8(image), [example.captions[1] for example in examples])
 
 
 def errors(model: reading.Model, given: Pictures, seed: int = 0) -> np.ndarray:

@@ -20,13 +20,14 @@ from PIL import Image
 from glide_jax import images
 from glide_jax.data import catalogue
 from glide_jax.data.readers.emoji_views import Named
+from glide_jax.data.recipes import emoji
 from glide_jax.model_dir import reading
 from glide_jax.networks import zoo
 from glide_jax.tables import table
 from glide_jax.training import sketching
 from launch.studies.shared import cache_folder, progress
 
-SPLITS = ("train", "held_out_pairs", "held_out_concepts")
+SPLITS = emoji.SPLITS[::-1]
 PROMPTS = ("red apple", "grinning face", "cat face", "sailboat", "guitar", "umbrella", "rocket")
 RIDGE = 1.0  # added to the captions' sums of squares
 _AT_ONCE = 256
@@ -43,7 +44,7 @@ def captioned(split: str, data: pathlib.Path) -> Captioned:
     """A split of the flat emoji."""
     source = Named(catalogue.open_source(catalogue.FLAT, split=split, data_dir=data))
     found = [source[i] for i in range(len(source))]
-    pixels = np.stack([example.image for example in found]).astype(np.float32) / 127.5 - 1
+    pixels = images.from_uint8(np.stack([example.image for example in found]))
     return Captioned(
         np.asarray(sketching.small(pixels)).reshape(len(pixels), -1),
         [example.captions[1] for example in found],
