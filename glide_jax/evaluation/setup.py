@@ -214,6 +214,8 @@ def run_name(run: Run) -> str:
         return name if len(name) <= 48 else cut
 
     parts = [f"{short[key]}{slug(run[key])}" for key in short if key in run]
+    # The others by their whole names, in an order that does not hang on how they were given.
+    parts += [f"{key.replace('_', '-')}-{slug(run[key])}" for key in sorted(run.keys() - short)]
     return "-".join(parts) or "default"
 
 

@@ -1,6 +1,8 @@
-"""Sweeps: runs over guidance scales, steps and samplers, and the report with their curves."""
+"""Sweeps: runs over guidance scales and other options, and the report with their curves."""
 
+import functools
 import itertools
+import operator
 import pathlib
 from collections.abc import Mapping, Sequence
 from typing import Any
@@ -16,6 +18,9 @@ OVER_SCALE = (
     "shapes_right", "count_right", "position_spread", "extent_spread", "colour_spread",
 )  # fmt: skip
 
+# Options that a curve runs over, or that say by their values alone which they are.
+_ON_CURVES = ("guidance_scale", "clip_guidance_scale", "steps", "sampler")
+
 Runs = Mapping[str, tuple[Mapping[str, Any], dict[str, Any]]]  # name: (options, result)
 
 
@@ -24,6 +29,7 @@ def combinations(
     clip_guidance_scales: Sequence[Any] = (),
     steps: Sequence[Any] = (),
     samplers: Sequence[Any] = (),
+    others: Mapping[str, Sequence[Any]] | None = None,
 ) -> list[dict[str, Any]]:
     """Sampling options of every combination.
 
@@ -32,6 +38,7 @@ def combinations(
         clip_guidance_scales: scales of guidance by the model's CLIP, each a run besides.
         steps: numbers of steps or respacings; the model's own if empty.
         samplers: names of samplers; the model's own if empty.
+        others: values of further options by their names.
     """
     guides = [{"guidance_scale": scale} for scale in guidance_scales]
     for scale in clip_guidance_scales:  # the curve begins without any guidance
@@ -41,8 +48,9 @@ def combinations(
         guides or [{}],
         [{"steps": value} for value in steps] or [{}],
         [{"sampler": value} for value in samplers] or [{}],
+        *([{name: value} for value in values] for name, values in (others or {}).items()),
     )
-    return [guide | a | b for guide, a, b in itertools.product(*parts)]
+    return [functools.reduce(operator.or_, chosen) for chosen in itertools.product(*parts)]
 
 
 def rows_of(results: Runs) -> list[dict[str, Any]]:
@@ -53,8 +61,9 @@ def rows_of(results: Runs) -> list[dict[str, Any]]:
     rows = []
     for name, (run, result) in results.items():
         base = result["sampling"]["base"]
-        others = [str(run[key]) for key in ("sampler", "steps") if key in run]
-        curve = ", ".join(others) or f"{base['sampler']}, {base['steps']} steps"
+        plain = [str(run[key]) for key in ("sampler", "steps") if key in run]
+        named = [f"{key.replace('_', ' ')} {run[key]}" for key in run if key not in _ON_CURVES]
+        curve = ", ".join(plain + named) or f"{base['sampler']}, {base['steps']} steps"
         clip_scale = run.get("clip_guidance_scale")
         rows.append({
             "name": name,

@@ -46,9 +46,13 @@ def test_probes_are_one_command_and_grow(cli, tiny_full, tmp_path):
 
 def test_a_sweep_is_one_command(cli, tiny_model, tmp_path):
     result = cli("sweep", "--model", tiny_model, "--out", tmp_path, *FEW[2:],
-                 "--guidance-scales", "1.5,2", "--steps", "2")  # fmt: skip
+                 "--guidance-scales", "1.5,2", "--steps", "2",
+                 "--vary", "guidance-rescale=0.5")  # fmt: skip
     assert result.code == 0, result.err
-    assert len(json.loads((tmp_path / "sweep.json").read_text())) == 2
+    rows = json.loads((tmp_path / "sweep.json").read_text())
+    assert [row["name"] for row in rows] == [
+        f"w{scale}-steps2-guidance-rescale-0p5" for scale in ("1p5", "2")
+    ]
     assert (tmp_path / "over-scale-all_right.png").exists()
 
 
