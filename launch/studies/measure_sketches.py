@@ -1,18 +1,22 @@
-"""How much of what emoji look like can be read off a model's pooled text, without its UNet.
+"""How much of what emoji look like a model's text knows, and how much of that its UNet reads.
 
 python -m launch.studies.measure_sketches emoji runs/emoji_64-words/model --sheet sketches.png
 
 From the pooled text of each training caption, through the nonlinearity that stands before it in the
 UNet, a ridge regression draws the picture in 16 x 16 pixels. The table says which part of the small
 pictures' variance it explains, on captions that it was fitted on and on withheld ones; 0 is the
-mean picture. The sheet has a row for each model, drawn from prompts of no split.
+mean picture. A second row says the same of the whole base's first guess, the x_0 that it predicts
+where there is nothing but noise: where that explains as much, the base reads its text to the end,
+and it is the text that has more to learn. The sheet has a row for each model, drawn by the ridge
+regression from prompts of no split.
 """
 
 import argparse
 import pathlib
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import jax
+import jax.numpy as jnp
 import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
@@ -21,10 +25,12 @@ from glide_jax import images
 from glide_jax.data import catalogue
 from glide_jax.data.readers.emoji_views import Named
 from glide_jax.data.recipes import emoji
+from glide_jax.diffusion import parameterization, schedules
 from glide_jax.model_dir import reading
 from glide_jax.networks import zoo
 from glide_jax.tables import table
 from glide_jax.training import sketching
+from glide_jax.types import Cond
 from launch.studies.shared import cache_folder, progress
 
 SPLITS = emoji.SPLITS[::-1]
@@ -54,7 +60,8 @@ def captioned(split: str, data: pathlib.Path) -> Captioned:
 def read(model: reading.Model, captions: list[str]) -> NDArray[np.float64]:
     """What a base's blocks see of captions: silu of the pooled text and a constant, (n, e + 1)."""
     config, params = model.stages["base"]
-    network, params = zoo.glide_model(config.model), jax.device_put(params)
+    network: Any = zoo.glide_model(config.model)
+    params = jax.device_put(params)
     encode = jax.jit(lambda *a: network.apply({"params": params}, *a, method="encode").pooled)
     rows = []
     for k in range(0, len(captions), _AT_ONCE):
@@ -70,19 +77,47 @@ def fitted(seen: NDArray[np.float64], small: NDArray[np.float32]) -> NDArray[np.
     return np.linalg.solve(seen.T @ seen + RIDGE * np.eye(seen.shape[1]), seen.T @ small)
 
 
-def explained(
-    weights: NDArray[np.float64], seen: NDArray[np.float64], small: NDArray[np.float32],
-    mean: NDArray[np.float32],
-) -> float:  # fmt: skip
+def explained(guessed: NDArray, small: NDArray[np.float32], mean: NDArray[np.float32]) -> float:
     """The part of the variance about the mean picture that is explained: 1 is all, 0 none.
 
     Args:
-        weights: those of `fitted`.
-        seen: of captions, see `read`.
-        small: their pictures.
+        guessed: small pictures that stand for captions, (n, 768).
+        small: the captions' own.
         mean: the mean picture of training.
     """
-    return float(1 - ((seen @ weights - small) ** 2).mean() / ((small - mean) ** 2).mean())
+    return float(1 - ((guessed - small) ** 2).mean() / ((small - mean) ** 2).mean())
+
+
+def first_guess(model: reading.Model, captions: list[str], seed: int = 0) -> NDArray[np.float32]:
+    """The x_0 that a base predicts at the last timestep from noise alone, small: (n, 768).
+
+    Args:
+        model: its base predicts eps, v or x_0.
+        captions: n of them.
+        seed: decides the noise.
+    """
+    config, params = model.stages["base"]
+    network: Any = zoo.glide_model(config.model)
+    params = jax.device_put(params)
+    schedule = schedules.from_alpha_bar(schedules.alpha_bar(config.noise_schedule))
+    last = jnp.full(_AT_ONCE, schedule.num_steps - 1)
+    size = config.model.image_size
+
+    @jax.jit
+    def guess(tokens, mask, key):
+        text = network.apply({"params": params}, tokens, mask, method="encode")
+        x_t = jax.random.normal(key, (_AT_ONCE, size, size, 3))
+        out = network.apply({"params": params}, x_t, schedule.t[last], Cond(text)).eps
+        x_0 = parameterization.x_0_of(schedule.at(last), x_t, out, config.prediction)
+        return sketching.small(x_0).reshape(_AT_ONCE, -1)
+
+    rows = []
+    for k in range(0, len(captions), _AT_ONCE):
+        part = captions[k : k + _AT_ONCE]
+        part += [""] * (_AT_ONCE - len(part))  # one shape, one program
+        key = jax.random.fold_in(jax.random.key(seed), k)
+        rows.append(guess(*model.tokenizer(part, config.model.text_context), key))
+    return np.concatenate(rows)[: len(captions)]
 
 
 def main() -> None:
@@ -98,13 +133,19 @@ def main() -> None:
             model = reading.read_model(reading.find_model(name, cache / "models"))
             seen = {split: read(model, given[split].captions) for split in SPLITS}
             weights = fitted(seen["train"], given["train"].small)
-            parts = [explained(weights, seen[s], given[s].small, mean) for s in SPLITS]
-            lines.append((name, *(f"{part:.3f}" for part in parts)))
+            ways = {
+                "text": [seen[split] @ weights for split in SPLITS],
+                "first guess": [first_guess(model, given[split].captions) for split in SPLITS],
+            }
+            for way, guesses in ways.items():
+                pairs = zip(guesses, SPLITS, strict=True)
+                parts = [explained(guess, given[split].small, mean) for guess, split in pairs]
+                lines.append((name, way, *(f"{part:.3f}" for part in parts)))
             prompts = [f"a twemoji emoji of {prompt}" for prompt in PROMPTS]
             side = sketching.SIDE
             drawn.append((read(model, prompts) @ weights).reshape(-1, side, side, 3))
-            shown("models", len(lines), len(args.models))
-    print(table(lines, ("model", *SPLITS)))
+            shown("models", len(drawn), len(args.models))
+    print(table(lines, ("model", "by", *SPLITS)))
     if args.sheet:
         rows = [np.concatenate(list(row), axis=1) for row in drawn]
         whole = np.clip((np.concatenate(rows) + 1) * 127.5, 0, 255).round().astype(np.uint8)

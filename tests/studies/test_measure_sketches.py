@@ -14,14 +14,14 @@ def test_what_text_decides_is_explained_and_noise_is_not():
     drawn = (seen @ rng.normal(size=(6, 768))).astype(np.float32)
     mean = drawn.mean(axis=0)
     weights = measure_sketches.fitted(seen, drawn)
-    assert measure_sketches.explained(weights, seen, drawn, mean) > 0.99
+    assert measure_sketches.explained(seen @ weights, drawn, mean) > 0.99
     noise = rng.normal(size=drawn.shape).astype(np.float32)
     of_noise = measure_sketches.fitted(seen[:200], noise[:200])
     mean = noise[:200].mean(axis=0)
-    assert measure_sketches.explained(of_noise, seen[200:], noise[200:], mean) < 0.0
+    assert measure_sketches.explained(seen[200:] @ of_noise, noise[200:], mean) < 0.0
     plain = np.zeros_like(weights)
     plain[-1] = mean
-    assert measure_sketches.explained(plain, seen, noise, mean) == pytest.approx(0.0, abs=1e-6)
+    assert measure_sketches.explained(seen @ plain, noise, mean) == pytest.approx(0.0, abs=1e-6)
 
 
 def test_captions_are_read_alike_in_parts_and_alone(tmp_path):
@@ -32,3 +32,13 @@ def test_captions_are_read_alike_in_parts_and_alone(tmp_path):
     assert seen.shape == (260, width + 1)
     assert (seen[:, -1] == 1).all()
     np.testing.assert_allclose(measure_sketches.read(model, captions[258:]), seen[258:], atol=1e-6)
+
+
+def test_the_first_guess_is_the_same_in_any_company_and_hangs_on_the_seed(tmp_path):
+    model = reading.read_model(tiny.save(tmp_path / "m", "plain"))
+    guess = measure_sketches.first_guess(model, ["a red circle", "a red circle", "two stars"])
+    assert guess.shape == (3, 768)
+    assert np.isfinite(guess).all()
+    again = measure_sketches.first_guess(model, ["a red circle"])
+    np.testing.assert_allclose(again[0], guess[0], atol=1e-5)
+    assert not np.array_equal(guess[0], measure_sketches.first_guess(model, ["x"], seed=1)[0])
