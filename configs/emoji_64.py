@@ -13,8 +13,8 @@ words are new. `more` and `polish` each go on from the one before, the last with
 timesteps, for edges. From the emoji model in the box instead: `--config.train.init_from=emoji`.
 
 In `words` and `styled` every caption names its style. In `words` the text encoder alone learns what
-captions look like, in an hour. In `styled` the rest of the base learns to read that, most of it
-from the three flat styles.
+captions look like. In `styled` the rest of the base learns to read that, most of it from the three
+flat styles.
 
 An experiment of two by two, from nothing on the flat styles, each with the same pictures in the
 same order (`--config.train.num_steps` is what two hours hold):

@@ -96,7 +96,7 @@ def drawing_command(helps: Mapping[str, str] | None = None) -> Callable[[Callabl
     Args:
         helps: help texts of a command that has these options alone; None is all, as they say.
     """
-    texts = helps or {name: text for name in options() if (text := _help(name))}
+    texts = helps or option_helps()
 
     def decorate(command: Callable) -> Callable:
         def run(
@@ -132,10 +132,14 @@ def drawing_command(helps: Mapping[str, str] | None = None) -> Callable[[Callabl
     return decorate
 
 
-def _help(name: str) -> str | None:
-    group, field = options()[name]
-    meta = option_of(field)
-    return meta.upsample if group == "upsampler" else meta.help
+def option_helps() -> dict[str, str]:
+    """The help text of every option of `Call` that the command line has, by its name."""
+
+    def text_of(group: str, field: dataclasses.Field) -> str | None:
+        meta = option_of(field)
+        return meta.upsample if group == "upsampler" else meta.help
+
+    return {name: text for name, option in options().items() if (text := text_of(*option))}
 
 
 def _flag(name: str, text: str) -> Callable[[Callable], Callable]:

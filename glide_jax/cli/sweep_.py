@@ -4,7 +4,8 @@ from typing import Any
 
 import click
 
-from glide_jax.cli import common, eval_
+from glide_jax import checks
+from glide_jax.cli import common, drawing, eval_
 from glide_jax.errors import InputError
 from glide_jax.sampling.settings import PRESETS_HELP
 
@@ -14,9 +15,10 @@ _OWN = {
     "clip_guidance_scale": "--clip-guidance-scales",
     "sampler": "--samplers",
     **{name: f"--{name}" for name in ("steps", "preset", "seed", "upsample")},
+    "batch_size": "--batch-size",
 }
 # Options that number pictures or choose among them; a run draws one of each prompt.
-_COUNTING = ("n", "keep", "first_index", "number_on", "batch_size")
+_COUNTING = ("n", "keep", "first_index")
 
 
 @click.command("sweep")
@@ -76,6 +78,8 @@ def _listed(name: str, text: str) -> list[str]:
 
 def _varied(given: tuple[str, ...]) -> dict[str, list[str]]:
     """The values of each option of --vary by its name in Python."""
+    # What is mixed in is a list itself, for which a value has no room.
+    known = tuple(name for name in drawing.option_helps() if name != "mix")
     others: dict[str, list[str]] = {}
     for text in given:
         option, _, values = text.partition("=")
@@ -84,6 +88,7 @@ def _varied(given: tuple[str, ...]) -> dict[str, list[str]]:
             raise InputError(f"vary is {text!r}; {option.strip()} has an option, {own}, here.")
         if name in _COUNTING:
             raise InputError(f"vary is {text!r}; a run draws one picture of each prompt.")
+        checks.one_of("an option of vary", name, known)
         if name in others:
             raise InputError(f"vary has {option.strip()} twice; give all its values in one list.")
         others[name] = _listed(f"vary {option.strip()}", values)

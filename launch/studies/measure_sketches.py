@@ -13,6 +13,7 @@ regression from prompts of no split.
 
 import argparse
 import pathlib
+from collections.abc import Callable
 from typing import Any, NamedTuple
 
 import jax
@@ -38,11 +39,13 @@ PROMPTS = ("red apple", "grinning face", "cat face", "sailboat", "guitar", "umbr
 RIDGE = 1.0  # added to the captions' sums of squares
 _AT_ONCE = 256
 
+Floats = NDArray[np.floating]
+
 
 class Captioned(NamedTuple):
     """Small pictures, (n, 768) in [-1, 1], and a caption of each that names its style."""
 
-    small: NDArray[np.float32]
+    small: Floats
     captions: list[str]
 
 
@@ -52,32 +55,35 @@ def captioned(split: str, data: pathlib.Path) -> Captioned:
     found = [source[i] for i in range(len(source))]
     pixels = images.from_uint8(np.stack([example.image for example in found]))
     return Captioned(
-        np.asarray(sketching.small(pixels)).reshape(len(pixels), -1),
+        np.asarray(sketching.small(jnp.asarray(pixels))).reshape(len(pixels), -1),
         [example.captions[1] for example in found],
     )
 
 
-def read(model: reading.Model, captions: list[str]) -> NDArray[np.float64]:
+def reader(model: reading.Model) -> Callable[[list[str]], Floats]:
     """What a base's blocks see of captions: silu of the pooled text and a constant, (n, e + 1)."""
     config, params = model.stages["base"]
     network: Any = zoo.glide_model(config.model)
     params = jax.device_put(params)
-    encode = jax.jit(lambda *a: network.apply({"params": params}, *a, method="encode").pooled)
-    rows = []
-    for k in range(0, len(captions), _AT_ONCE):
-        part = captions[k : k + _AT_ONCE]
-        part += [""] * (_AT_ONCE - len(part))  # one shape, one program
-        rows.append(jax.nn.silu(encode(*model.tokenizer(part, config.model.text_context))))
-    seen = np.concatenate(rows)[: len(captions)].astype(np.float64)
-    return np.concatenate([seen, np.ones((len(seen), 1))], axis=1)
+
+    @jax.jit
+    def seen(tokens, mask, part):
+        pooled = network.apply({"params": params}, tokens, mask, method="encode").pooled
+        return jax.nn.silu(pooled)
+
+    def read(captions: list[str]) -> Floats:
+        rows = _in_parts(model, seen, captions).astype(np.float64)
+        return np.concatenate([rows, np.ones((len(rows), 1))], axis=1)
+
+    return read
 
 
-def fitted(seen: NDArray[np.float64], small: NDArray[np.float32]) -> NDArray[np.float64]:
+def fitted(seen: Floats, small: Floats) -> Floats:
     """The weights (e + 1, 768) of the ridge regression."""
     return np.linalg.solve(seen.T @ seen + RIDGE * np.eye(seen.shape[1]), seen.T @ small)
 
 
-def explained(guessed: NDArray, small: NDArray[np.float32], mean: NDArray[np.float32]) -> float:
+def explained(guessed: Floats, small: Floats, mean: Floats) -> float:
     """The part of the variance about the mean picture that is explained: 1 is all, 0 none.
 
     Args:
@@ -88,12 +94,11 @@ def explained(guessed: NDArray, small: NDArray[np.float32], mean: NDArray[np.flo
     return float(1 - ((guessed - small) ** 2).mean() / ((small - mean) ** 2).mean())
 
 
-def first_guess(model: reading.Model, captions: list[str], seed: int = 0) -> NDArray[np.float32]:
-    """The x_0 that a base predicts at the last timestep from noise alone, small: (n, 768).
+def guesser(model: reading.Model, seed: int = 0) -> Callable[[list[str]], Floats]:
+    """The x_0 that a base predicts for captions from noise alone, at the last timestep: (n, 768).
 
     Args:
         model: its base predicts eps, v or x_0.
-        captions: n of them.
         seed: decides the noise.
     """
     config, params = model.stages["base"]
@@ -104,19 +109,32 @@ def first_guess(model: reading.Model, captions: list[str], seed: int = 0) -> NDA
     size = config.model.image_size
 
     @jax.jit
-    def guess(tokens, mask, key):
+    def guess(tokens, mask, part):
         text = network.apply({"params": params}, tokens, mask, method="encode")
+        key = jax.random.fold_in(jax.random.key(seed), part)
         x_t = jax.random.normal(key, (_AT_ONCE, size, size, 3))
         out = network.apply({"params": params}, x_t, schedule.t[last], Cond(text)).eps
         x_0 = parameterization.x_0_of(schedule.at(last), x_t, out, config.prediction)
         return sketching.small(x_0).reshape(_AT_ONCE, -1)
 
-    rows = []
+    return lambda captions: _in_parts(model, guess, captions)
+
+
+def _in_parts(
+    model: reading.Model, compute: Callable[..., jax.Array], captions: list[str]
+) -> Floats:
+    """The rows of `compute` for captions, of which it is given _AT_ONCE at a time.
+
+    Args:
+        model: its base says how captions become tokens.
+        compute: (tokens, mask, number of the first caption) to a row for each.
+        captions: n of them.
+    """
+    context, rows = model.stages["base"][0].model.text_context, []
     for k in range(0, len(captions), _AT_ONCE):
         part = captions[k : k + _AT_ONCE]
         part += [""] * (_AT_ONCE - len(part))  # one shape, one program
-        key = jax.random.fold_in(jax.random.key(seed), k)
-        rows.append(guess(*model.tokenizer(part, config.model.text_context), key))
+        rows.append(compute(*model.tokenizer(part, context), k))
     return np.concatenate(rows)[: len(captions)]
 
 
@@ -131,11 +149,12 @@ def main() -> None:
     with progress("sketches") as shown:
         for name in args.models:
             model = reading.read_model(reading.find_model(name, cache / "models"))
-            seen = {split: read(model, given[split].captions) for split in SPLITS}
+            read, guess = reader(model), guesser(model)
+            seen = {split: read(given[split].captions) for split in SPLITS}
             weights = fitted(seen["train"], given["train"].small)
             ways = {
                 "text": [seen[split] @ weights for split in SPLITS],
-                "first guess": [first_guess(model, given[split].captions) for split in SPLITS],
+                "first guess": [guess(given[split].captions) for split in SPLITS],
             }
             for way, guesses in ways.items():
                 pairs = zip(guesses, SPLITS, strict=True)
@@ -143,7 +162,7 @@ def main() -> None:
                 lines.append((name, way, *(f"{part:.3f}" for part in parts)))
             prompts = [f"a twemoji emoji of {prompt}" for prompt in PROMPTS]
             side = sketching.SIDE
-            drawn.append((read(model, prompts) @ weights).reshape(-1, side, side, 3))
+            drawn.append((read(prompts) @ weights).reshape(-1, side, side, 3))
             shown("models", len(drawn), len(args.models))
     print(table(lines, ("model", "by", *SPLITS)))
     if args.sheet:

@@ -27,18 +27,20 @@ def test_what_text_decides_is_explained_and_noise_is_not():
 def test_captions_are_read_alike_in_parts_and_alone(tmp_path):
     model = reading.read_model(tiny.save(tmp_path / "m", "plain"))
     captions = [f"{n} red circles" for n in range(260)]
-    seen = measure_sketches.read(model, captions)
+    read = measure_sketches.reader(model)
+    seen = read(captions)
     width = model.stages["base"][1]["text"]["pool"]["kernel"].shape[-1]
     assert seen.shape == (260, width + 1)
     assert (seen[:, -1] == 1).all()
-    np.testing.assert_allclose(measure_sketches.read(model, captions[258:]), seen[258:], atol=1e-6)
+    np.testing.assert_allclose(read(captions[258:]), seen[258:], atol=1e-6)
 
 
 def test_the_first_guess_is_the_same_in_any_company_and_hangs_on_the_seed(tmp_path):
     model = reading.read_model(tiny.save(tmp_path / "m", "plain"))
-    guess = measure_sketches.first_guess(model, ["a red circle", "a red circle", "two stars"])
+    guesser = measure_sketches.guesser(model)
+    guess = guesser(["a red circle", "a red circle", "two stars"])
     assert guess.shape == (3, 768)
     assert np.isfinite(guess).all()
-    again = measure_sketches.first_guess(model, ["a red circle"])
+    again = guesser(["a red circle"])
     np.testing.assert_allclose(again[0], guess[0], atol=1e-5)
-    assert not np.array_equal(guess[0], measure_sketches.first_guess(model, ["x"], seed=1)[0])
+    assert not np.array_equal(guess[0], measure_sketches.guesser(model, seed=1)(["x"])[0])
