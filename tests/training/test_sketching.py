@@ -71,6 +71,17 @@ def test_words_are_learned_and_an_emptied_caption_is_the_mean_picture():
     np.testing.assert_array_equal(params["unet"]["x"], np.ones(3))
 
 
+def test_an_emptied_caption_pulls_to_the_mean_and_does_not_count_as_explained():
+    params, given = fresh(), batch()
+    given = given._replace(mask=given.mask.at[0].set(False))
+    value, found = sketching.sketches(encode, NULL, null_fraction=0.0)(params, given, KEY)
+    target = np.asarray(sketching.small(given.image))
+    mean, told = target.mean(axis=0), target[1:]
+    assert float(value) == pytest.approx(((mean**2).mean() + 5 * (told**2).mean()) / 6, rel=1e-5)
+    spread = ((target - mean) ** 2).mean()
+    assert float(found["explained"]) == pytest.approx(1 - (told**2).mean() / spread, rel=1e-4)
+
+
 def test_the_sketcher_stays_out_of_the_model():
     params = fresh()
     assert set(sketching.without_sketcher(params)) == {"text", "unet"}
