@@ -121,7 +121,7 @@ def test_styles_to_name_are_the_models_and_only_emoji_have_them():
     assert config.part.prediction == "x_0"
     assert read_config("emoji_64:plain-v").part.styles == ()
     assert len(read_config("emoji_64:styled").part.styles) == 7
-    assert read_config("emoji_64:styled").data.source == "emoji+emoji_flat"
+    assert read_config("emoji_64:styled").data.source == "emoji" + 4 * "+emoji_flat"
     with pytest.raises(InputError, match="only emoji, emoji_flat, emoji_no_people have styles"):
         read_config("shapes_64", ["data.styles=flat"])
 
