@@ -18,7 +18,7 @@ model=${1:-} glide_jax=glide-jax size=${SIZE:-}
 case $model in
 shapes) # each base goes on from the one before
     names=(shapes_64 shapes_64:{pairs,order,scenes,relations,counts,polish} shapes_256 shapes_clip) ;;
-emoji) names=(emoji_64:{tiny,more,polish} emoji_256:tiny emoji_clip) ;;
+emoji) names=(emoji_64:{tiny,more,polish,words,styled} emoji_256:tiny emoji_clip) ;;
 shapes-few) names=() ;;
 *) refuse "give shapes|emoji|shapes-few [GLIDE_JAX] [OPTION ...]." ;;
 esac
