@@ -62,13 +62,13 @@ def open_source(
     if "+" in name:
         names = name.split("+")
         mine = lambda part: part == ENDLESS or ENDLESS not in names  # else another part's kinds
-        parts = [
-            open_source(part, path="" if part == ENDLESS else path, split=split,
-                        image_size=image_size, seed=seed, kinds=kinds if mine(part) else (),
-                        data_dir=data_dir)
+        parts = {  # a name that is there more than once is opened once
+            part: open_source(part, path="" if part == ENDLESS else path, split=split,
+                              image_size=image_size, seed=seed, kinds=kinds if mine(part) else (),
+                              data_dir=data_dir)
             for part in names
-        ]  # fmt: skip
-        return Joined(parts)
+        }  # fmt: skip
+        return Joined([parts[name] for name in names])
     if name == ENDLESS:
         return procedural.Scenes(image_size, split, seed, tuple(kinds) or procedural.KINDS)
     if name == "coco" and path and (pathlib.Path(path) / "annotations").is_dir():

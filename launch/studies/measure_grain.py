@@ -11,6 +11,7 @@ into the picture, and a respacing whose first sections have no steps leaves them
 
 import argparse
 import pathlib
+from collections.abc import Callable
 from typing import Any, NamedTuple
 
 import jax
@@ -22,7 +23,7 @@ from glide_jax.diffusion import parameterization, samplers, schedules
 from glide_jax.model_dir import reading
 from glide_jax.networks import zoo
 from glide_jax.tables import table
-from glide_jax.types import Cond
+from glide_jax.types import Cond, TextCond
 from launch.studies.measure_errors import Pictures, pictures
 from launch.studies.shared import cache_folder, progress
 
@@ -44,34 +45,41 @@ def paper(image: np.ndarray) -> np.ndarray:
     return ndimage.minimum_filter(white, (1, AROUND, AROUND))
 
 
-def grain(model: reading.Model, given: Pictures, timestep: int, seed: int = 0) -> Grain:
-    """How far a base's guess of x_0 is from pictures that have the noise of one timestep.
+def grainer(model: reading.Model, given: Pictures, seed: int = 0) -> Callable[[int], Grain]:
+    """How far a base's guess of x_0 is from pictures, by the timestep whose noise they get.
 
     Args:
         model: its base predicts eps, v or x_0.
         given: what it is shown.
-        timestep: 0 to 999, of the diffusion that it was trained with.
-        seed: decides the noise.
+        seed: decides the noise, the same at every timestep.
+
+    Returns:
+        A function of a timestep, 0 to 999, of the diffusion that the base was trained with.
     """
     config, params = model.stages["base"]
+    params = jax.device_put(params)
     network: Any = zoo.glide_model(config.model)
     schedule = schedules.from_alpha_bar(schedules.alpha_bar(config.noise_schedule))
     tokens, mask = model.tokenizer(given.captions, config.model.text_context)
+    text = network.apply({"params": params}, tokens, mask, method="encode")
+    image, white = jnp.asarray(given.image), paper(given.image)
 
     @jax.jit
-    def guess(params, image, tokens, mask, i):
-        text = network.apply({"params": params}, tokens, mask, method="encode")
+    def guess(text: TextCond, i):
         s = schedule.at(i)
-        x_t = samplers.q_sample(s, image, jax.random.normal(jax.random.key(seed), image.shape))
+        eps = jax.random.normal(jax.random.key(seed), image.shape)
+        x_t = samplers.q_sample(s, image, eps)
         out = network.apply({"params": params}, x_t, schedule.t[i], Cond(text)).eps
         return parameterization.x_0_of(s, x_t, out, config.prediction)
 
-    steps = jnp.full(len(given.image), timestep)
-    error = 127.5 * (np.asarray(guess(params, given.image, tokens, mask, steps)) - given.image)
-    on_paper = error[paper(given.image)]
-    noise = 127.5 * float(schedule.sqrt_one_minus_alpha_bar[timestep])
-    spread = float(on_paper.std()) if len(on_paper) else float("nan")
-    return Grain(noise, float(np.sqrt((error**2).mean())), spread)
+    def grain(timestep: int) -> Grain:
+        steps = jnp.full(len(image), timestep)
+        error = 127.5 * (np.asarray(guess(text, steps)) - given.image)
+        noise = 127.5 * float(schedule.sqrt_one_minus_alpha_bar[timestep])
+        spread = float(error[white].std()) if white.any() else float("nan")
+        return Grain(noise, float(np.sqrt((error**2).mean())), spread)
+
+    return grain
 
 
 def main() -> None:
@@ -84,8 +92,9 @@ def main() -> None:
     with progress("grain") as shown:
         for name in args.models:
             model = reading.read_model(reading.find_model(name, cache / "models"))
+            grain = grainer(model, given)
             for timestep in TIMESTEPS:
-                found = grain(model, given, timestep)
+                found = grain(timestep)
                 lines.append((name, str(timestep), *(f"{value:.2f}" for value in found)))
                 shown("rows", len(lines), len(args.models) * len(TIMESTEPS))
     print(table(lines, ("model", "timestep", "noise", "whole picture", "paper")))

@@ -26,13 +26,13 @@ def test_grain_grows_with_noise_and_needs_paper(tmp_path):
     model = reading.read_model(tiny.save(tmp_path / "m", "plain"))
     size = model.stages["base"][0].model.image_size
     given = Pictures(white_with_a_dot(size), ["a red circle"])
-    clean, noisy = (measure_grain.grain(model, given, t) for t in (0, 500))
+    grain = measure_grain.grainer(model, given)
+    clean, noisy = grain(0), grain(500)
     assert clean.noise < 5 < noisy.noise
     assert clean.paper < noisy.paper
     assert clean.whole < noisy.whole
-    again = measure_grain.grain(model, given, 500)
-    assert again == noisy
-    assert measure_grain.grain(model, given, 500, seed=1).paper != pytest.approx(noisy.paper)
-    dark = measure_grain.grain(model, given._replace(image=-given.image), 500)
+    assert measure_grain.grainer(model, given)(500) == noisy
+    assert measure_grain.grainer(model, given, seed=1)(500).paper != pytest.approx(noisy.paper)
+    dark = measure_grain.grainer(model, given._replace(image=-given.image))(500)
     assert np.isnan(dark.paper)
     assert np.isfinite(dark.whole)
